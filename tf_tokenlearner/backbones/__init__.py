@@ -1,0 +1,7 @@
+"""Backbones: embed, encode, pool; and the classifier around them."""
+
+from tf_tokenlearner.backbones.classifier import Classifier
+from tf_tokenlearner.backbones.encoder import Encoder
+from tf_tokenlearner.backbones.specs import TokenLearnerSpec
+from tf_tokenlearner.backbones.specs import ViTSpec
+from tf_tokenlearner.backbones.vit import VisionTransformer

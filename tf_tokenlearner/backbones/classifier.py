@@ -1,0 +1,53 @@
+"""A backbone and its head."""
+
+from typing import Dict
+
+import tensorflow as tf
+import tf_keras
+
+
+class Classifier(tf_keras.Model):
+  """Backbone, dropout, one linear layer: images or clips in, logits out.
+
+  The head starts at zero, as in the official code: every class begins at the
+  bias, for instance -10 with a sigmoid loss over many classes.
+
+  Args:
+    backbone: model whose call returns a dict with pre_logits [B, C].
+    num_classes: int > 0.
+    dropout_rate: float in [0, 1), before the head.
+    head_bias: float, the head's first bias.
+
+  Call arguments:
+    inputs: what the backbone takes.
+    training: bool. Turns dropout and stochastic depth on.
+
+  Returns:
+    float32 tensor [B, num_classes], logits.
+  """
+
+  def __init__(self, backbone: tf_keras.Model, num_classes: int,
+               dropout_rate: float = 0., head_bias: float = 0., **kwargs):
+    super().__init__(**kwargs)
+    self.backbone = backbone
+    self.dropout = tf_keras.layers.Dropout(dropout_rate)
+    self.head = tf_keras.layers.Dense(
+        num_classes, kernel_initializer='zeros',
+        bias_initializer=tf_keras.initializers.Constant(head_bias),
+        dtype='float32', name='head')  # A loss wants float32.
+    self.build([None, *backbone.input_size])
+
+  def endpoints(self, inputs: tf.Tensor, training=None) -> Dict[str, tf.Tensor]:
+    """What the backbone gives, and logits [B, num_classes]."""
+    outputs = dict(self.backbone(inputs, training=training))
+    x = self.dropout(outputs['pre_logits'], training=training)
+    outputs['logits'] = self.head(x)
+    return outputs
+
+  def call(self, inputs, training=None):
+    return self.endpoints(inputs, training=training)['logits']
+
+  @property
+  def checkpoint_items(self) -> Dict[str, tf_keras.Model]:
+    """The Garden saves these by name, so that a backbone can be taken alone."""
+    return {'backbone': self.backbone}

@@ -1,0 +1,213 @@
+"""What a backbone is made of, as plain data without TensorFlow.
+
+One description serves the model that is built, the configs that name it and
+the arithmetic of its cost. Every combination that makes no sense is refused
+here, before anything is built.
+"""
+
+import copy
+import dataclasses
+from typing import Any, List, Optional, Tuple
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.backbones import variants
+
+VERSIONS = ('v1.0', 'v1.1')
+POOLERS = ('gap', 'gmp', 'gsp', 'token')
+
+
+@dataclasses.dataclass
+class TokenLearnerSpec:
+  """How tokens are learned (and, with a Fuser, given back).
+
+  Attributes:
+    version: 'v1.0' (convolutions and sigmoid, the paper's) or 'v1.1' (MLP and
+      softmax, the authors' better one).
+    bottleneck_dim: hidden width of v1.1's MLP and of the Fuser's.
+    pooling: 'sum' or 'mean' under the masks of v1.0; v1.1 knows only the
+      weighted mean, which is 'sum' under weights that sum to 1.
+  """
+  version: str = 'v1.1'
+  bottleneck_dim: int = 64
+  pooling: str = 'sum'
+
+
+@dataclasses.dataclass
+class TransformerSpec:
+  """A transformer with TokenLearner; None takes the size from the variant.
+
+  Attributes:
+    variant: letter of the size and patch, such as 'B/16'.
+    num_layers: transformer blocks in all, before and after the TokenLearner.
+    hidden_size: width of a token (C).
+    mlp_dim: hidden width of the blocks' MLP.
+    num_heads: attention heads.
+    token_learner_location: k or a list of them: block k, counted from 0, is the
+      first that sees learned tokens. None: no TokenLearner.
+    num_tokens: tokens to learn per frame (S); a list has one per location.
+    token_learner: how they are learned.
+    use_token_fuser: from the location on, every block is learn, block, fuse
+      and add, so that all positions live on.
+    dropout_rate: after the position embedding, attention and dense layers.
+    attention_dropout_rate: on attention weights.
+    stochastic_depth_rate: of the last block; grows linearly from 0.
+  """
+  variant: str = 'B/16'
+  num_layers: Optional[int] = None
+  hidden_size: Optional[int] = None
+  mlp_dim: Optional[int] = None
+  num_heads: Optional[int] = None
+  token_learner_location: Any = None
+  num_tokens: Any = 8
+  token_learner: TokenLearnerSpec = dataclasses.field(
+      default_factory=TokenLearnerSpec)
+  use_token_fuser: bool = False
+  dropout_rate: float = 0.
+  attention_dropout_rate: float = 0.
+  stochastic_depth_rate: float = 0.
+
+  def learn_locations(self) -> List[Tuple[int, int]]:
+    """(block, tokens) of each TokenLearner, in order of depth."""
+    if self.token_learner_location is None:
+      return []
+    locations = _as_list(self.token_learner_location)
+    num_tokens = _as_list(self.num_tokens)
+    if len(num_tokens) == 1:
+      num_tokens *= len(locations)
+    if len(num_tokens) != len(locations):
+      raise errors.UserError(
+          f'num_tokens={self.num_tokens} and token_learner_location='
+          f'{self.token_learner_location} differ in length: give one number of '
+          'tokens for all locations, or one for each.')
+    return sorted(zip(locations, num_tokens))
+
+  def _fill_in(self, size: variants.Size):
+    for name, value in size._asdict().items():
+      if getattr(self, name) is None:
+        setattr(self, name, value)
+
+  def _check(self):
+    """Raises UserError for what makes no sense together."""
+    for name in variants.Size._fields:
+      _require_positive(name, getattr(self, name))
+    if self.hidden_size % self.num_heads:
+      raise errors.UserError(
+          f'hidden_size={self.hidden_size} is no multiple of num_heads='
+          f'{self.num_heads}.')
+    for name in (
+        'dropout_rate', 'attention_dropout_rate', 'stochastic_depth_rate'):
+      if not 0 <= getattr(self, name) < 1:
+        raise errors.UserError(
+            f'{name} must lie in [0, 1), received {getattr(self, name)}.')
+    self._check_token_learner()
+
+  def _check_token_learner(self):
+    learn = self.token_learner
+    if learn.version not in VERSIONS:
+      raise errors.unknown_name(
+          'token_learner.version', learn.version, VERSIONS)
+    if learn.pooling not in ('sum', 'mean'):
+      raise errors.unknown_name(
+          'token_learner.pooling', learn.pooling, ('sum', 'mean'))
+    if learn.pooling != 'sum' and learn.version != 'v1.0':
+      raise errors.UserError(
+          f'token_learner.pooling={learn.pooling} goes with version v1.0 only: '
+          'the weights of v1.1 sum to 1, so its tokens are means already.')
+    _require_positive('token_learner.bottleneck_dim', learn.bottleneck_dim)
+    locations = self.learn_locations()
+    for location, num_tokens in locations:
+      _require_positive('num_tokens', num_tokens)
+      if (isinstance(location, bool) or not isinstance(location, int)
+          or not 0 <= location < self.num_layers):
+        raise errors.UserError(
+            f'token_learner_location={location!r} is outside 0..'
+            f'{self.num_layers - 1}: it names the first of the '
+            f'{self.num_layers} blocks, counted from 0, that sees learned '
+            'tokens. None leaves the TokenLearner out.')
+    if len(dict(locations)) < len(locations):
+      raise errors.UserError(
+          f'token_learner_location={self.token_learner_location} names a block '
+          'twice.')
+    if self.use_token_fuser and len(locations) != 1:
+      raise errors.UserError(
+          'use_token_fuser needs exactly one token_learner_location, received '
+          f'{self.token_learner_location}: from it on, every block learns and '
+          'fuses.')
+    if learn.version == 'v1.0' and len(locations) > 1:
+      raise errors.UserError(
+          'token_learner.version=v1.0 reads a map of positions and can stand at '
+          'one location only: after it there is no map. Use v1.1 for several.')
+
+
+@dataclasses.dataclass
+class ViTSpec(TransformerSpec):
+  """A vision transformer for images.
+
+  Attributes:
+    patch_size: (height, width) in pixels; None takes it from the variant.
+    pooler: 'gap' mean, 'gmp' maximum or 'gsp' sum over tokens, as in the
+      official code; 'token' a class token, for a plain ViT only.
+    representation_size: width of a dense tanh layer after pooling, or None.
+  """
+  patch_size: Optional[List[int]] = None
+  pooler: str = 'gap'
+  representation_size: Optional[int] = None
+
+  def resolved(self, input_size: Tuple[int, int, int]) -> 'ViTSpec':
+    """A checked copy in which nothing is left to the variant.
+
+    Args:
+      input_size: (height, width, channels) of the images.
+
+    Returns:
+      ViTSpec; applying resolved again changes nothing.
+
+    Raises:
+      UserError: unknown names, or options that make no sense together.
+    """
+    spec = ViTSpec(**{
+        field.name: copy.deepcopy(getattr(self, field.name))
+        for field in dataclasses.fields(ViTSpec)})
+    size, patch_size = variants.parse_image_variant(spec.variant)
+    spec._fill_in(size)
+    spec.patch_size = tuple(spec.patch_size or patch_size)
+    spec._check()
+    if spec.pooler not in POOLERS:
+      raise errors.unknown_name('pooler', spec.pooler, POOLERS)
+    if spec.pooler == 'token' and spec.learn_locations():
+      raise errors.UserError(
+          'pooler=token (a class token) cannot go with a TokenLearner, which '
+          'would pool the class token away. Use pooler=gap, as the paper does, '
+          'or token_learner_location=null.')
+    if spec.representation_size is not None:
+      _require_positive('representation_size', spec.representation_size)
+    spec.grid_size(input_size)
+    return spec
+
+  def grid_size(self, input_size: Tuple[int, int, int]) -> Tuple[int, int]:
+    """(H, W) in patches. Raises UserError if patches do not tile the image."""
+    if len(input_size) != 3:
+      raise errors.UserError(
+          'input_size must be [height, width, channels], received '
+          f'{list(input_size)}.')
+    for axis, pixels, patch in zip(
+        ('height', 'width'), input_size, self.patch_size):
+      _require_positive(f'patch_size {axis}', patch)
+      _require_positive(f'input_size {axis}', pixels)
+      if pixels % patch:
+        raise errors.UserError(
+            f'The image {axis} {pixels} is no multiple of the patch {axis} '
+            f'{patch}. Nearest that fit: {max(pixels // patch, 1) * patch} and '
+            f'{(pixels // patch + 1) * patch}.')
+    return (input_size[0] // self.patch_size[0],
+            input_size[1] // self.patch_size[1])
+
+
+def _as_list(value: Any) -> list:
+  return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _require_positive(name: str, value: Any) -> None:
+  if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    raise errors.UserError(
+        f'{name} must be a whole number of at least 1, received {value!r}.')

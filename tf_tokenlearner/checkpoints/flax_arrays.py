@@ -1,0 +1,79 @@
+"""Puts the arrays of an official JAX checkpoint into a model of ours."""
+
+from typing import Any, Dict, Iterable, Mapping
+
+import numpy as np
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import flax_names
+
+
+def load_scenic(
+    model: backbones.Classifier, params: Mapping[str, Any]) -> None:
+  """Loads the parameters of an official TokenLearner image model.
+
+  Args:
+    model: the classifier of the same architecture.
+    params: nested dict of arrays, as Flax gives it.
+
+  Raises:
+    UserError: arrays missing, left over or of another shape; all are listed,
+      and the model is left as it was.
+  """
+  assign(flax_names.classifier_entries(model, flax_names.SCENIC),
+         flatten(params))
+
+
+def load_vision_transformer(
+    model: backbones.Classifier, params: Mapping[str, Any]) -> None:
+  """Loads a plain ViT in the layout of the public ViT and AugReg checkpoints.
+
+  Args:
+    model: the plain classifier of the same architecture and image size.
+    params: nested or flat dict of arrays, keys joined by '/'.
+
+  Raises:
+    UserError: as load_scenic.
+  """
+  assign(flax_names.classifier_entries(model, flax_names.VISION_TRANSFORMER),
+         flatten(params))
+
+
+def assign(entries: Iterable[flax_names.Entry],
+           arrays: Mapping[str, np.ndarray]) -> None:
+  """Gives every entry its arrays: all of them, and no other, or none."""
+  values, problems, used = [], [], set()
+  for variable, sources, convert in entries:
+    used.update(sources)
+    absent = [source for source in sources if source not in arrays]
+    if absent:
+      problems += [f'missing: {source}' for source in absent]
+      continue
+    received = [arrays[source].shape for source in sources]
+    try:
+      value = convert(*(arrays[source] for source in sources))
+    except ValueError:
+      value = None
+    if value is None or value.shape != tuple(variable.shape):
+      problems.append(f'other shape: {", ".join(sources)} {received} does not '
+                      f'fit {variable.name} {tuple(variable.shape)}')
+      continue
+    values.append((variable, value))
+  problems += [f'left over: {name}' for name in sorted(set(arrays) - used)]
+  if problems:
+    raise errors.UserError(
+        'The checkpoint does not fit the model:\n  ' + '\n  '.join(problems))
+  for variable, value in values:
+    variable.assign(value)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = '') -> Dict[str, np.ndarray]:
+  """{'a': {'b': x}} -> {'a/b': x}."""
+  flat = {}
+  for name, value in tree.items():
+    if isinstance(value, Mapping):
+      flat.update(flatten(value, f'{prefix}{name}/'))
+    else:
+      flat[f'{prefix}{name}'] = np.asarray(value)
+  return flat

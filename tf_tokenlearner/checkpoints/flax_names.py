@@ -1,0 +1,135 @@
+"""Which array of a Flax checkpoint belongs in which of our variables.
+
+Names are those of the official Scenic code; `vit_*` spellings are those of the
+vision_transformer repository, which counts a block's layers differently. The
+lists here are the only place that knows either.
+"""
+
+from typing import Callable, Iterator, NamedTuple, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner import layers
+from tf_tokenlearner.backbones import stages
+
+
+class Entry(NamedTuple):
+  """One variable and how to make its value from arrays of the checkpoint."""
+  variable: tf.Variable
+  sources: Tuple[str, ...]
+  convert: Callable[..., np.ndarray] = lambda array: array
+
+
+class Spelling(NamedTuple):
+  """The names in which the two public layouts differ."""
+  attention: str
+  second_norm: str
+  mlp: str
+  head: str
+
+
+SCENIC = Spelling('MultiHeadDotProductAttention_0', 'LayerNorm_1',
+                  'MlpBlock_0', 'output_projection')
+VISION_TRANSFORMER = Spelling('MultiHeadDotProductAttention_1', 'LayerNorm_2',
+                              'MlpBlock_3', 'head')
+
+
+def classifier_entries(
+    model: backbones.Classifier, spelling: Spelling) -> Iterator[Entry]:
+  """Every variable of an image classifier, in order of the forward path."""
+  vit = model.backbone
+  yield from _kernel_bias(vit.patch_embedding.projection, 'embedding')
+  if isinstance(vit.class_token, layers.ClassToken):
+    yield Entry(vit.class_token.embedding, ('cls',))
+  yield Entry(vit.position_embedding.embedding,
+              ('Transformer/posembed_input/pos_embedding',))
+  yield from encoder_entries(vit.encoder, 'Transformer', spelling)
+  if isinstance(vit.pre_logits, layers.MatmulDense):
+    yield from _kernel_bias(vit.pre_logits, 'pre_logits')
+  yield from _kernel_bias(model.head, spelling.head)
+
+
+def encoder_entries(
+    encoder: backbones.Encoder, prefix: str,
+    spelling: Spelling) -> Iterator[Entry]:
+  """Blocks, learners and fusers, numbered each in its own sequence."""
+  blocks = learners = 0
+  for stage in encoder.stages:
+    if isinstance(stage, stages.LearnStage):
+      yield from token_learner_entries(
+          stage.token_learner, prefix, index=learners)
+      if isinstance(stage, stages.FuseStage):
+        yield from token_fuser_entries(
+            stage.token_fuser, f'{prefix}/TokenFuser_{learners}/')
+      learners += 1
+    block = getattr(stage, 'block', stage)
+    if isinstance(block, layers.TransformerEncoderBlock):
+      yield from block_entries(
+          block, f'{prefix}/encoderblock_{blocks}/', spelling)
+      blocks += 1
+  yield from _norm(encoder.norm, f'{prefix}/encoder_norm')
+
+
+def block_entries(
+    block: layers.TransformerEncoderBlock, prefix: str,
+    spelling: Spelling) -> Iterator[Entry]:
+  """One transformer block; q, k and v become one kernel."""
+  attention = f'{prefix}{spelling.attention}'
+  qkv = lambda kind: tuple(
+      f'{attention}/{name}/{kind}' for name in ('query', 'key', 'value'))
+  width = block.attention.qkv.kernel.shape[0]
+  yield from _norm(block.attention_norm, f'{prefix}LayerNorm_0')
+  yield Entry(
+      block.attention.qkv.kernel, qkv('kernel'),  # 3 x [C, heads, d]
+      lambda *a: np.concatenate([x.reshape(width, -1) for x in a], axis=1))
+  yield Entry(
+      block.attention.qkv.bias, qkv('bias'),  # 3 x [heads, d]
+      lambda *a: np.concatenate([x.reshape(-1) for x in a]))
+  yield Entry(
+      block.attention.output_dense.kernel, (f'{attention}/out/kernel',),
+      lambda x: x.reshape(-1, x.shape[-1]))  # [heads, d, C]
+  yield Entry(block.attention.output_dense.bias, (f'{attention}/out/bias',))
+  yield from _norm(block.mlp_norm, f'{prefix}{spelling.second_norm}')
+  yield from _mlp(block.mlp, f'{prefix}{spelling.mlp}')
+
+
+def token_learner_entries(
+    layer: tf.Module, prefix: str = '', index: int = -1) -> Iterator[Entry]:
+  """A TokenLearner of either version; index -1 is a module by itself."""
+  is_v10 = isinstance(layer, layers.TokenLearner)
+  kind = 'TokenLearnerModule' if is_v10 else 'TokenLearnerModuleV11'
+  path = '' if index < 0 else f'{prefix}/{kind}_{index}/'
+  yield from _norm(layer.norm, f'{path}LayerNorm_0')
+  if is_v10:
+    for i, conv in enumerate(layer.convs):
+      yield Entry(conv.kernel, (f'{path}Conv_{i}/kernel',))
+  else:
+    yield from _mlp(layer.mlp, f'{path}token_masking')
+
+
+def token_fuser_entries(
+    layer: layers.TokenFuser, prefix: str = '') -> Iterator[Entry]:
+  """A TokenFuser."""
+  if layer.use_normalization:
+    yield from _norm(layer.norm_before, f'{prefix}fuser_mix_norm1')
+    yield from _norm(layer.norm_after, f'{prefix}fuser_mix_norm2')
+  yield from _kernel_bias(layer.mix, f'{prefix}Dense_0')
+  yield from _norm(layer.original_norm, f'{prefix}LayerNorm_0')
+  yield from _mlp(layer.mlp, f'{prefix}token_masking')
+
+
+def _norm(layer: layers.LayerNorm, path: str) -> Iterator[Entry]:
+  yield Entry(layer.gamma, (f'{path}/scale',))
+  yield Entry(layer.beta, (f'{path}/bias',))
+
+
+def _kernel_bias(layer: tf.Module, path: str) -> Iterator[Entry]:
+  yield Entry(layer.kernel, (f'{path}/kernel',))
+  yield Entry(layer.bias, (f'{path}/bias',))
+
+
+def _mlp(layer: layers.MlpBlock, path: str) -> Iterator[Entry]:
+  yield from _kernel_bias(layer.hidden, f'{path}/Dense_0')
+  yield from _kernel_bias(layer.output_dense, f'{path}/Dense_1')

@@ -1,0 +1,33 @@
+"""Mistakes of the person at the keyboard, told in one line."""
+
+import difflib
+from typing import Iterable
+
+
+class UserError(ValueError):
+  """Something the user can mend; the message says what and how.
+
+  Command-line programs print it as one line and exit with code 2.
+  """
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
+  """An error that prints the known names, nearest first.
+
+  Args:
+    kind: what the name was meant to be, for instance 'experiment'.
+    name: what was given.
+    known: the names that exist.
+
+  Returns:
+    UserError, to be raised by the caller.
+  """
+  known = sorted(known)
+  if not known:
+    return UserError(f'Unknown {kind} {name!r}; none is known.')
+  nearness = lambda other: -difflib.SequenceMatcher(
+      None, str(name).lower(), other.lower()).ratio()
+  ranked = sorted(known, key=nearness)
+  shown = ', '.join(ranked[:12]) + (', ...' if len(ranked) > 12 else '')
+  return UserError(
+      f'Unknown {kind} {name!r}. Nearest of the {len(known)} known: {shown}.')

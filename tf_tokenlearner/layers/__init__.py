@@ -1,0 +1,18 @@
+"""Layers for anyone's tf_keras model; they need TensorFlow and tf_keras only.
+
+Shapes: B batch, T frames, N positions per frame, S learned tokens, C channels,
+H W map. Every layer takes token lists [B, N, C] and, where a map makes sense,
+maps [B, H, W, C].
+"""
+
+from tf_tokenlearner.layers.embeddings import ClassToken
+from tf_tokenlearner.layers.embeddings import PatchEmbedding
+from tf_tokenlearner.layers.embeddings import PositionEmbedding
+from tf_tokenlearner.layers.encoder_block import TransformerEncoderBlock
+from tf_tokenlearner.layers.layer_norm import LayerNorm
+from tf_tokenlearner.layers.matmul_dense import MatmulDense
+from tf_tokenlearner.layers.mlp_block import MlpBlock
+from tf_tokenlearner.layers.self_attention import SelfAttention
+from tf_tokenlearner.layers.token_fuser import TokenFuser
+from tf_tokenlearner.layers.token_learner import TokenLearner
+from tf_tokenlearner.layers.token_learner import TokenLearnerV11

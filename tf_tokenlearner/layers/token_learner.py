@@ -1,0 +1,190 @@
+"""TokenLearner: from N positions to S learned tokens."""
+
+from typing import Optional, Sequence
+
+import math
+
+import tensorflow as tf
+import tf_keras
+
+from tf_tokenlearner.layers import activations
+from tf_tokenlearner.layers import layer_norm
+from tf_tokenlearner.layers import mlp_block
+from tf_tokenlearner.layers import shapes
+
+_POOLINGS = ('sum', 'mean')
+
+
+def _pool(weights: tf.Tensor, inputs: tf.Tensor, return_attention: bool):
+  """Weighted sums of positions: weights [B, S, N], inputs [B, N or H, W, C]."""
+  tokens = tf.matmul(weights, shapes.to_tokens(inputs))  # [B, S, C]
+  if not return_attention:
+    return tokens
+  # [B, S, N] or [B, S, H, W]
+  return tokens, tf.reshape(
+      weights, [-1, weights.shape[1], *inputs.shape[1:-1]])
+
+
+@tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
+class TokenLearner(tf_keras.layers.Layer):
+  """Version 1.0: each token pools the map under a mask of its own.
+
+  LayerNorm, four 3x3 convolutions without bias (GELU after the first three),
+  sigmoid; the masks weigh the input as it came, not the normalised one.
+  Source: Ryoo et al. 2021 (arXiv 2106.11297), section 2, TokenLearnerModule of
+  the official Scenic code. Differs from it in taking rectangular token lists.
+
+  Args:
+    num_tokens: int > 0. Tokens to learn (S).
+    pooling: 'sum' (the released code) or 'mean' (the paper's text).
+    grid_size: (H, W) of a token list; None takes it from a map, and from a
+      list only if N is a square.
+
+  Call arguments:
+    inputs: float tensor [B, H, W, C] or [B, N, C]; only B may be unknown.
+    return_attention: bool. Also return the masks.
+
+  Returns:
+    float tensor [B, S, C]; with return_attention also the masks, [B, S, H, W]
+    for a map and [B, S, N] for a list.
+
+  Raises:
+    ValueError: wrong rank, N that is neither grid_size nor a square.
+
+  Example:
+    >>> TokenLearner(num_tokens=8)(tf.zeros([2, 14, 14, 32])).shape
+    TensorShape([2, 8, 32])
+  """
+
+  def __init__(self, num_tokens: int, pooling: str = 'sum',
+               grid_size: Optional[Sequence[int]] = None, **kwargs):
+    super().__init__(**kwargs)
+    shapes.require_positive('TokenLearner', num_tokens=num_tokens)
+    if pooling not in _POOLINGS:
+      raise ValueError(
+          f'TokenLearner: pooling must be one of {_POOLINGS}, '
+          f'received {pooling!r}.')
+    self.num_tokens = num_tokens
+    self.pooling = pooling
+    self.grid_size = None if grid_size is None else tuple(grid_size)
+
+  def build(self, input_shape):
+    shapes.require_tokens_or_map('TokenLearner', 'inputs', input_shape)
+    self._map_size = self._resolve_map_size(input_shape)
+    self.norm = layer_norm.LayerNorm(name='norm', dtype=self.dtype_policy)
+    self.norm.build(input_shape)
+    self.convs = []
+    channels = input_shape[-1]
+    for i in range(4):
+      conv = tf_keras.layers.Conv2D(
+          self.num_tokens, 3, padding='same', use_bias=False,
+          kernel_initializer='lecun_normal', name=f'conv_{i}',
+          dtype=self.dtype_policy)
+      conv.build([None, *self._map_size, channels])
+      self.convs.append(conv)
+      channels = self.num_tokens
+    super().build(input_shape)
+
+  def _resolve_map_size(self, input_shape):
+    n = shapes.num_positions(input_shape)
+    size = tuple(input_shape[1:3]) if len(input_shape) == 4 else None
+    if size and self.grid_size and size != self.grid_size:
+      raise ValueError(
+          f'TokenLearner: grid_size={self.grid_size} was given, but the input '
+          f'is a map of {size[0]} x {size[1]}. Leave grid_size out for maps.')
+    size = size or self.grid_size or (math.isqrt(n), math.isqrt(n))
+    if math.prod(size) != n:
+      raise ValueError(
+          f'TokenLearner: {n} positions do not form a map of {size[0]} x '
+          f'{size[1]}. Give grid_size=(height, width) with height * width == '
+          f'{n}, or pass a map [B, H, W, C].')
+    return size
+
+  def call(self, inputs, return_attention=False):
+    h, w = self._map_size
+    x = tf.reshape(self.norm(inputs), [-1, h, w, inputs.shape[-1]])
+    for conv in self.convs[:-1]:
+      x = activations.gelu(conv(x))
+    masks = tf.sigmoid(self.convs[-1](x))  # [B, H, W, S]
+    masks = tf.transpose(
+        tf.reshape(masks, [-1, h * w, self.num_tokens]), [0, 2, 1])
+    if self.pooling == 'mean':
+      masks /= h * w
+    return _pool(masks, inputs, return_attention)
+
+  def get_config(self):
+    return {
+        **super().get_config(),
+        'num_tokens': self.num_tokens,
+        'pooling': self.pooling,
+        'grid_size': self.grid_size,
+    }
+
+
+@tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
+class TokenLearnerV11(tf_keras.layers.Layer):
+  """Version 1.1: each token is a weighted mean of all positions.
+
+  LayerNorm, an MLP that scores every position for every token, softmax over
+  positions; the weights apply to the input as it came. The authors call it the
+  better one in general, above all early in a network. It sees positions one by
+  one, so the shape of the map does not matter to it.
+  Source: TokenLearnerModuleV11 of the official Scenic code; no difference.
+
+  Args:
+    num_tokens: int > 0. Tokens to learn (S).
+    bottleneck_dim: int > 0. Hidden width of the scoring MLP; 64 in the source.
+    dropout_rate: float in [0, 1), inside the MLP.
+
+  Call arguments:
+    inputs: float tensor [B, N, C] or [B, H, W, C]; only B may be unknown.
+    training: bool. Turns dropout on.
+    return_attention: bool. Also return the weights.
+
+  Returns:
+    float tensor [B, S, C]; with return_attention also the weights, [B, S, N]
+    for a list and [B, S, H, W] for a map, each token's summing to 1.
+
+  Raises:
+    ValueError: wrong rank, a size below 1.
+
+  Example:
+    >>> TokenLearnerV11(num_tokens=8)(tf.zeros([2, 196, 32])).shape
+    TensorShape([2, 8, 32])
+  """
+
+  def __init__(self, num_tokens: int, bottleneck_dim: int = 64,
+               dropout_rate: float = 0., **kwargs):
+    super().__init__(**kwargs)
+    shapes.require_positive(
+        'TokenLearnerV11', num_tokens=num_tokens, bottleneck_dim=bottleneck_dim)
+    shapes.require_rate('TokenLearnerV11', dropout_rate=dropout_rate)
+    self.num_tokens = num_tokens
+    self.bottleneck_dim = bottleneck_dim
+    self.dropout_rate = dropout_rate
+
+  def build(self, input_shape):
+    shapes.require_tokens_or_map('TokenLearnerV11', 'inputs', input_shape)
+    self.norm = layer_norm.LayerNorm(name='norm', dtype=self.dtype_policy)
+    self.mlp = mlp_block.MlpBlock(
+        self.bottleneck_dim, self.num_tokens, self.dropout_rate, name='mlp',
+        dtype=self.dtype_policy)
+    self.norm.build(input_shape)
+    self.mlp.build(input_shape)
+    super().build(input_shape)
+
+  def call(self, inputs, training=None, return_attention=False):
+    x = self.norm(shapes.to_tokens(inputs))
+    scores = self.mlp(x, training=training)  # [B, N, S]
+    scores = tf.transpose(scores, [0, 2, 1])  # [B, S, N]
+    weights = tf.nn.softmax(tf.cast(scores, self.variable_dtype))
+    return _pool(
+        tf.cast(weights, self.compute_dtype), inputs, return_attention)
+
+  def get_config(self):
+    return {
+        **super().get_config(),
+        'num_tokens': self.num_tokens,
+        'bottleneck_dim': self.bottleneck_dim,
+        'dropout_rate': self.dropout_rate,
+    }
