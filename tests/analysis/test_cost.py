@@ -1,0 +1,192 @@
+"""The arithmetic equals built models, TensorFlow's profiler and the paper."""
+
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
+from tf_tokenlearner.analysis import cost
+
+V10 = backbones.TokenLearnerSpec('v1.0')
+V11 = backbones.TokenLearnerSpec('v1.1', bottleneck_dim=6)
+SQUARE = (16, 16, 3)
+TABLE = """\
+layer                               output parameters (K)    MACs (K)   share
+-----------------------------------------------------------------------------
+patch_embedding                 [4, 4, 12]          0.588       9.216  13.2 %
+position_embedding                [16, 12]          0.192       0.000   0.0 %
+block_0..1  x2                    [16, 12]          2.368      46.080  66.1 %
+learn_2                            [5, 12]          0.137       2.592   3.7 %
+block_2..3  x2                     [5, 12]          2.368      11.760  16.9 %
+norm                               [5, 12]          0.024       0.000   0.0 %
+head                                   [7]          0.091       0.084   0.1 %
+-----------------------------------------------------------------------------
+total                                               5.768      69.732 100.0 %"""
+
+# What the profiler counts and we do not: BiasAdd and Softmax, and the products,
+# sums, means, powers and roots of LayerNorm and residuals. GELU's and sigmoid's
+# kernels it does not count either.
+COUNTED = ('MatMul', 'BatchMatMulV2', 'Conv2D')
+NOT_COUNTED = {
+    'AddV2', 'BiasAdd', 'Mean', 'Mul', 'Pow', 'RealDiv', 'Rsqrt', 'Softmax',
+    'Sub'}
+
+MODELS = {
+    'plain': (SQUARE, dict()),
+    'class_token': (SQUARE, dict(pooler='token')),
+    'v1.0': (SQUARE, dict(token_learner_location=2, token_learner=V10)),
+    'v1.0_mean': (SQUARE, dict(
+        token_learner_location=0,
+        token_learner=backbones.TokenLearnerSpec('v1.0', pooling='mean'))),
+    'v1.1': (SQUARE, dict(token_learner_location=3, token_learner=V11)),
+    'fuser_v1.0': (SQUARE, dict(
+        token_learner_location=2, token_learner=V10, use_token_fuser=True)),
+    'fuser_v1.1': (SQUARE, dict(
+        token_learner_location=1, token_learner=V11, use_token_fuser=True)),
+    'several_locations': (SQUARE, dict(
+        token_learner_location=[1, 3], num_tokens=[7, 2], token_learner=V11)),
+    'rectangle': ((16, 24, 3), dict(
+        token_learner_location=2, token_learner=V10, use_token_fuser=True)),
+    'rectangular_patches_and_grey': ((16, 24, 1), dict(patch_size=(8, 4))),
+    'representation_size': (SQUARE, dict(representation_size=11)),
+}
+
+
+def make_spec(**kwargs):
+  return backbones.ViTSpec(**{**dict(
+      variant='Ti/16', num_layers=4, hidden_size=12, mlp_dim=20, num_heads=3,
+      patch_size=(4, 4), num_tokens=5), **kwargs})
+
+
+def profile(model, input_size):
+  """Floating-point operations of each kind of operation, for one example."""
+  graph = tf.function(model).get_concrete_function(
+      tf.TensorSpec([1, *input_size])).graph
+  builder = tf.compat.v1.profiler.ProfileOptionBuilder
+  options = builder(builder.float_operation()).with_empty_output().build()
+  # Each kind of operation is the only child of the one before it.
+  node = tf.compat.v1.profiler.profile(graph, cmd='op', options=options)
+  operations = {}
+  while node.children:
+    node = node.children[0]
+    operations[node.name] = node.float_ops
+  return operations
+
+
+def check_macs(rows, model, input_size):
+  operations = profile(model, input_size)
+  assert set(operations) - set(COUNTED) <= NOT_COUNTED
+  # Two floating-point operations make one MAC.
+  assert 2 * sum(row.macs for row in rows) == sum(
+      operations.get(kind, 0) for kind in COUNTED)
+
+
+def parameters_of(layers):
+  return [(layer.name, layer.count_params()) for layer in layers
+          if layer.count_params()]
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_equals_built_model(name):
+  input_size, kwargs = MODELS[name]
+  spec = make_spec(**kwargs)
+  vit = backbones.VisionTransformer(spec, input_size)
+  model = backbones.Classifier(vit, num_classes=7)
+  result = cost.image_classifier_cost(spec, input_size, 7)
+
+  assert [(row.name, row.parameters) for row in result.rows] == parameters_of(
+      [vit.patch_embedding, vit.class_token, vit.position_embedding,
+       *vit.encoder.stages, vit.encoder.norm, vit.pre_logits, model.head])
+  assert result.parameters == model.count_params()
+  assert result.macs == sum(row.macs for row in result.rows)
+  check_macs(result.rows, model, input_size)
+
+
+@pytest.mark.parametrize('use_token_fuser', [False, True])
+def test_encoder_of_a_clip(use_token_fuser):
+  """Learning and fusing run once per frame, attention sees all frames."""
+  spec = make_spec(token_learner_location=2, token_learner=V11,
+                   use_token_fuser=use_token_fuser).resolved(SQUARE)
+  encoder = backbones.Encoder(spec, grid_size=(2, 4), num_frames=3)
+  encoder.build([None, 24, 12])
+  rows = cost.encoder_rows(spec, num_positions=8, num_frames=3)
+  assert [(row.name, row.parameters) for row in rows] == parameters_of(
+      [*encoder.stages, encoder.norm])
+  assert rows[-1].output == ('[24, 12]' if use_token_fuser else '[15, 12]')
+  check_macs(rows, encoder, (24, 12))
+
+
+def test_known_number_of_parameters():
+  """ViT-B/16 at 224 with 1000 classes, as in its own paper's code."""
+  result = cost.image_classifier_cost(
+      backbones.ViTSpec('B/16', pooler='token'), (224, 224, 3), 1000)
+  assert result.parameters == 86_567_656
+
+
+@pytest.mark.parametrize('variant, size, kwargs, paper', [
+    # Table 1. Left out: ViT B/32, whose 19.8 fits no image size of the paper.
+    ('S/32', 384, dict(), 3.4),
+    ('B/16', 384, dict(), 55.6),
+    ('S/32', 384, dict(token_learner_location=6), 1.9),
+    ('S/32', 384, dict(num_layers=22, token_learner_location=11), 3.3),
+    ('B/32', 384, dict(num_layers=20, token_learner_location=10), 11.5),
+    ('B/16', 384, dict(num_layers=21, token_learner_location=10), 47.1),
+    ('B/16', 384, dict(num_layers=21, token_learner_location=10,
+                       num_tokens=16), 47.7),
+    # Table 2. Left out: L/16 with 16 at 12, which tables 4 and 5 correct.
+    ('L/16', 512, dict(), 363.1),
+    ('L/16', 512, dict(num_layers=35, token_learner_location=12,
+                       num_tokens=16), 186.8),
+    ('L/16', 512, dict(num_layers=30, token_learner_location=18), 274.2),
+    ('L/14', 504, dict(num_layers=35, token_learner_location=18,
+                       num_tokens=16), 361.6),
+    # Table 4, without and with Fuser. Table 1 gives B/16 with 8 at 6 the 28.7
+    # that stands here beside 16 tokens.
+    ('B/16', 384, dict(token_learner_location=6), 28.3),
+    ('B/16', 384, dict(token_learner_location=6, num_tokens=16), 28.7),
+    ('L/16', 512, dict(token_learner_location=12, num_tokens=16), 184.6),
+    ('L/16', 512, dict(token_learner_location=18), 273.2),
+    ('B/16', 384, dict(token_learner_location=6, use_token_fuser=True), 28.5),
+    ('B/16', 384, dict(token_learner_location=6, num_tokens=16,
+                       use_token_fuser=True), 29.1),
+    ('L/16', 512, dict(token_learner_location=12, num_tokens=16,
+                       use_token_fuser=True), 187.1),
+    ('L/16', 512, dict(token_learner_location=18, use_token_fuser=True), 273.8),
+])
+def test_within_one_percent_of_the_paper(variant, size, kwargs, paper):
+  """The paper's GFLOPS are MACs; its tables of arXiv 2106.11297v2."""
+  result = cost.image_classifier_cost(
+      backbones.ViTSpec(variant, **kwargs, token_learner=V10),
+      (size, size, 3), 1000)
+  assert result.macs / 1e9 == pytest.approx(paper, rel=0.01)
+
+
+def test_classes_unknown_or_nonsense():
+  spec = make_spec()
+  without = cost.image_classifier_cost(spec, SQUARE, 0)
+  with_head = cost.image_classifier_cost(spec, SQUARE, 7)
+  assert with_head.rows[:-1] == without.rows
+  assert with_head.rows[-1] == ('head', '[7]', 7 * 12 + 7, 7 * 12)
+  with pytest.raises(errors.UserError, match='num_classes must be .* -1'):
+    cost.image_classifier_cost(spec, SQUARE, -1)
+
+
+def test_bad_spec_is_refused():
+  with pytest.raises(errors.UserError, match='token_learner_location=4'):
+    cost.image_classifier_cost(
+        make_spec(token_learner_location=4), SQUARE, 7)
+
+
+def test_render():
+  spec = make_spec(token_learner_location=2, token_learner=V11)
+  table = cost.render(cost.image_classifier_cost(spec, SQUARE, 7))
+  assert table == TABLE
+
+
+def test_render_fits_80_columns():
+  spec = backbones.ViTSpec(
+      'L/16', num_layers=135, token_learner_location=[12, 111],
+      num_tokens=[256, 16])
+  table = cost.render(cost.image_classifier_cost(spec, (4096, 4096, 3), 18291))
+  assert 'block_111..134  x24' in table
+  assert max(len(line) for line in table.splitlines()) <= 80
