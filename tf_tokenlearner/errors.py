@@ -28,6 +28,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
   nearness = lambda other: -difflib.SequenceMatcher(
       None, str(name).lower(), other.lower()).ratio()
   ranked = sorted(known, key=nearness)
-  shown = ', '.join(ranked[:12]) + (', ...' if len(ranked) > 12 else '')
-  return UserError(
-      f'Unknown {kind} {name!r}. Nearest of the {len(known)} known: {shown}.')
+  if len(ranked) <= 8:
+    return UserError(f'Unknown {kind} {name!r}. Known: {", ".join(ranked)}.')
+  return UserError(f'Unknown {kind} {name!r}. Nearest of the {len(known)} '
+                   f'known: {", ".join(ranked[:6])}.')

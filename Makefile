@@ -1,0 +1,49 @@
+# Each target sets up .venv by itself: Python 3.11 and make are all it takes.
+# PYTHON=/path/to/python chooses another interpreter for it.
+
+PYTHON ?= $(shell for p in python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+RUN_DIR ?= runs/digits
+EXPORT_DIR ?= exported/digits
+
+.PHONY: help install train test bazel-test benchmark clean
+
+help:
+	@echo 'make train       train, evaluate and export a digits classifier'
+	@echo 'make test        the whole test suite'
+	@echo 'make bazel-test  tests of the layers under Bazel, offline'
+	@echo 'make benchmark   time the encoder beside the Model Garden'
+	@echo 'make clean       remove .venv'
+
+install: .venv/installed
+
+.venv/installed: setup.py constraints.txt
+	@test -n '$(PYTHON)' || { \
+		echo 'make: Python 3.11 was not found. Install it, or give' \
+			'PYTHON=/path/to/python3.11.' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python \
+		--constraint constraints.txt --editable '.[addons,dev]'
+	@touch $@
+
+train: install
+	$(BIN)/python tf_tokenlearner/train.py --experiment=tokenlearner_digits \
+		--mode=train_and_eval --model_dir=$(RUN_DIR) \
+		--export_dir=$(EXPORT_DIR)
+
+test: install
+	$(BIN)/python -m pytest
+
+bazel-test: install
+	tools/bazel_offline.sh
+
+benchmark: install
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/training.py
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,93 @@
+"""Overrides are checked key by key and value by value."""
+
+import dataclasses
+from typing import List, Optional, Tuple, Union
+
+from official.modeling import hyperparams
+import pytest
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.configs import overrides
+
+
+@dataclasses.dataclass
+class Inner(hyperparams.Config):
+  rate: float = 0.1
+  sizes: List[int] = dataclasses.field(default_factory=lambda: [1, 2])
+
+
+@dataclasses.dataclass
+class Choice(hyperparams.OneOfConfig):
+  type: Optional[str] = 'first'
+  first: Inner = dataclasses.field(default_factory=Inner)
+  second: Inner = dataclasses.field(default_factory=Inner)
+
+
+@dataclasses.dataclass
+class Outer(hyperparams.Config):
+  steps: int = 1
+  name: str = ''
+  is_on: bool = False
+  place: Optional[Union[int, List[int]]] = None
+  area: Optional[Tuple[float, float]] = None
+  choice: Choice = dataclasses.field(default_factory=Choice)
+  extra: Optional[Inner] = None
+
+
+def apply(text):
+  config = Outer()
+  overrides.apply(config, overrides.read(text))
+  return config
+
+
+def test_three_forms_give_the_same(tmp_path):
+  path = tmp_path / 'a.yaml'
+  path.write_text('steps: 7\nchoice:\n  first:\n    rate: 1e-3\n')
+  for text in (str(path), 'steps=7,choice.first.rate=1e-3',
+               '{"steps": 7, "choice": {"first": {"rate": 0.001}}}'):
+    config = apply(text)
+    assert config.steps == 7
+    assert config.choice.first.rate == 1e-3
+
+
+@pytest.mark.parametrize('text, key, value', [
+    ('place=3', 'place', 3),
+    ('place=[1, 2]', 'place', [1, 2]),
+    ('place=null', 'place', None),
+    ('is_on=true', 'is_on', True),
+    ('area=[0.1, 1]', 'area', [0.1, 1]),
+    ('name=/some/folder', 'name', '/some/folder'),
+])
+def test_good_values(text, key, value):
+  assert getattr(apply(text), key) == value
+
+
+def test_optional_section_appears():
+  assert apply('extra.rate=1').extra.rate == 1
+
+
+@pytest.mark.parametrize('text, message', [
+    ('step=1', "Unknown config key 'step'. Known: steps,"),
+    ('choice.first.rates=1', "key 'choice.first.rates'. Known: "
+                             'choice.first.rate'),
+    ('extra.rates=1', "Unknown config key 'extra.rates'"),
+    ('choice.type=third', "Unknown choice.type 'third'. Known: "),
+    ('steps=abc', "steps: expected a whole number, received 'abc'"),
+    ('steps=1.5', 'steps: expected a whole number, received 1.5'),
+    ('steps=true', 'steps: expected a whole number, received True'),
+    ('is_on=1', 'is_on: expected true or false, received 1'),
+    ('name=5', 'name: expected text, received 5'),
+    ('place=[1, a]', 'place: expected a whole number or a list of a whole '
+                     'number or null'),
+    ('choice.first.rate=fast', 'choice.first.rate: expected a number'),
+    ('choice=5', 'choice: expected keys and values, received 5'),
+    ('steps.x=5', 'steps: expected a whole number, received keys x'),
+    ('just words', 'must give keys and values'),
+    ('a: [', 'is not YAML'),
+    ('missing.yaml', 'Config file missing.yaml cannot be read'),
+])
+def test_bad_overrides(text, message):
+  with pytest.raises(errors.UserError) as caught:
+    apply(text)
+  assert message in str(caught.value)
+  assert '\n' not in str(caught.value)

@@ -1,0 +1,24 @@
+"""Messages name the nearest known names."""
+
+from tf_tokenlearner import errors
+
+
+def test_few_names_are_all_shown():
+  message = str(errors.unknown_name('pooler', 'gapp', ['token', 'gmp', 'gap']))
+  assert message == "Unknown pooler 'gapp'. Known: gap, gmp, token."
+
+
+def test_of_many_names_the_nearest_are_shown():
+  names = [f'dataset_{i}' for i in range(50)] + ['cifar10', 'cifar100']
+  message = str(errors.unknown_name('data set', 'Cifar_10', names))
+  assert message.startswith(
+      "Unknown data set 'Cifar_10'. Nearest of the 52 known: cifar10, cifar100")
+  assert message.count(',') == 5
+
+
+def test_nothing_known():
+  assert 'none is known' in str(errors.unknown_name('thing', 'x', []))
+
+
+def test_user_error_is_a_value_error():
+  assert issubclass(errors.UserError, ValueError)

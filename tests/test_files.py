@@ -1,0 +1,38 @@
+"""Files and folders appear whole or not at all."""
+
+import os
+
+import pytest
+
+from tf_tokenlearner import files
+
+
+def test_file_replaces(tmp_path):
+  target = tmp_path / 'a.txt'
+  target.write_text('old')
+  with files.replacing(str(target)) as path:
+    with open(path, 'w') as file:
+      file.write('new')
+    assert target.read_text() == 'old'
+  assert target.read_text() == 'new'
+  assert os.listdir(tmp_path) == ['a.txt']
+
+
+def test_folder_appears_at_the_end(tmp_path):
+  with files.replacing(str(tmp_path / 'model')) as path:
+    os.mkdir(path)
+    (tmp_path / os.path.basename(path) / 'weights').write_text('1')
+    assert not (tmp_path / 'model').exists()
+  assert (tmp_path / 'model' / 'weights').read_text() == '1'
+
+
+@pytest.mark.parametrize('is_folder', [False, True])
+def test_nothing_stays_after_a_failure(tmp_path, is_folder):
+  with pytest.raises(KeyboardInterrupt):
+    with files.replacing(str(tmp_path / 'x')) as path:
+      if is_folder:
+        os.mkdir(path)
+      else:
+        open(path, 'w').close()
+      raise KeyboardInterrupt
+  assert not os.listdir(tmp_path)

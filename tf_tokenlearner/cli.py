@@ -1,0 +1,79 @@
+"""How every command-line program of the project starts and ends.
+
+--help and misspelt flags are answered before TensorFlow is imported; mistakes
+of the user end in one line on stderr and exit code 2.
+"""
+
+import gc
+import os
+import sys
+from typing import Callable, Optional, Sequence
+
+from absl import flags
+
+from tf_tokenlearner import errors
+
+
+def run(main: Callable[[Sequence[str]], Optional[int]],
+        describe: Optional[Callable[[], str]] = None) -> None:
+  """Parses absl flags, runs main(arguments left over), exits.
+
+  Args:
+    main: the program; what it returns is the exit code, None is 0.
+    describe: more text for --help, after the flags.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  # Skips Keras 3, which nothing here uses, and saves a second.
+  os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+  program = sys.modules['__main__']
+  if set(sys.argv[1:]) & {'--help', '-help', '-h', '--helpshort'}:
+    print(program.__doc__.strip(), _flags_help(program.__file__), sep='\n\n')
+    if describe:
+      print(describe())
+    sys.exit(0)
+  try:
+    arguments = flags.FLAGS(sys.argv)
+  except flags.Error as error:
+    _exit_with_line(program.__file__, str(error))
+  try:
+    code = main(arguments)
+  except errors.UserError as error:
+    _exit_with_line(program.__file__, str(error))
+  except KeyboardInterrupt:
+    print('\nInterrupted.', file=sys.stderr)
+    sys.exit(130)
+  sys.stdout.flush()
+  gc.freeze()  # Else the interpreter takes seconds to tear TensorFlow down.
+  sys.exit(code)
+
+
+def require(*names: str) -> None:
+  """Raises UserError if one of these flags was not given."""
+  missing = [f'--{name}' for name in names if not flags.FLAGS[name].value]
+  if missing:
+    raise errors.UserError(f'{", ".join(missing)} must be given; see --help.')
+
+
+def refuse_arguments(arguments: Sequence[str]) -> None:
+  """Raises UserError for words that belong to no flag."""
+  if arguments[1:]:
+    raise errors.UserError(
+        f'Not understood: {" ".join(arguments[1:])}. Everything is given as '
+        '--flag=value; see --help.')
+
+
+def _exit_with_line(program: str, message: str):
+  name = os.path.basename(program)
+  print(f'{name}: {message}', file=sys.stderr, flush=True)
+  sys.exit(2)
+
+
+def _flags_help(program: str) -> str:
+  """The flags that the program itself defines, not those of its libraries."""
+  module = flags.FLAGS.find_module_defining_flag
+  own = [flag for flag in map(flags.FLAGS.__getitem__, sorted(flags.FLAGS))
+         if module(flag.name) in ('__main__', program, sys.argv[0])]
+  lines = ['Flags:']
+  for flag in own:
+    lines += [f'  --{flag.name}', f'      {flag.help}']
+  return '\n'.join(lines)

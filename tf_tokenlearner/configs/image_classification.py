@@ -1,0 +1,313 @@
+"""Configs and experiments of image classification.
+
+Every recipe value has its source beside it. Shapes and names that the data set
+knows (number of classes, image and label keys) are read from it.
+"""
+
+import dataclasses
+from typing import List, Optional
+
+from official.core import config_definitions as cfg
+from official.core import exp_factory
+from official.modeling import hyperparams
+from official.vision.configs import common
+
+from tf_tokenlearner.configs import backbones
+from tf_tokenlearner.configs import optimization
+
+
+@dataclasses.dataclass
+class DataConfig(cfg.DataConfig):
+  """Where images come from and how they are augmented.
+
+  One of tfds_name and input_path is given; validation_data with neither reads
+  what train_data reads.
+
+  Attributes:
+    tfds_name: a TFDS data set, 'name', 'name/config' or the folder of a prepared
+      one.
+    tfds_split: such as 'train' or 'train[:90%]'.
+    input_path: a folder of class folders, or TFRecord files by pattern, as the
+      Garden's scripts write them.
+    image_field_key: feature of the image; '' lets the data set say.
+    label_field_key: feature of the label; '' lets the data set say.
+    aug_crop: cut a random part of the image (Szegedy et al. 2015).
+    crop_area_range: smallest and largest share of the area that aug_crop cuts.
+    aug_shift: shift by up to so many pixels, edges reflected; for small images.
+    aug_rand_hflip: mirror every second image.
+    aug_type: the Garden's RandAugment or AutoAugment.
+    color_jitter: strength of random brightness, contrast and saturation.
+    random_erasing: the Garden's random erasing.
+    mixup_and_cutmix: the Garden's mixup and cutmix; a batch in training.
+    center_crop_fraction: share of the shorter side that evaluation looks at.
+    validation_fraction: of an image folder without splits, held out.
+    max_unreadable_fraction: of an image folder's files, skipped in silence.
+  """
+  shuffle_buffer_size: int = 10000
+  image_field_key: str = ''
+  label_field_key: str = ''
+  aug_crop: bool = True
+  crop_area_range: List[float] = dataclasses.field(
+      default_factory=lambda: [0.08, 1.0])
+  aug_shift: int = 0
+  aug_rand_hflip: bool = True
+  aug_type: Optional[common.Augmentation] = None
+  color_jitter: float = 0.
+  random_erasing: Optional[common.RandomErasing] = None
+  mixup_and_cutmix: Optional[common.MixupAndCutmix] = None
+  center_crop_fraction: float = 0.875
+  validation_fraction: float = 0.2
+  max_unreadable_fraction: float = 0.01
+
+
+@dataclasses.dataclass
+class ImageClassifier(hyperparams.Config):
+  """The network.
+
+  Attributes:
+    num_classes: 0 lets the data set say.
+    input_size: [height, width, channels] of what the network sees.
+    backbone: which one, with its options.
+    dropout_rate: before the head.
+    head_bias: first bias of the head.
+  """
+  num_classes: int = 0
+  input_size: List[int] = dataclasses.field(
+      default_factory=lambda: [224, 224, 3])
+  backbone: backbones.Backbone = dataclasses.field(
+      default_factory=backbones.Backbone)
+  dropout_rate: float = 0.
+  head_bias: float = 0.
+
+
+@dataclasses.dataclass
+class Losses(hyperparams.Config):
+  """The loss.
+
+  Attributes:
+    loss: 'softmax', one label an image; or 'sigmoid', any number of them, each
+      class a question of its own.
+    label_smoothing: in [0, 1).
+  """
+  loss: str = 'softmax'
+  label_smoothing: float = 0.
+
+
+@dataclasses.dataclass
+class ImageClassificationTask(cfg.TaskConfig):
+  """The task.
+
+  Attributes:
+    init_checkpoint: checkpoint file or folder to start from, '' for none.
+    init_checkpoint_modules: 'all', or 'backbone' to leave the head fresh.
+    freeze_backbone: train the head alone.
+  """
+  model: ImageClassifier = dataclasses.field(default_factory=ImageClassifier)
+  train_data: DataConfig = dataclasses.field(
+      default_factory=lambda: DataConfig(is_training=True))
+  validation_data: DataConfig = dataclasses.field(
+      default_factory=lambda: DataConfig(
+          is_training=False, drop_remainder=False))
+  losses: Losses = dataclasses.field(default_factory=Losses)
+  init_checkpoint: str = ''
+  init_checkpoint_modules: str = 'all'
+  freeze_backbone: bool = False
+
+
+def _experiment(
+    *, vit: dict, input_size: List[int], train_data: dict, validation_data: dict,
+    optimizer: dict, learning_rate: dict, batch_size: int, train_steps: int,
+    steps_per_epoch: int, warmup_steps: int = 0, loss: Optional[dict] = None,
+    model: Optional[dict] = None) -> cfg.ExperimentConfig:
+  """An experiment; the dicts hold what differs from the defaults."""
+  (optimizer_type, optimizer_options), = optimizer.items()
+  (schedule_type, schedule_options), = learning_rate.items()
+  interval = min(steps_per_epoch, train_steps)
+  optimizer_config = {
+      'optimizer': {'type': optimizer_type, optimizer_type: optimizer_options},
+      'learning_rate': {'type': schedule_type, schedule_type: schedule_options},
+  }
+  if warmup_steps:
+    optimizer_config['warmup'] = {
+        'type': 'linear', 'linear': {'warmup_steps': warmup_steps}}
+  return cfg.ExperimentConfig(
+      runtime=cfg.RuntimeConfig(num_gpus=-1),  # As many as there are.
+      task=ImageClassificationTask(
+          model=ImageClassifier(
+              input_size=input_size,
+              backbone=backbones.Backbone(
+                  token_learner_vit=backbones.TokenLearnerViT(**vit)),
+              **(model or {})),
+          train_data=DataConfig(
+              is_training=True, global_batch_size=batch_size, **train_data),
+          validation_data=DataConfig(
+              is_training=False, drop_remainder=False,
+              global_batch_size=batch_size, **validation_data),
+          losses=Losses(**(loss or {}))),
+      trainer=optimization.TrainerConfig(
+          train_steps=train_steps,
+          steps_per_loop=min(interval, 100),
+          summary_interval=min(interval, 100),
+          checkpoint_interval=interval,
+          validation_interval=interval,
+          best_checkpoint_export_subdir='best_ckpt',
+          best_checkpoint_eval_metric='accuracy',
+          optimizer_config=optimization.OptimizationConfig(optimizer_config)),
+      restrictions=[
+          'task.train_data.is_training != None',
+          'task.validation_data.is_training != None',
+      ])
+
+
+@exp_factory.register_config_factory('tokenlearner_digits')
+def tokenlearner_digits() -> cfg.ExperimentConfig:
+  """The demo: 1,797 real digits; sizes and schedule found by trial."""
+  steps_per_epoch = 1437 // 64
+  return _experiment(
+      vit=dict(
+          variant='Ti/1', num_layers=6, hidden_size=64, mlp_dim=128,
+          num_heads=4, token_learner_location=2, num_tokens=8,
+          dropout_rate=0.1),
+      input_size=[8, 8, 1],
+      train_data=dict(
+          tfds_name='digits', tfds_split='train', shuffle_buffer_size=1437,
+          aug_crop=False, aug_rand_hflip=False, aug_shift=1),
+      validation_data=dict(tfds_split='test', center_crop_fraction=1.),
+      optimizer={'adamw': {'weight_decay_rate': 1e-4}},
+      learning_rate={'cosine': {'initial_learning_rate': 2e-3}},
+      batch_size=64,
+      train_steps=60 * steps_per_epoch,
+      steps_per_epoch=10 * steps_per_epoch,
+      warmup_steps=2 * steps_per_epoch)
+
+
+@exp_factory.register_config_factory('tokenlearner_fashion_mnist')
+def tokenlearner_fashion_mnist() -> cfg.ExperimentConfig:
+  """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), from scratch."""
+  steps_per_epoch = 60000 // 128
+  return _experiment(
+      vit=dict(
+          variant='Ti/4', num_layers=6, hidden_size=64, mlp_dim=256,
+          num_heads=4, token_learner_location=3, num_tokens=8,
+          dropout_rate=0.1),
+      input_size=[28, 28, 1],
+      train_data=dict(
+          tfds_name='fashion_mnist', tfds_split='train', aug_crop=False,
+          aug_shift=2),
+      validation_data=dict(tfds_split='test', center_crop_fraction=1.),
+      optimizer={'adamw': {'weight_decay_rate': 0.05}},
+      learning_rate={'cosine': {'initial_learning_rate': 1e-3}},
+      batch_size=128,
+      train_steps=10 * steps_per_epoch,
+      steps_per_epoch=steps_per_epoch,
+      warmup_steps=steps_per_epoch)
+
+
+@exp_factory.register_config_factory('tokenlearner_cifar10')
+def tokenlearner_cifar10() -> cfg.ExperimentConfig:
+  """CIFAR-10 at its own size, from scratch; not a recipe of the paper."""
+  steps_per_epoch = 50000 // 256
+  return _experiment(
+      vit=dict(variant='Ti/4', token_learner_location=6, num_tokens=8,
+               stochastic_depth_rate=0.1),
+      input_size=[32, 32, 3],
+      train_data=dict(
+          tfds_name='cifar10', tfds_split='train', aug_crop=False, aug_shift=4,
+          aug_type=_randaugment(num_layers=2, magnitude=9)),
+      validation_data=dict(tfds_split='test', center_crop_fraction=1.),
+      optimizer={'adamw': {'weight_decay_rate': 0.05}},
+      learning_rate={'cosine': {'initial_learning_rate': 1e-3}},
+      loss=dict(label_smoothing=0.1),
+      batch_size=256,
+      train_steps=200 * steps_per_epoch,
+      steps_per_epoch=steps_per_epoch,
+      warmup_steps=10 * steps_per_epoch)
+
+
+@exp_factory.register_config_factory('tokenlearner_tfds')
+def tokenlearner_tfds() -> cfg.ExperimentConfig:
+  """Any TFDS image data set, from scratch; set task.train_data.tfds_name."""
+  return _own_data(train_data=dict(tfds_split='train'),
+                   validation_data=dict(tfds_split='test'))
+
+
+@exp_factory.register_config_factory('tokenlearner_image_folder')
+def tokenlearner_image_folder() -> cfg.ExperimentConfig:
+  """A folder of class folders; set task.train_data.input_path."""
+  return _own_data(train_data=dict(tfds_split='train'),
+                   validation_data=dict(tfds_split='validation'))
+
+
+def _own_data(train_data: dict, validation_data: dict) -> cfg.ExperimentConfig:
+  """A small model and a plain recipe for data that nobody has seen yet."""
+  return _experiment(
+      vit=dict(variant='Ti/16', token_learner_location=6, num_tokens=8),
+      input_size=[224, 224, 3],
+      train_data={'crop_area_range': [0.3, 1.0], **train_data},
+      validation_data=validation_data,
+      optimizer={'adamw': {'weight_decay_rate': 0.05}},
+      learning_rate={'cosine': {'initial_learning_rate': 5e-4}},
+      loss=dict(label_smoothing=0.1),
+      batch_size=64,
+      train_steps=10000,
+      steps_per_epoch=500,
+      warmup_steps=500)
+
+
+@exp_factory.register_config_factory('tokenlearner_imagenet_pretrain')
+def tokenlearner_imagenet_pretrain() -> cfg.ExperimentConfig:
+  """The one recipe that the authors published, ImageNet-1k from scratch.
+
+  Every value from im1k_token_learner_config.py of the official Scenic code,
+  but its stochastic depth of 0.1, which that code sets and never reads.
+  """
+  batch_size = 4096
+  steps_per_epoch = 1281167 // batch_size
+  return _experiment(
+      vit=dict(variant='B/16', token_learner_location=9, num_tokens=16),
+      input_size=[224, 224, 3],
+      train_data=dict(tfds_name='imagenet2012', tfds_split='train',
+                      crop_area_range=[0.05, 1.0]),
+      validation_data=dict(tfds_split='validation'),
+      optimizer={'adamw': {
+          'weight_decay_rate': 0.3, 'beta_1': 0.9, 'beta_2': 0.999,
+          'gradient_clip_norm': 1.0}},
+      learning_rate={'polynomial': {
+          'initial_learning_rate': 5e-3, 'end_learning_rate': 1e-5}},
+      loss=dict(loss='sigmoid'),
+      model=dict(head_bias=-10.),
+      batch_size=batch_size,
+      train_steps=90 * 1281167 // batch_size,
+      steps_per_epoch=steps_per_epoch,
+      warmup_steps=10000)
+
+
+@exp_factory.register_config_factory('tokenlearner_imagenet_finetune')
+def tokenlearner_imagenet_finetune() -> cfg.ExperimentConfig:
+  """Fine-tuning at 384 px, as the paper: 'the same as ViT'.
+
+  Dosovitskiy et al. 2021 (arXiv 2010.11929), table 4: SGD with momentum 0.9,
+  batch 512, cosine, no weight decay, norm clipped at 1, 20,000 steps, rate one
+  of 0.003, 0.01, 0.03, 0.06. Warm-up of 500 steps and 0.03 from common.py of
+  google-research/vision_transformer.
+  """
+  batch_size = 512
+  return _experiment(
+      vit=dict(variant='B/16', token_learner_location=6, num_tokens=8,
+               use_token_fuser=True),
+      input_size=[384, 384, 3],
+      train_data=dict(tfds_name='imagenet2012', tfds_split='train',
+                      crop_area_range=[0.05, 1.0]),
+      validation_data=dict(tfds_split='validation', center_crop_fraction=1.),
+      optimizer={'sgd': {'momentum': 0.9, 'global_clipnorm': 1.0}},
+      learning_rate={'cosine': {'initial_learning_rate': 0.03}},
+      batch_size=batch_size,
+      train_steps=20000,
+      steps_per_epoch=1281167 // batch_size,
+      warmup_steps=500)
+
+
+def _randaugment(num_layers: int, magnitude: float) -> common.Augmentation:
+  return common.Augmentation(
+      type='randaug',
+      randaug=common.RandAugment(num_layers=num_layers, magnitude=magnitude))

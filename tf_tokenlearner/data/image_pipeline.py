@@ -1,0 +1,291 @@
+"""From encoded images to batches of pixels in [-1, 1] and labels.
+
+The Garden's input reader does the reading, shuffling, caching and batching and
+its ops the augmentation; ours is what lies between: any TFDS data set, folder
+or TFRecord, decoded once and never encoded again.
+"""
+
+from typing import Callable, Optional, Sequence, Tuple
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from official.core import input_reader
+from official.vision.ops import augment
+from official.vision.ops import preprocess_ops
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.configs import image_classification as config
+from tf_tokenlearner.data import tfds_source
+
+# A box is (top, left, height, width) in pixels, of a shape [H, W, channels].
+_BoxFn = Callable[[tf.Tensor], Tuple[tf.Tensor, ...]]
+
+
+def open_source(
+    params: config.DataConfig) -> Optional[tfds_source.ImageSource]:
+  """The data set that a config names; None for TFRecord files.
+
+  Raises:
+    UserError: none or two named, not to be found, or not of images.
+  """
+  if bool(params.tfds_name) == bool(params.input_path):
+    raise errors.UserError(
+        'Give either task.train_data.tfds_name (a TFDS data set) or '
+        'task.train_data.input_path (a folder of class folders, or TFRecord '
+        f'files); received tfds_name={params.tfds_name!r} and '
+        f'input_path={params.input_path!r}.')
+  if params.tfds_name:
+    return tfds_source.open_image_source(
+        params.tfds_name, params.tfds_data_dir, params.image_field_key,
+        params.label_field_key)
+  if tf.io.gfile.isdir(params.input_path):
+    return tfds_source.open_image_folder(
+        params.input_path, params.tfds_data_dir, params.validation_fraction,
+        max_unreadable_fraction=params.max_unreadable_fraction)
+  if not tf.io.gfile.glob(str(params.input_path).split(',')):
+    raise errors.UserError(
+        f'input_path={params.input_path} is neither a folder nor the pattern '
+        'of TFRecord files that exist.')
+  return None
+
+
+def build_dataset(
+    params: config.DataConfig, source: Optional[tfds_source.ImageSource],
+    input_size: Sequence[int], num_classes: int, multi_label: bool,
+    input_context: Optional[tf.distribute.InputContext] = None
+) -> tf.data.Dataset:
+  """Batches of (images, labels) for one replica.
+
+  Args:
+    params: what to read and how to augment it.
+    source: what open_source gave for params.
+    input_size: (height, width, channels) of the images in the batches.
+    num_classes: classes of the labels.
+    multi_label: labels come as [B, num_classes] of zeros and ones.
+    input_context: as tf.distribute gives it.
+
+  Returns:
+    Data set of (float [B, height, width, channels] in [-1, 1], int [B] or float
+    [B, num_classes]); endless in training, each example once in evaluation.
+  """
+  mix = params.mixup_and_cutmix if params.is_training else None
+  reader = input_reader.InputReader(
+      params,
+      decoder_fn=None if source else _tfrecord_decoder(params, multi_label),
+      parser_fn=_Parser(params, input_size, num_classes, multi_label),
+      postprocess_fn=mix and augment.MixupAndCutmix(
+          num_classes, **mix.as_dict()))
+  dataset = source and _read_source(params, source, input_context)
+  return reader.read(input_context, dataset)
+
+
+def evaluation_pixels(
+    images: tf.Tensor, input_size: Sequence[int],
+    center_crop_fraction: float) -> tf.Tensor:
+  """What evaluation and every export do to an image.
+
+  The largest centred box of the network's aspect ratio, less a margin, is
+  resized to input_size and brought to [-1, 1]; channels are converted.
+
+  Args:
+    images: uint8 [..., H, W, channels], of any size.
+    input_size: (height, width, channels) of the result.
+    center_crop_fraction: share of the box's sides that is kept.
+
+  Returns:
+    float32 [..., height, width, channels].
+  """
+  height, width, channels = input_size
+  box = _central_box(height / width, center_crop_fraction)
+  x = _convert_channels(images, channels)
+  top, left, box_height, box_width = box(tf.shape(x)[-3:])
+  x = x[..., top:top + box_height, left:left + box_width, :]
+  return _scale(tf.image.resize(x, [height, width]))
+
+
+class _Parser:
+  """One example {'image', 'label'} -> (pixels, label)."""
+
+  def __init__(self, params: config.DataConfig, input_size: Sequence[int],
+               num_classes: int, multi_label: bool):
+    self._params = params
+    self._input_size = tuple(input_size)
+    self._num_classes = num_classes
+    self._multi_label = multi_label
+    self._augmenter = _make_augmenter(params, self._input_size[-1])
+    self._erasing = params.random_erasing and augment.RandomErasing(
+        **params.random_erasing.as_dict())
+
+  def __call__(self, example):
+    pixels = (self._train_pixels(example['image'])
+              if self._params.is_training
+              else self._evaluation_pixels(example['image']))
+    pixels = tf.ensure_shape(pixels, self._input_size)
+    return pixels, self._label(example['label'])
+
+  def _evaluation_pixels(self, image):
+    if image.dtype != tf.string:
+      return evaluation_pixels(
+          image, self._input_size, self._params.center_crop_fraction)
+    height, width, channels = self._input_size
+    box = _central_box(height / width, self._params.center_crop_fraction)
+    x = _decode_box(image, box, channels)
+    return _scale(tf.image.resize(x, [height, width]))
+
+  def _train_pixels(self, image):
+    params = self._params
+    height, width, channels = self._input_size
+    box = (_random_box(params.crop_area_range) if params.aug_crop
+           else _central_box(height / width, 1.))
+    x = _decode_box(image, box, channels)
+    x = tf.image.resize(x, [height, width])
+    if params.aug_shift:
+      margin = [[params.aug_shift] * 2] * 2 + [[0, 0]]
+      x = tf.image.random_crop(
+          tf.pad(x, margin, 'REFLECT'), self._input_size)
+    if params.aug_rand_hflip:
+      x = tf.image.random_flip_left_right(x)
+    x = tf.cast(tf.clip_by_value(tf.round(x), 0, 255), tf.uint8)
+    if params.color_jitter > 0:
+      x = preprocess_ops.color_jitter(
+          x, params.color_jitter, params.color_jitter, params.color_jitter)
+    if self._augmenter:
+      x = self._augmenter.distort(x)
+    x = _scale(tf.cast(x, tf.float32))
+    return self._erasing.distort(x) if self._erasing else x
+
+  def _label(self, label):
+    checked = tf.debugging.assert_less(
+        label, tf.cast(self._num_classes, label.dtype),
+        message=f'A label is not below num_classes={self._num_classes}.')
+    with tf.control_dependencies([checked]):
+      if not self._multi_label:
+        return tf.cast(label, tf.int32)
+      hot = tf.one_hot(tf.cast(label, tf.int32), self._num_classes)
+      return tf.minimum(tf.reduce_sum(hot, axis=0), 1.)
+
+
+def _make_augmenter(
+    params: config.DataConfig,
+    channels: int) -> Optional[augment.ImageAugment]:
+  """The Garden's RandAugment or AutoAugment, or None."""
+  if params.aug_type is None or params.aug_type.type is None:
+    return None
+  makers = {'randaug': augment.RandAugment, 'autoaug': augment.AutoAugment}
+  if params.aug_type.type not in makers:
+    raise errors.unknown_name('aug_type.type', params.aug_type.type, makers)
+  if channels != 3:
+    raise errors.UserError(
+        f'aug_type={params.aug_type.type} needs 3 channels, input_size has '
+        f'{channels}.')
+  return makers[params.aug_type.type](**params.aug_type.get().as_dict())
+
+
+def _read_source(
+    params: config.DataConfig, source: tfds_source.ImageSource,
+    input_context: Optional[tf.distribute.InputContext]) -> tf.data.Dataset:
+  """Examples of a source, this worker's share of them; endless in training."""
+  # The cache comes after the reading, so repeating is left to what follows it.
+  repeat = params.is_training and not params.cache
+  has_file_each = input_context is None or (
+      len(source.builder.info.splits[params.tfds_split].file_instructions)
+      >= input_context.num_input_pipelines)
+  read_config = tfds.ReadConfig(
+      interleave_cycle_length=params.cycle_length,
+      interleave_block_length=params.block_length,
+      input_context=input_context if has_file_each else None,
+      shuffle_seed=params.seed,
+      repeat_filenames=repeat,
+      assert_cardinality=not repeat,
+      skip_prefetch=True)
+  dataset = source.as_dataset(
+      params.tfds_split, read_config=read_config,
+      shuffle_files=params.is_training)
+  if not has_file_each:
+    dataset = dataset.shard(
+        input_context.num_input_pipelines, input_context.input_pipeline_id)
+  return dataset
+
+
+def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
+  """Serialized tf.Example, as the Garden's scripts write it -> example."""
+  image_key = params.image_field_key or 'image/encoded'
+  label_key = params.label_field_key or 'image/class/label'
+  features = {
+      image_key: tf.io.FixedLenFeature([], tf.string),
+      label_key: (tf.io.VarLenFeature(tf.int64) if multi_label
+                  else tf.io.FixedLenFeature([], tf.int64)),
+  }
+
+  def decode(serialized):
+    parsed = tf.io.parse_single_example(serialized, features)
+    label = parsed[label_key]
+    return {'image': parsed[image_key],
+            'label': tf.sparse.to_dense(label) if multi_label else label}
+
+  return decode
+
+
+def _decode_box(image: tf.Tensor, box: _BoxFn, channels: int) -> tf.Tensor:
+  """Cuts a box out of an image, uint8 [H, W, channels].
+
+  Of a JPEG only the box is decoded, which halves the cost of random crops.
+  """
+  def cut(pixels):
+    top, left, height, width = box(tf.shape(pixels))
+    return pixels[top:top + height, left:left + width]
+
+  def from_jpeg():
+    return tf.image.decode_and_crop_jpeg(
+        image, tf.stack(box(tf.image.extract_jpeg_shape(image))),
+        channels=channels)
+
+  def from_other():
+    return cut(tf.io.decode_image(
+        image, channels=channels, expand_animations=False))
+
+  if image.dtype != tf.string:
+    return cut(_convert_channels(image, channels))
+  pixels = tf.cond(tf.io.is_jpeg(image), from_jpeg, from_other)
+  return tf.ensure_shape(pixels, [None, None, channels])
+
+
+def _central_box(aspect_ratio: float, fraction: float) -> _BoxFn:
+  """The largest centred box of height / width = aspect_ratio, shrunk."""
+  def box(shape):
+    size = tf.cast(shape[:2], tf.float32)
+    height = tf.minimum(size[0], size[1] * aspect_ratio) * fraction
+    width = height / aspect_ratio
+    extent = tf.maximum(tf.cast(tf.round([height, width]), tf.int32), 1)
+    top, left = tf.unstack((shape[:2] - extent) // 2)
+    return top, left, extent[0], extent[1]
+  return box
+
+
+def _random_box(area_range: Sequence[float]) -> _BoxFn:
+  """A random box, sides 3:4 to 4:3; Szegedy et al. 2015 (arXiv 1409.4842)."""
+  def box(shape):
+    begin, size, _ = tf.image.sample_distorted_bounding_box(
+        shape, tf.zeros([0, 0, 4]), area_range=area_range,
+        aspect_ratio_range=(3 / 4, 4 / 3), max_attempts=10,
+        use_image_if_no_bounding_boxes=True)
+    return begin[0], begin[1], size[0], size[1]
+  return box
+
+
+def _convert_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
+  """Grey to colour or back, if need be."""
+  if images.shape[-1] == channels:
+    return images
+  if (images.shape[-1], channels) == (1, 3):
+    return tf.image.grayscale_to_rgb(images)
+  if (images.shape[-1], channels) == (3, 1):
+    return tf.image.rgb_to_grayscale(images)
+  raise errors.UserError(
+      f'Images of {images.shape[-1]} channels cannot be brought to the '
+      f'{channels} of input_size; 1 and 3 can be converted.')
+
+
+def _scale(pixels: tf.Tensor) -> tf.Tensor:
+  """[0, 255] -> [-1, 1], as in the official code."""
+  return pixels / 127.5 - 1.

@@ -1,0 +1,139 @@
+"""Writes a run's classifier as a SavedModel, and proves that it answers."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Dict, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tf_tokenlearner import errors
+from tf_tokenlearner import files
+from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.serving import reload_saved_model
+from tf_tokenlearner.training import experiments
+from tf_tokenlearner.training import runner
+
+TOLERANCE = 1e-5  # Between the model and the SavedModel, on probabilities.
+
+
+def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
+  """Writes and verifies a SavedModel, and prints where it lies.
+
+  The default signature takes uint8 images [B, H, W, 3] of any size and gives
+  probabilities [B, num_classes]; preprocessing is that of evaluation. The
+  signature label_names gives the classes' names, which also lie beside the
+  model in assets/labels.txt.
+
+  Args:
+    model_dir: folder of a run; its config says all about the architecture.
+    export_dir: a folder that does not exist yet.
+    checkpoint: path, '' for the run's best or else its latest.
+
+  Raises:
+    UserError: no such run or checkpoint, export_dir exists or cannot be
+      written, or the reloaded model gives other numbers.
+  """
+  refuse_existing(export_dir)
+  run = experiments.load(model_dir)
+  path = runner.find_checkpoint(model_dir, checkpoint)
+  model = runner.load_model(run.params, path)
+  num_classes = run.params.task.model.num_classes
+  names = run.label_names or tuple(map(str, range(num_classes)))
+  images = _test_images(run.params.task.model.input_size)
+  with files.replacing(export_dir) as beside:
+    try:
+      module = _make_module(model, run.params.task, names, beside)
+      expected = module.serve(images)['probabilities'].numpy()
+      tf.saved_model.save(module, beside, signatures={
+          'serving_default': module.serve, 'label_names': module.label_names})
+      os.remove(_labels_file(beside))  # The copy is in assets.
+    except (OSError, tf.errors.OpError) as error:
+      raise errors.UserError(
+          f'{export_dir} cannot be written: {error}') from error
+    difference = _verify(beside, images, expected, names)
+  print(f'Exported {path} to {export_dir}: {num_classes} classes; reloaded in '
+        f'a new process, probabilities differ by {difference:.0e} at most.')
+
+
+def refuse_existing(export_dir: str) -> None:
+  """Raises UserError if there is something at export_dir already."""
+  if tf.io.gfile.exists(export_dir):
+    raise errors.UserError(
+        f'{export_dir} exists already. Choose another --export_dir or remove '
+        'it first.')
+
+
+class _Module(tf.Module):
+  """What is saved: the variables and the functions of the signatures."""
+
+
+def _make_module(model: tf_keras.Model, task, names: Sequence[str],
+                 folder: str) -> _Module:
+  """The functions close over the model, so that only variables are tracked.
+
+  A Keras model as an attribute would be saved layer by layer, which takes
+  minutes, for loading as Keras, which nobody asked for.
+  """
+  input_size = tuple(task.model.input_size)
+  crop = task.validation_data.center_crop_fraction
+  activate = tf.nn.sigmoid if task.losses.loss == 'sigmoid' else tf.nn.softmax
+
+  @tf.function(input_signature=[
+      tf.TensorSpec([None, None, None, 3], tf.uint8, 'images')])
+  def serve(images) -> Dict[str, tf.Tensor]:
+    pixels = image_pipeline.evaluation_pixels(images, input_size, crop)
+    return {'probabilities': activate(model(pixels, training=False))}
+
+  @tf.function(input_signature=[])
+  def label_names() -> Dict[str, tf.Tensor]:
+    return {'label_names': tf.constant(names)}
+
+  tf.io.gfile.makedirs(folder)
+  with tf.io.gfile.GFile(_labels_file(folder), 'w') as file:
+    file.write(''.join(f'{name}\n' for name in names))
+  module = _Module()
+  module.model_variables = model.variables
+  module.labels = tf.saved_model.Asset(_labels_file(folder))
+  module.serve = serve
+  module.label_names = label_names
+  return module
+
+
+def _labels_file(folder: str) -> str:
+  return os.path.join(folder, 'labels.txt')
+
+
+def _test_images(input_size: Sequence[int]) -> np.ndarray:
+  """Images of another size than the network's, the same every time."""
+  height, width, _ = input_size
+  return np.random.default_rng(0).integers(
+      0, 256, [3, height + 5, width * 2 + 3, 3], dtype=np.uint8)
+
+
+def _verify(folder: str, images: np.ndarray, expected: np.ndarray,
+            names: Sequence[str]) -> float:
+  """Largest difference of the probabilities, as a new process sees them."""
+  with tempfile.TemporaryDirectory() as scratch:
+    request = os.path.join(scratch, 'request.npz')
+    answer = os.path.join(scratch, 'answer.npz')
+    np.savez(request, images=images)
+    done = subprocess.run(
+        [sys.executable, reload_saved_model.__file__, folder, request, answer],
+        capture_output=True, text=True, check=False)
+    if done.returncode:
+      raise errors.UserError(
+          'The SavedModel could not be loaded in a new process:\n'
+          + done.stderr[-2000:])
+    with np.load(answer, allow_pickle=False) as arrays:
+      received = arrays['probabilities']
+      received_names = tuple(arrays['label_names'])
+  difference = float(np.abs(received - expected).max())
+  if not difference <= TOLERANCE or received_names != tuple(names):
+    raise errors.UserError(
+        f'The reloaded SavedModel differs by {difference:.1e} from the model '
+        f'(allowed: {TOLERANCE:.0e}); nothing was kept.')
+  return difference

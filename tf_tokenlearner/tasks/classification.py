@@ -1,0 +1,81 @@
+"""Loss and metrics of classification, of images or clips.
+
+Labels are class numbers [B], or one row of zeros and ones (or, after mixup, of
+shares) per example, [B, num_classes]. Both forms pass through every function.
+"""
+
+from typing import List
+
+import tensorflow as tf
+import tf_keras
+
+LOSSES = ('softmax', 'sigmoid')
+
+
+def example_losses(labels: tf.Tensor, logits: tf.Tensor, loss: str,
+                   label_smoothing: float = 0.) -> tf.Tensor:
+  """The loss of each example.
+
+  Args:
+    labels: [B] or [B, num_classes].
+    logits: float32 [B, num_classes].
+    loss: 'softmax', or 'sigmoid': the sum over classes, as in the official
+      ImageNet recipe.
+    label_smoothing: share of the label spread over all classes.
+
+  Returns:
+    float32 [B].
+  """
+  targets = _as_rows(labels, logits.shape[-1])
+  if loss == 'sigmoid':
+    targets = targets * (1. - label_smoothing) + 0.5 * label_smoothing
+    return tf.reduce_sum(
+        tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=-1)
+  spread = label_smoothing / logits.shape[-1]
+  targets = targets * (1. - label_smoothing) + spread
+  return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def mean_loss(losses: tf.Tensor) -> tf.Tensor:
+  """The mean, 0 for the empty batch that a replica may get at the end."""
+  return tf.math.divide_no_nan(
+      tf.reduce_sum(losses), tf.cast(tf.size(losses), losses.dtype))
+
+
+def hits(labels: tf.Tensor, logits: tf.Tensor, k: int) -> tf.Tensor:
+  """1 where one of the k best classes is right, else 0; float32 [B].
+
+  With several labels an example, this is precision at 1 for k = 1.
+  """
+  if labels.shape.rank == 1:
+    return tf.cast(tf.math.in_top_k(labels, logits, k), tf.float32)
+  best = tf.math.top_k(logits, k).indices  # [B, k]
+  is_label = labels >= tf.reduce_max(labels, axis=-1, keepdims=True)
+  is_label = tf.logical_and(is_label, labels > 0)
+  found = tf.gather(is_label, best, batch_dims=1)
+  return tf.cast(tf.reduce_any(found, axis=-1), tf.float32)
+
+
+def build_metrics(num_classes: int) -> List[tf_keras.metrics.Metric]:
+  """accuracy, and top_5_accuracy where there are more than 5 classes."""
+  metrics = [_Hits(1, name='accuracy')]
+  if num_classes > 5:
+    metrics.append(_Hits(5, name='top_5_accuracy'))
+  return metrics
+
+
+class _Hits(tf_keras.metrics.Mean):
+  """Mean of hits over all examples."""
+
+  def __init__(self, k: int, **kwargs):
+    super().__init__(**kwargs)
+    self._k = k
+
+  def update_state(self, labels, logits, sample_weight=None):
+    super().update_state(hits(labels, logits, self._k), sample_weight)
+
+
+def _as_rows(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+  if labels.shape.rank == 1:
+    return tf.one_hot(labels, num_classes)
+  return tf.cast(labels, tf.float32)

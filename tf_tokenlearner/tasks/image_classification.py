@@ -1,0 +1,151 @@
+"""Image classification as a task of the Model Garden's trainer."""
+
+from typing import List, Optional, Tuple
+
+import tensorflow as tf
+import tf_keras
+from official.core import base_task
+from official.core import task_factory
+from official.vision.modeling.backbones import factory
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.configs import image_classification as config
+from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.tasks import classification
+
+
+@task_factory.register_task_cls(config.ImageClassificationTask)
+class ImageClassificationTask(base_task.Task):
+  """Images in, one label or many out.
+
+  The Garden's training step, optimizers and metrics loop are used as they are;
+  this class gives them the model, the batches and the loss.
+  """
+
+  @classmethod
+  def resolve(cls, task: config.ImageClassificationTask) -> Tuple[str, ...]:
+    """Lets the data set fill in what the config leaves open, and checks both.
+
+    Sets model.num_classes, and validation_data's source where it has none. Says
+    what is about to be prepared or downloaded, if anything.
+
+    Returns:
+      The names of the classes; () if the data (TFRecord) have none.
+
+    Raises:
+      UserError: what cannot be read or does not go together.
+    """
+    _check_options(task)
+    train, validation = task.train_data, task.validation_data
+    if not (validation.tfds_name or validation.input_path):
+      for key in ('tfds_name', 'input_path', 'tfds_data_dir', 'image_field_key',
+                  'label_field_key', 'validation_fraction'):
+        setattr(validation, key, getattr(train, key))
+    source = image_pipeline.open_source(train)
+    if source is None:
+      if not task.model.num_classes:
+        raise errors.UserError(
+            'TFRecord files do not tell the number of classes: set '
+            'task.model.num_classes.')
+      names = ()
+    else:
+      names = source.label_names
+      if task.model.num_classes not in (0, source.num_classes):
+        raise errors.UserError(
+            f'task.model.num_classes={task.model.num_classes}, but '
+            f'{train.tfds_name or train.input_path} has {source.num_classes} '
+            'classes. Leave it out to take the data set\'s.')
+      if source.multi_label and task.losses.loss != 'sigmoid':
+        raise errors.UserError(
+            f'{train.tfds_name} has several labels an image: set '
+            'task.losses.loss=sigmoid.')
+      task.model.num_classes = source.num_classes
+      for data, its_source in (
+          (train, source), (validation, image_pipeline.open_source(validation))):
+        if its_source:
+          its_source.num_examples(data.tfds_split)  # Refuses unknown splits.
+          if its_source.num_classes != source.num_classes:
+            raise errors.UserError(
+                f'Training data have {source.num_classes} classes, validation '
+                f'data {its_source.num_classes}.')
+    task.model.backbone.get().resolved(tuple(task.model.input_size))
+    return names
+
+  def build_model(self) -> backbones.Classifier:
+    model_config = self.task_config.model
+    backbone = factory.build_backbone(
+        input_specs=tf_keras.layers.InputSpec(
+            shape=[None, *model_config.input_size]),
+        backbone_config=model_config.backbone,
+        norm_activation_config=None)
+    backbone.trainable = not self.task_config.freeze_backbone
+    return backbones.Classifier(
+        backbone, model_config.num_classes, model_config.dropout_rate,
+        model_config.head_bias)
+
+  def initialize(self, model: backbones.Classifier):
+    """Starts from init_checkpoint, if one is given."""
+    if self.task_config.init_checkpoint:
+      restore.initialize(model, self.task_config.init_checkpoint,
+                         self.task_config.init_checkpoint_modules)
+
+  def build_inputs(
+      self, params: config.DataConfig,
+      input_context: Optional[tf.distribute.InputContext] = None
+  ) -> tf.data.Dataset:
+    source = image_pipeline.open_source(params)
+    model_config = self.task_config.model
+    return image_pipeline.build_dataset(
+        params, source, model_config.input_size, model_config.num_classes,
+        multi_label=bool(source and source.multi_label),
+        input_context=input_context)
+
+  def build_losses(self, labels, model_outputs, aux_losses=None) -> tf.Tensor:
+    losses = self.task_config.losses
+    loss = classification.mean_loss(classification.example_losses(
+        labels, model_outputs, losses.loss, losses.label_smoothing))
+    return tf.add_n([loss, *aux_losses]) if aux_losses else loss
+
+  def build_metrics(
+      self, training: bool = True) -> List[tf_keras.metrics.Metric]:
+    del training
+    return classification.build_metrics(self.task_config.model.num_classes)
+
+
+def _check_options(task: config.ImageClassificationTask):
+  """Refuses options that this task would have to ignore."""
+  if task.losses.loss not in classification.LOSSES:
+    raise errors.unknown_name(
+        'task.losses.loss', task.losses.loss, classification.LOSSES)
+  if not 0 <= task.losses.label_smoothing < 1:
+    raise errors.UserError(
+        'task.losses.label_smoothing must lie in [0, 1), received '
+        f'{task.losses.label_smoothing}.')
+  if task.init_checkpoint_modules not in restore.MODULES:
+    raise errors.unknown_name(
+        'task.init_checkpoint_modules', task.init_checkpoint_modules,
+        restore.MODULES)
+  if task.allow_image_summary:
+    raise errors.UserError(
+        'task.allow_image_summary is not offered: it is for detection models.')
+  for name, data in (('train_data', task.train_data),
+                     ('validation_data', task.validation_data)):
+    for key in ('tfds_as_supervised', 'tfds_skip_decoding_feature'):
+      if getattr(data, key):
+        raise errors.UserError(
+            f'task.{name}.{key} cannot be set: images are always read by '
+            'feature name and decoded once.')
+    if data.is_training != (name == 'train_data'):
+      raise errors.UserError(
+          f'task.{name}.is_training must be {name == "train_data"}, received '
+          f'{data.is_training}.')
+    if data.global_batch_size < 1:
+      raise errors.UserError(
+          f'task.{name}.global_batch_size must be at least 1, received '
+          f'{data.global_batch_size}.')
+  if task.validation_data.mixup_and_cutmix:
+    raise errors.UserError(
+        'task.validation_data.mixup_and_cutmix cannot be set: evaluation looks '
+        'at images as they are.')

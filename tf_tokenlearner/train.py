@@ -1,0 +1,99 @@
+"""Trains, evaluates and exports a TokenLearner classifier.
+
+  python tf_tokenlearner/train.py --experiment=tokenlearner_digits \\
+      --mode=train_and_eval --model_dir=runs/digits
+
+The same command continues a run that was stopped. Overrides, later ones win:
+the experiment's own values, --config_file, --params_override.
+"""
+
+import os
+import sys
+
+if not __package__:  # Run as a script: the package lies one folder up.
+  sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# pylint: disable=g-import-not-at-top
+from absl import flags
+
+from tf_tokenlearner import cli
+from tf_tokenlearner import errors
+from tf_tokenlearner import registry
+
+_MODES = ('train', 'eval', 'train_and_eval', 'continuous_eval')
+
+_EXPERIMENT = flags.DEFINE_string(
+    'experiment', None, 'Name of the experiment. Evaluation may leave it out: '
+    'the run knows its own.')
+_MODE = flags.DEFINE_enum(
+    'mode', None, _MODES, 'train: without evaluation; eval: score a '
+    'checkpoint; train_and_eval: both in turn; continuous_eval: score each new '
+    'checkpoint of a run beside it.')
+_MODEL_DIR = flags.DEFINE_string(
+    'model_dir', None, 'Folder of the run: config, checkpoints, summaries.')
+_CONFIG_FILE = flags.DEFINE_multi_string(
+    'config_file', [], 'YAML file of overrides; may be given several times.')
+_PARAMS_OVERRIDE = flags.DEFINE_string(
+    'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.')
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint', '', 'With --mode=eval, what to score: a checkpoint or a '
+    'folder of them; by default the best of the run, or else its latest.')
+_EXPORT_DIR = flags.DEFINE_string(
+    'export_dir', '', 'Where to write a SavedModel when done.')
+_TPU = flags.DEFINE_string('tpu', '', 'Name or address of the TPU.')
+_TF_DATA_SERVICE = flags.DEFINE_string(
+    'tf_data_service', '', 'Address of a tf.data service, such as '
+    'grpc://host:5050.')
+
+
+def main(arguments) -> None:
+  cli.refuse_arguments(arguments)
+  cli.require('mode', 'model_dir')
+  is_training = 'train' in _MODE.value
+  if is_training:
+    cli.require('experiment')
+  if _EXPERIMENT.value and _EXPERIMENT.value not in registry.EXPERIMENTS:
+    raise errors.unknown_name(
+        'experiment', _EXPERIMENT.value, registry.EXPERIMENTS)
+
+  # TensorFlow and the Garden take seconds: only now, when the flags make sense.
+  from tf_tokenlearner.serving import saved_model
+  from tf_tokenlearner.training import experiments
+  from tf_tokenlearner.training import runner
+
+  if _EXPORT_DIR.value:
+    saved_model.refuse_existing(_EXPORT_DIR.value)
+  overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
+  if _EXPERIMENT.value:
+    params = experiments.parse(_EXPERIMENT.value, overrides)
+  else:
+    params = experiments.load(_MODEL_DIR.value, overrides).params
+  if _TPU.value:
+    params.runtime.tpu = _TPU.value
+    params.runtime.distribution_strategy = 'tpu'
+  if _TF_DATA_SERVICE.value:
+    experiments.use_data_service(params, _TF_DATA_SERVICE.value)
+
+  if is_training:
+    if _CHECKPOINT.value:
+      raise errors.UserError(
+          '--checkpoint goes with --mode=eval; to start training from one, set '
+          'task.init_checkpoint.')
+    runner.train(_EXPERIMENT.value, params, _MODEL_DIR.value,
+                 evaluate='eval' in _MODE.value)
+  else:
+    runner.evaluate(params, _MODEL_DIR.value, _CHECKPOINT.value,
+                    continuous=_MODE.value == 'continuous_eval')
+  if _EXPORT_DIR.value:
+    saved_model.export(_MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value)
+
+
+def _describe() -> str:
+  lines = ['Experiments:']
+  for name, text in registry.EXPERIMENTS.items():
+    lines += [f'  {name}', f'      {text}']
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  cli.run(main, _describe)

@@ -1,0 +1,175 @@
+"""From flags to a checked config, and the config that a run saves.
+
+A run folder holds params.yaml, the whole config with nothing left open, and
+run.yaml, the name of the experiment and of the classes: what evaluation and
+export read.
+"""
+
+import os
+from typing import List, NamedTuple, Sequence, Tuple
+
+import tensorflow as tf
+import yaml
+from official.core import config_definitions as cfg
+from official.core import exp_factory
+from official.core import task_factory
+from official.modeling import hyperparams
+
+import tf_tokenlearner
+from tf_tokenlearner import errors
+from tf_tokenlearner import files
+from tf_tokenlearner import registry
+from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.configs import overrides
+
+_PARAMS = 'params.yaml'
+_RUN = 'run.yaml'
+
+
+class Run(NamedTuple):
+  """What a run folder says of itself."""
+  experiment: str
+  params: cfg.ExperimentConfig
+  label_names: Tuple[str, ...]
+
+
+def parse(experiment: str,
+          override_texts: Sequence[str] = ()) -> cfg.ExperimentConfig:
+  """The config of an experiment with overrides, checked.
+
+  Args:
+    experiment: registered name.
+    override_texts: applied in order; each a YAML file, YAML, JSON or
+      'a.b=1,c=2'. Empty ones are skipped.
+
+  Raises:
+    UserError: an unknown name or key, or a value that cannot be.
+  """
+  if experiment not in registry.EXPERIMENTS:
+    raise errors.unknown_name('experiment', experiment, registry.EXPERIMENTS)
+  registry.register_all()
+  params = exp_factory.get_exp_config(experiment)
+  for text in override_texts:
+    if text:
+      overrides.apply(params, overrides.read(text))
+  check(params)
+  return params
+
+
+def check(params: cfg.ExperimentConfig) -> None:
+  """Completes the schedule and refuses what the trainer would trip over later.
+
+  Raises:
+    UserError: says which key, what was expected and what came.
+  """
+  trainer = params.trainer
+  for key in ('train_steps', 'steps_per_loop', 'summary_interval',
+              'checkpoint_interval', 'validation_interval', 'max_to_keep'):
+    if getattr(trainer, key) < 1:
+      raise errors.UserError(f'trainer.{key} must be at least 1, received '
+                             f'{getattr(trainer, key)}.')
+  if trainer.validation_steps == 0 or trainer.validation_steps < -1:
+    raise errors.UserError(
+        'trainer.validation_steps must be above 0, or -1 for all examples, '
+        f'received {trainer.validation_steps}.')
+  if trainer.summary_interval % trainer.steps_per_loop:
+    raise errors.UserError(
+        f'trainer.summary_interval={trainer.summary_interval} must be a '
+        f'multiple of trainer.steps_per_loop={trainer.steps_per_loop}.')
+  if trainer.best_checkpoint_metric_comp not in ('higher', 'lower'):
+    raise errors.unknown_name(
+        'trainer.best_checkpoint_metric_comp',
+        trainer.best_checkpoint_metric_comp, ('higher', 'lower'))
+  optimizer_config = trainer.optimizer_config
+  if optimizer_config.learning_rate.type is None:
+    raise errors.UserError(
+        'trainer.optimizer_config.learning_rate.type must be given.')
+  optimization.check_optimizer(
+      optimizer_config, trainer.train_steps,
+      params.runtime.mixed_precision_dtype)
+  schedule = optimizer_config.learning_rate.get()
+  # The end of the schedule is the end of training, unless said otherwise.
+  if getattr(schedule, 'decay_steps', 0) is None:
+    schedule.decay_steps = trainer.train_steps
+
+
+def resolve(params: cfg.ExperimentConfig) -> Tuple[str, ...]:
+  """Lets the data set fill in what the config leaves open.
+
+  Returns:
+    The names of the classes; () if the data have none.
+
+  Raises:
+    UserError: data that are not there or do not go with the config.
+  """
+  return task_factory.get_task_cls(type(params.task)).resolve(params.task)
+
+
+def save(experiment: str, params: cfg.ExperimentConfig,
+         label_names: Sequence[str], model_dir: str) -> None:
+  """Writes what load reads."""
+  tf.io.gfile.makedirs(model_dir)
+  run = {'experiment': experiment, 'tf_tokenlearner': tf_tokenlearner.__version__,
+         'label_names': list(label_names)}
+  with files.replacing(os.path.join(model_dir, _PARAMS)) as path:
+    hyperparams.save_params_dict_to_yaml(params, path)
+  with files.replacing(os.path.join(model_dir, _RUN)) as path:
+    with tf.io.gfile.GFile(path, 'w') as file:
+      yaml.safe_dump(run, file, sort_keys=False, allow_unicode=True)
+
+
+def is_run(model_dir: str) -> bool:
+  """Whether a run has saved its config here."""
+  return tf.io.gfile.exists(os.path.join(model_dir, _RUN))
+
+
+def load(model_dir: str, override_texts: Sequence[str] = ()) -> Run:
+  """What a run saved, with overrides on top.
+
+  Raises:
+    UserError: model_dir is not the folder of a run of this project.
+  """
+  if not is_run(model_dir):
+    raise errors.UserError(
+        f'{model_dir} is not the folder of a training run: it has no {_RUN}.')
+  run = overrides.read(os.path.join(model_dir, _RUN))
+  try:
+    experiment, label_names = run['experiment'], tuple(run['label_names'])
+  except KeyError as error:
+    raise errors.UserError(
+        f'{os.path.join(model_dir, _RUN)} lacks {error}.') from error
+  params = parse(
+      experiment, [os.path.join(model_dir, _PARAMS), *override_texts])
+  return Run(experiment, params, label_names)
+
+
+def use_data_service(params: cfg.ExperimentConfig, address: str) -> None:
+  """Lets a tf.data service do the input, one job for each data set.
+
+  Under one name for both, evaluation would read the stream of training.
+  """
+  for name in ('train_data', 'validation_data'):
+    data = getattr(params.task, name)
+    data.enable_tf_data_service = True
+    data.tf_data_service_address = address
+    data.tf_data_service_job_name = f'tf_tokenlearner_{name}'
+
+
+def changes(old: cfg.ExperimentConfig,
+            new: cfg.ExperimentConfig) -> List[str]:
+  """'key: before -> after' for every value in which two configs differ."""
+  before, after = _flatten(old.as_dict()), _flatten(new.as_dict())
+  return [f'{key}: {before.get(key)} -> {after.get(key)}'
+          for key in sorted(set(before) | set(after))
+          if before.get(key) != after.get(key)]
+
+
+def _flatten(values, prefix: str = '') -> dict:
+  flat = {}
+  for key, value in values.items():
+    if isinstance(value, dict):
+      flat.update(_flatten(value, f'{prefix}{key}.'))
+    else:
+      flat[f'{prefix}{key}'] = (
+          list(value) if isinstance(value, tuple) else value)
+  return flat

@@ -1,0 +1,115 @@
+"""One line that tells how training goes, and how long it will."""
+
+import shutil
+import sys
+import time
+from typing import Any, Mapping, Optional, TextIO
+
+_PLAIN_SECONDS = 10.  # Between two lines where a line cannot be rewritten.
+
+
+class Progress:
+  """step, loss, accuracy, images/s, time left; rewritten on a terminal.
+
+  Args:
+    train_steps: where training ends.
+    first_step: where it starts; above 0 after a restart.
+    examples_per_step: the global batch size.
+    evaluation_interval: steps between evaluations, 0 for none.
+    unit: of what is counted, 'images' or 'clips'.
+    stream: where the line goes.
+  """
+
+  def __init__(self, train_steps: int, first_step: int, examples_per_step: int,
+               evaluation_interval: int = 0, unit: str = 'images',
+               stream: Optional[TextIO] = None):
+    self._train_steps = train_steps
+    self._examples_per_step = examples_per_step
+    self._evaluation_interval = evaluation_interval
+    self._evaluation_seconds = 0.
+    self._unit = unit
+    self._stream = stream or sys.stderr
+    self._is_terminal = self._stream.isatty()
+    self._step, self._last_time = first_step, time.monotonic()
+    self._seconds_per_step = None  # Of training alone.
+    self._first = True
+    self._last_written = 0.
+    self._line_is_open = False
+
+  def start(self, what: str) -> None:
+    """Says what takes a while before the first step is done."""
+    self._write(what, force=True)
+
+  def train(self, step: int, logs: Mapping[str, Any]) -> None:
+    """After a loop of training steps.
+
+    Args:
+      step: the global step reached.
+      logs: training_loss and metrics, as numbers.
+    """
+    now = time.monotonic()
+    elapsed, steps = now - self._last_time, step - self._step
+    self._step, self._last_time = step, now
+    parts = [f'step {step:,}/{self._train_steps:,}',
+             f'loss {logs["training_loss"]:.4f}']
+    if 'accuracy' in logs:
+      parts.append(f'accuracy {logs["accuracy"]:.3f}')
+    # The first loop is mostly tracing and says nothing of the rest.
+    if not self._first and steps > 0:
+      rate = elapsed / steps
+      self._seconds_per_step = (
+          rate if self._seconds_per_step is None
+          else 0.7 * self._seconds_per_step + 0.3 * rate)
+    self._first = False
+    if self._seconds_per_step:
+      speed = self._examples_per_step / self._seconds_per_step
+      left = self._train_steps - step
+      seconds = left * self._seconds_per_step
+      if self._evaluation_interval:
+        evaluations = -(-left // self._evaluation_interval)
+        seconds += evaluations * self._evaluation_seconds
+      parts += [f'{speed:,.0f} {self._unit}/s', f'left {duration(seconds)}']
+    self._write('  '.join(parts), force=step >= self._train_steps)
+
+  def evaluate(self, step: int, logs: Mapping[str, Any]) -> None:
+    """After an evaluation: a line that stays."""
+    scores = '  '.join(f'{name} {value:.4f}' for name, value in logs.items())
+    self.note(f'evaluated at step {step:,}: {scores}')
+    now = time.monotonic()
+    self._evaluation_seconds = now - self._last_time
+    self._last_time = now
+
+  def note(self, text: str) -> None:
+    """A line that stays."""
+    self.close()
+    self._stream.write(text + '\n')
+    self._stream.flush()
+
+  def close(self) -> None:
+    """Clears the updating line, if there is one."""
+    if self._line_is_open:
+      self._stream.write('\r\x1b[K')
+      self._stream.flush()
+      self._line_is_open = False
+
+  def _write(self, text: str, force: bool) -> None:
+    if self._is_terminal:
+      columns = shutil.get_terminal_size().columns
+      self._stream.write(f'\r\x1b[K{text[:columns - 1]}')
+      self._line_is_open = True
+    else:
+      now = time.monotonic()
+      if not force and now - self._last_written < _PLAIN_SECONDS:
+        return
+      self._last_written = now
+      self._stream.write(text + '\n')
+    self._stream.flush()
+
+
+def duration(seconds: float) -> str:
+  """0:07, 12:30 or 3:05:00."""
+  minutes, seconds = divmod(int(seconds + 0.5), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours}:{minutes:02d}:{seconds:02d}'
+  return f'{minutes}:{seconds:02d}'

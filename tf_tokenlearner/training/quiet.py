@@ -1,0 +1,43 @@
+"""Keeps the terminal for our own lines; what libraries say goes to a file."""
+
+import contextlib
+import logging
+import os
+import sys
+from typing import Iterator
+
+from absl import logging as absl_logging
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def logging_to(model_dir: str, name: str) -> Iterator[None]:
+  """Sends all logging, and what is printed to stdout, to model_dir/name.
+
+  Orbit prints every loop, the Garden the whole config. Errors still reach
+  stderr. A remote model_dir gets no file: appending to one is not possible.
+  """
+  is_local = '://' not in model_dir
+  if is_local:
+    os.makedirs(model_dir, exist_ok=True)
+  path = os.path.join(model_dir, name) if is_local else os.devnull
+  with open(path, 'a', encoding='utf-8') as file:
+    to_file = logging.StreamHandler(file)
+    to_file.setFormatter(logging.Formatter(
+        '%(asctime)s %(levelname).1s %(name)s] %(message)s'))
+    to_terminal = logging.StreamHandler(sys.stderr)
+    to_terminal.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(), tf.get_logger()]
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    verbosity = absl_logging.get_verbosity()
+    loggers[0].handlers = [to_file, to_terminal]
+    loggers[1].handlers = []
+    absl_logging.set_verbosity(absl_logging.INFO)
+    try:
+      with contextlib.redirect_stdout(file):
+        yield
+    finally:
+      absl_logging.set_verbosity(verbosity)
+      for logger, handlers, level in before:
+        logger.handlers = handlers
+        logger.setLevel(level)

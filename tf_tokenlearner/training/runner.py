@@ -1,0 +1,312 @@
+"""Runs one experiment: strategy, task, trainer, progress, last words."""
+
+import dataclasses
+import os
+from typing import Any, Dict, List, Optional
+
+import orbit
+import tensorflow as tf
+import tf_keras
+from official.common import distribute_utils
+from official.core import config_definitions as cfg
+from official.core import task_factory
+from official.core import train_lib
+from official.core import train_utils
+from official.modeling import performance
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.analysis import cost
+from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.training import addons_optimizers
+from tf_tokenlearner.training import experiments
+from tf_tokenlearner.training import progress
+from tf_tokenlearner.training import quiet
+from tf_tokenlearner.training import trainer as trainer_lib
+
+MODES = ('train', 'eval', 'train_and_eval', 'continuous_eval')
+_STRATEGIES = ('off', 'one_device', 'mirrored', 'multi_worker_mirrored', 'tpu')
+
+
+def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
+          evaluate: bool) -> None:
+  """Trains until trainer.train_steps, from the last checkpoint if there is one.
+
+  Prints what came out. A finished run says so and does nothing.
+
+  Args:
+    experiment: registered name.
+    params: its config, as experiments.parse gives it.
+    model_dir: the folder of the run.
+    evaluate: also evaluate every trainer.validation_interval steps, and keep
+      the best checkpoint.
+
+  Raises:
+    UserError: data, config and folder do not go together, or the loss became
+      NaN.
+  """
+  strategy = _make_strategy(params)
+  label_names = experiments.resolve(params)
+  latest = _latest_of_run(model_dir)
+  _say_changes(params, model_dir)
+  first_step = restore.global_step(latest) if latest else 0
+  train_steps = params.trainer.train_steps
+  if first_step >= train_steps:
+    print(f'Finished already: {latest} is at step {first_step:,} of '
+          f'{train_steps:,}.')
+    _say_best(params, model_dir)
+    return
+  experiments.save(experiment, params, label_names, model_dir)
+  line = progress.Progress(
+      train_steps, first_step, params.task.train_data.global_batch_size,
+      params.trainer.validation_interval if evaluate else 0)
+  line.note(f'{experiment} -> {model_dir}'
+            + (f', continuing from step {first_step:,}' if latest else ''))
+  line.start('building the model and tracing the first step ...')
+  with quiet.logging_to(model_dir, 'train.log'):
+    runner = _build(
+        strategy, params, model_dir, 'train_and_eval' if evaluate else 'train',
+        latest, line)
+    try:
+      runner.run()
+    except RuntimeError as error:
+      if 'The loss value' not in str(error):
+        raise
+      raise errors.UserError(
+          f'Training diverged: {error} Lower the learning rate, lengthen its '
+          'warm-up or clip gradients; the last checkpoint is kept.') from error
+    finally:
+      line.close()
+  _say_cost(params)
+  _say_best(params, model_dir)
+
+
+def evaluate(params: cfg.ExperimentConfig, model_dir: str, checkpoint: str,
+             continuous: bool = False) -> Dict[str, float]:
+  """Scores a checkpoint on the validation data and prints the scores.
+
+  Args:
+    params: the config of the run, resolved.
+    model_dir: the folder of the run.
+    checkpoint: path, '' for the run's best or else its latest.
+    continuous: score every new checkpoint until training ends.
+
+  Raises:
+    UserError: no checkpoint, or one that does not fit: never a score of random
+      weights.
+  """
+  strategy = _make_strategy(params)
+  experiments.resolve(params)
+  path = find_checkpoint(model_dir, checkpoint)
+  line = progress.Progress(0, 0, 1)
+  line.start('building the model ...')
+  with quiet.logging_to(model_dir, 'eval.log'):
+    runner = _build(
+        strategy, params, model_dir,
+        'continuous_eval' if continuous else 'eval', path, line)
+    with strategy.scope():
+      if continuous:
+        runner.run()
+        return {}
+      runner.controller.restore_checkpoint(path)
+      if is_averaged(path):
+        # Saved while averaged weights stood in: evaluation swaps them again.
+        _swap_averages(runner.trainer.optimizer)
+      scores = runner.controller.evaluate(
+          steps=params.trainer.validation_steps)
+  print(f'{path}: ' + _spell_scores(scores))
+  return scores
+
+
+def find_checkpoint(model_dir: str, checkpoint: str = '') -> str:
+  """A path as given, or a run's best checkpoint, or its latest.
+
+  Raises:
+    UserError: there is none.
+  """
+  if checkpoint:
+    return restore.find(checkpoint)
+  best = tf.train.latest_checkpoint(os.path.join(model_dir, 'best_ckpt'))
+  return best or restore.find(model_dir)
+
+
+def load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
+  """The model of a run with the weights that evaluation would use, in float32.
+
+  Args:
+    params: the run's config.
+    path: a checkpoint of it.
+
+  Raises:
+    UserError: the checkpoint does not fit.
+  """
+  task = task_factory.get_task(params.task)
+  if params.trainer.optimizer_config.ema is None or is_averaged(path):
+    model = task.build_model()
+    restore.require_fit(path, model)
+    tf.train.Checkpoint(model=model).read(path).expect_partial()
+    return model
+  # The averages are slots of the optimizer, which only a trainer restores.
+  trainer = trainer_lib.Trainer(
+      params, task, task.build_model(),
+      train_utils.create_optimizer(task, params), train=False, evaluate=False)
+  restore.require_fit(path, trainer.model)
+  trainer.checkpoint.restore(path).expect_partial()
+  _swap_averages(trainer.optimizer)
+  return trainer.model
+
+
+def is_averaged(path: str) -> bool:
+  """Whether a checkpoint was written while averaged weights stood in."""
+  return os.path.basename(path).startswith(train_utils.BEST_CHECKPOINT_NAME)
+
+
+def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
+           model_dir: str, mode: str, checkpoint: Optional[str],
+           line: progress.Progress) -> train_lib.OrbitExperimentRunner:
+  """The Garden's runner around our trainer; checkpoint must fit the model."""
+  _set_up(params)
+  task = task_factory.get_task(params.task, logging_dir=model_dir)
+  is_training, is_evaluating = 'train' in mode, 'eval' in mode
+  # Made here, not inside the trainer: gin wraps that, and garbles errors.
+  datasets = {}
+  if is_training:
+    datasets['train_dataset'] = orbit.utils.make_distributed_dataset(
+        strategy, task.build_inputs, params.task.train_data)
+  if is_evaluating:
+    datasets['validation_dataset'] = orbit.utils.make_distributed_dataset(
+        strategy, task.build_inputs, params.task.validation_data)
+  exporter = (_make_exporter(params, model_dir)
+              if is_training and is_evaluating else None)
+  with strategy.scope():
+    trainer = trainer_lib.Trainer(
+        params, task, task.build_model(),
+        train_utils.create_optimizer(task, params), train=is_training,
+        evaluate=is_evaluating, checkpoint_exporter=exporter, **datasets)
+  if checkpoint:
+    restore.require_fit(checkpoint, trainer.model)
+  step = lambda: int(trainer.global_step.numpy())
+  return train_lib.OrbitExperimentRunner(
+      strategy, task, mode, params, model_dir, trainer=trainer,
+      train_actions=[lambda logs: line.train(step(), _numbers(logs))],
+      eval_actions=[lambda logs: line.evaluate(step(), _numbers(logs))])
+
+
+def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
+  runtime = params.runtime
+  if runtime.distribution_strategy not in _STRATEGIES:
+    raise errors.unknown_name(
+        'runtime.distribution_strategy', runtime.distribution_strategy,
+        _STRATEGIES)
+  present = len(tf.config.list_physical_devices('GPU'))
+  if runtime.num_gpus < 0:
+    runtime.num_gpus = present
+  if runtime.num_gpus > present:
+    raise errors.UserError(
+        f'runtime.num_gpus={runtime.num_gpus}, but TensorFlow sees {present}.')
+  strategy = distribute_utils.get_distribution_strategy(
+      distribution_strategy=runtime.distribution_strategy,
+      all_reduce_alg=runtime.all_reduce_alg, num_gpus=runtime.num_gpus,
+      tpu_address=runtime.tpu)
+  optimizer = params.trainer.optimizer_config.optimizer.type
+  if optimizer in optimization.ADDONS_OPTIMIZERS:
+    addons_optimizers.register(optimizer)
+  for name, data in (('train_data', params.task.train_data),
+                     ('validation_data', params.task.validation_data)):
+    if data.global_batch_size % strategy.num_replicas_in_sync:
+      raise errors.UserError(
+          f'task.{name}.global_batch_size={data.global_batch_size} must be a '
+          f'multiple of the {strategy.num_replicas_in_sync} replicas.')
+  return strategy
+
+
+def _set_up(params: cfg.ExperimentConfig):
+  """What is global to a process: precision and the seed."""
+  if params.runtime.mixed_precision_dtype:
+    performance.set_mixed_precision_policy(
+        params.runtime.mixed_precision_dtype)
+  if params.task.train_data.seed is not None:
+    tf_keras.utils.set_random_seed(params.task.train_data.seed)
+
+
+def _make_exporter(
+    params: cfg.ExperimentConfig,
+    model_dir: str) -> Optional[trainer_lib.BestCheckpointExporter]:
+  trainer = params.trainer
+  if not (trainer.best_checkpoint_export_subdir
+          and trainer.best_checkpoint_eval_metric):
+    return None
+  return trainer_lib.BestCheckpointExporter(
+      os.path.join(model_dir, trainer.best_checkpoint_export_subdir),
+      trainer.best_checkpoint_eval_metric, trainer.best_checkpoint_metric_comp)
+
+
+def _latest_of_run(model_dir: str) -> Optional[str]:
+  """The latest checkpoint of a run in this folder.
+
+  Raises:
+    UserError: there are checkpoints, but not of a run of this project.
+  """
+  latest = tf.train.latest_checkpoint(model_dir)
+  if latest and not experiments.is_run(model_dir):
+    raise errors.UserError(
+        f'{model_dir} holds a checkpoint ({os.path.basename(latest)}) of '
+        'something else. Choose another --model_dir.')
+  return latest
+
+
+def _say_changes(params: cfg.ExperimentConfig, model_dir: str):
+  if not experiments.is_run(model_dir):
+    return
+  changed: List[str] = experiments.changes(
+      experiments.load(model_dir).params, params)
+  if changed:
+    print('The config differs from that of the run so far:\n  '
+          + '\n  '.join(changed))
+
+
+def _say_cost(params: cfg.ExperimentConfig):
+  model = params.task.model
+  spec = model.backbone.get().resolved(tuple(model.input_size))
+  count = lambda spec: cost.image_classifier_cost(
+      spec, model.input_size, model.num_classes)
+  ours = count(spec)
+  text = (f'{ours.parameters:,} parameters, {ours.macs / 1e6:,.2f} M '
+          'multiply-accumulates an image')
+  if spec.token_learner_location is not None:
+    plain = count(dataclasses.replace(
+        spec, token_learner_location=None, use_token_fuser=False))
+    text += (f';\nthe same ViT without TokenLearner: {plain.macs / 1e6:,.2f} M, '
+             f'{plain.macs / ours.macs:.1f} times as many')
+  print(text + '.')
+
+
+def _say_best(params: cfg.ExperimentConfig, model_dir: str):
+  """The best score, its step and its checkpoint; or the latest checkpoint."""
+  exporter = _make_exporter(params, model_dir)
+  scores: Optional[Dict[str, Any]] = exporter and exporter.best_ckpt_logs
+  if not scores:
+    print(f'Checkpoint: {tf.train.latest_checkpoint(model_dir)}')
+    return
+  metric = params.trainer.best_checkpoint_eval_metric
+  print(f'Best {metric} {scores[metric]:.4f} at step '
+        f'{int(scores["best_ckpt_global_step"]):,}, checkpoint '
+        f'{exporter.best_ckpt_path}')
+
+
+def _swap_averages(optimizer: Any):
+  if hasattr(optimizer, 'swap_weights'):
+    optimizer.swap_weights()
+
+
+def _numbers(logs: orbit.runner.Output) -> Dict[str, float]:
+  """Scalars of nested logs as Python numbers."""
+  flat = {name: value for name, value in logs.items()
+          if not isinstance(value, dict) and not name.startswith('best_')}
+  return {name: float(orbit.utils.get_value(value))
+          for name, value in flat.items()}
+
+
+def _spell_scores(scores: Dict[str, Any]) -> str:
+  return '  '.join(f'{name} {float(value):.4f}' for name, value
+                   in scores.items() if name != 'steps_per_second')

@@ -1,0 +1,105 @@
+"""The Garden's trainer, with what it lacks to be restarted and compared."""
+
+import json
+
+import tensorflow as tf
+import tf_keras
+from official.core import base_trainer
+from official.core import train_utils
+
+from tf_tokenlearner import errors
+from tf_tokenlearner import files
+from tf_tokenlearner.training import addons_optimizers
+
+
+class Trainer(base_trainer.Trainer):
+  """Builds the optimizer at once and weighs every example alike.
+
+  The Garden lets the optimizer make its slots inside the first step, which is
+  then traced twice, and restores them late; and it averages the validation loss
+  over batches, so that a small last batch counts as much as a full one.
+  """
+
+  def __init__(self, *args, **kwargs):
+    super().__init__(*args, **kwargs)
+    if self.optimizer is not None:
+      _create_slots(self.optimizer, self.model.trainable_variables)
+    self._check_best_metric()
+
+  def _check_best_metric(self):
+    if not self.checkpoint_exporter:
+      return
+    metric = self.config.trainer.best_checkpoint_eval_metric
+    known = [m.name for m in self.validation_metrics]
+    known.append(self.validation_loss.name)
+    if metric not in known:
+      raise errors.unknown_name(
+          'trainer.best_checkpoint_eval_metric', metric, known)
+
+  def eval_begin(self):
+    super().eval_begin()
+    addons_optimizers.swap_averages(self.optimizer, self.model)
+
+  def eval_end(self, aggregated_logs=None):
+    logs = super().eval_end(aggregated_logs)
+    addons_optimizers.swap_averages(self.optimizer, self.model)
+    return logs
+
+  def eval_step(self, iterator):
+    """As in the base class, but the loss weighs by the size of the batch."""
+    def step(inputs):
+      logs = self.task.validation_step(
+          inputs, model=self.model, metrics=self.validation_metrics)
+      labels = inputs[1]
+      self._validation_loss.update_state(
+          logs.pop(self.task.loss), tf.cast(tf.shape(labels)[0], tf.float32))
+      return logs
+
+    inputs, passthrough = self.next_eval_inputs(iterator)
+    outputs = self.strategy.run(step, args=(inputs,))
+    logs = tf.nest.map_structure(
+        self.strategy.experimental_local_results, outputs)
+    return {**passthrough, **logs}
+
+
+class BestCheckpointExporter(train_utils.BestCheckpointExporter):
+  """Keeps the best checkpoint; survives being killed at any moment.
+
+  The Garden writes the score first and the checkpoint after, so that a kill in
+  between leaves a score without weights that no later one may beat.
+  """
+
+  def maybe_export_checkpoint(
+      self, checkpoint, eval_logs, global_step, write_logs=True) -> bool:
+    if self._best_ckpt_logs is not None and not self._new_metric_is_better(
+        self._best_ckpt_logs, eval_logs):
+      return False
+    self._get_checkpoint_manager(checkpoint).save()
+    self._best_ckpt_logs = eval_logs
+    if write_logs:
+      self.export_best_eval_metric(eval_logs, global_step)
+    return True
+
+  def export_best_eval_metric(self, eval_logs, global_step):
+    scores = {
+        name: float(value.numpy() if hasattr(value, 'numpy') else value)
+        for name, value in eval_logs.items() if tf.rank(value) == 0}
+    scores['best_ckpt_global_step'] = int(global_step)
+    with files.replacing(self.best_ckpt_logs_path) as path:
+      with tf.io.gfile.GFile(path, 'w') as file:
+        json.dump(scores, file, indent=2)
+
+  def _maybe_load_best_eval_metric(self):
+    # A score without its checkpoint would never be beaten nor be found.
+    if not self.best_ckpt_path:
+      return None
+    return super()._maybe_load_best_eval_metric()
+
+
+def _create_slots(optimizer, variables):
+  """Makes the optimizer's variables now; each kind has its own way."""
+  inner = getattr(optimizer, 'inner_optimizer', optimizer)  # Loss scaling.
+  if isinstance(inner, tf_keras.optimizers.legacy.Optimizer):
+    inner._create_all_weights(variables)  # pylint: disable=protected-access
+  else:
+    inner.build(variables)
