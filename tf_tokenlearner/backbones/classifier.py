@@ -1,11 +1,12 @@
 """A backbone and its head."""
 
-from typing import Dict
+from typing import Any, Dict, Optional
 
 import tensorflow as tf
 import tf_keras
 
 
+@tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class Classifier(tf_keras.Model):
   """Backbone, dropout, one linear layer: images or clips in, logits out.
 
@@ -27,15 +28,19 @@ class Classifier(tf_keras.Model):
   """
 
   def __init__(self, backbone: tf_keras.Model, num_classes: int,
-               dropout_rate: float = 0., head_bias: float = 0., **kwargs):
-    super().__init__(**kwargs)
+               dropout_rate: float = 0., head_bias: float = 0.,
+               name: Optional[str] = None):
+    super().__init__(name=name)
     self.backbone = backbone
+    self.num_classes = num_classes
+    self.dropout_rate = dropout_rate
+    self.head_bias = head_bias
     self.dropout = tf_keras.layers.Dropout(dropout_rate)
     self.head = tf_keras.layers.Dense(
         num_classes, kernel_initializer='zeros',
         bias_initializer=tf_keras.initializers.Constant(head_bias),
         dtype='float32', name='head')  # A loss wants float32.
-    self.build([None, *backbone.input_size])
+    self(tf_keras.Input(backbone.input_size))  # Builds; savers need the shape.
 
   def endpoints(self, inputs: tf.Tensor, training=None) -> Dict[str, tf.Tensor]:
     """What the backbone gives, and logits [B, num_classes]."""
@@ -47,7 +52,16 @@ class Classifier(tf_keras.Model):
   def call(self, inputs, training=None):
     return self.endpoints(inputs, training=training)['logits']
 
-  @property
-  def checkpoint_items(self) -> Dict[str, tf_keras.Model]:
-    """The Garden saves these by name, so that a backbone can be taken alone."""
-    return {'backbone': self.backbone}
+  def get_config(self) -> Dict[str, Any]:
+    return {
+        'backbone': tf_keras.saving.serialize_keras_object(self.backbone),
+        'num_classes': self.num_classes,
+        'dropout_rate': self.dropout_rate,
+        'head_bias': self.head_bias,
+        'name': self.name,
+    }
+
+  @classmethod
+  def from_config(cls, config: Dict[str, Any]) -> 'Classifier':
+    backbone = tf_keras.saving.deserialize_keras_object(config['backbone'])
+    return cls(**{**config, 'backbone': backbone})

@@ -8,6 +8,7 @@ import tf_keras
 from tf_tokenlearner import layers
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner.backbones import stages
+from tf_tokenlearner.layers import building
 
 
 class Encoder(tf_keras.layers.Layer):
@@ -50,10 +51,10 @@ class Encoder(tf_keras.layers.Layer):
           f'of {self._grid_size[0]} x {self._grid_size[1]}), received '
           f'{positions}.')
     for stage in self.stages:
-      stage.build([batch, positions, width])
+      building.build(stage, [batch, positions, width])
       if type(stage) is stages.LearnStage:  # A FuseStage gives all back.
         positions = self._num_frames * stage.token_learner.num_tokens
-    self.norm.build([batch, positions, width])
+    building.build(self.norm, [batch, positions, width])
     super().build(input_shape)
 
   def call(self, inputs, training=None):

@@ -7,7 +7,7 @@ here, before anything is built.
 
 import copy
 import dataclasses
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple, Union
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import variants
@@ -57,8 +57,8 @@ class TransformerSpec:
   hidden_size: Optional[int] = None
   mlp_dim: Optional[int] = None
   num_heads: Optional[int] = None
-  token_learner_location: Any = None
-  num_tokens: Any = 8
+  token_learner_location: Optional[Union[int, List[int]]] = None
+  num_tokens: Union[int, List[int]] = 8
   token_learner: TokenLearnerSpec = dataclasses.field(
       default_factory=TokenLearnerSpec)
   use_token_fuser: bool = False
@@ -68,6 +68,9 @@ class TransformerSpec:
 
   def learn_locations(self) -> List[Tuple[int, int]]:
     """(block, tokens) of each TokenLearner, in order of depth."""
+    return sorted(self._locations())
+
+  def _locations(self):
     if self.token_learner_location is None:
       return []
     locations = _as_list(self.token_learner_location)
@@ -79,7 +82,7 @@ class TransformerSpec:
           f'num_tokens={self.num_tokens} and token_learner_location='
           f'{self.token_learner_location} differ in length: give one number of '
           'tokens for all locations, or one for each.')
-    return sorted(zip(locations, num_tokens))
+    return list(zip(locations, num_tokens))
 
   def _fill_in(self, size: variants.Size):
     for name, value in size._asdict().items():
@@ -96,9 +99,10 @@ class TransformerSpec:
           f'{self.num_heads}.')
     for name in (
         'dropout_rate', 'attention_dropout_rate', 'stochastic_depth_rate'):
-      if not 0 <= getattr(self, name) < 1:
+      rate = getattr(self, name)
+      if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
         raise errors.UserError(
-            f'{name} must lie in [0, 1), received {getattr(self, name)}.')
+            f'{name} must lie in [0, 1), received {rate!r}.')
     self._check_token_learner()
 
   def _check_token_learner(self):
@@ -114,7 +118,7 @@ class TransformerSpec:
           f'token_learner.pooling={learn.pooling} goes with version v1.0 only: '
           'the weights of v1.1 sum to 1, so its tokens are means already.')
     _require_positive('token_learner.bottleneck_dim', learn.bottleneck_dim)
-    locations = self.learn_locations()
+    locations = self._locations()
     for location, num_tokens in locations:
       _require_positive('num_tokens', num_tokens)
       if (isinstance(location, bool) or not isinstance(location, int)
@@ -165,12 +169,14 @@ class ViTSpec(TransformerSpec):
     Raises:
       UserError: unknown names, or options that make no sense together.
     """
-    spec = ViTSpec(**{
-        field.name: copy.deepcopy(getattr(self, field.name))
-        for field in dataclasses.fields(ViTSpec)})
+    spec = _plain_copy(ViTSpec, self)
+    spec.token_learner = _plain_copy(TokenLearnerSpec, self.token_learner)
     size, patch_size = variants.parse_image_variant(spec.variant)
     spec._fill_in(size)
-    spec.patch_size = tuple(spec.patch_size or patch_size)
+    if spec.patch_size is None:
+      spec.patch_size = patch_size
+    _require_sizes('patch_size', spec.patch_size, ('height', 'width'))
+    spec.patch_size = tuple(spec.patch_size)
     spec._check()
     if spec.pooler not in POOLERS:
       raise errors.unknown_name('pooler', spec.pooler, POOLERS)
@@ -186,25 +192,35 @@ class ViTSpec(TransformerSpec):
 
   def grid_size(self, input_size: Tuple[int, int, int]) -> Tuple[int, int]:
     """(H, W) in patches. Raises UserError if patches do not tile the image."""
-    if len(input_size) != 3:
-      raise errors.UserError(
-          'input_size must be [height, width, channels], received '
-          f'{list(input_size)}.')
+    _require_sizes('input_size', input_size, ('height', 'width', 'channels'))
     for axis, pixels, patch in zip(
         ('height', 'width'), input_size, self.patch_size):
-      _require_positive(f'patch_size {axis}', patch)
-      _require_positive(f'input_size {axis}', pixels)
       if pixels % patch:
+        below = max(pixels // patch, 1) * patch
         raise errors.UserError(
             f'The image {axis} {pixels} is no multiple of the patch {axis} '
-            f'{patch}. Nearest that fit: {max(pixels // patch, 1) * patch} and '
-            f'{(pixels // patch + 1) * patch}.')
+            f'{patch}. Nearest that fit: {below} and {below + patch}.')
     return (input_size[0] // self.patch_size[0],
             input_size[1] // self.patch_size[1])
 
 
+def _plain_copy(kind: type, other: Any) -> Any:
+  """A spec with the fields of another, which may be a Garden config."""
+  return kind(**{
+      field.name: copy.deepcopy(getattr(other, field.name))
+      for field in dataclasses.fields(kind)})
+
+
 def _as_list(value: Any) -> list:
   return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _require_sizes(name: str, values: Any, axes: Tuple[str, ...]) -> None:
+  if not isinstance(values, (list, tuple)) or len(values) != len(axes):
+    raise errors.UserError(
+        f'{name} must be [{", ".join(axes)}], received {values!r}.')
+  for axis, value in zip(axes, values):
+    _require_positive(f'{name} {axis}', value)
 
 
 def _require_positive(name: str, value: Any) -> None:

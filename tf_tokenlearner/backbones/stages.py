@@ -11,6 +11,7 @@ import tf_keras
 
 from tf_tokenlearner import layers
 from tf_tokenlearner.backbones import specs
+from tf_tokenlearner.layers import building
 
 
 def make_token_learner(
@@ -35,7 +36,8 @@ class LearnStage(tf_keras.layers.Layer):
 
   def build(self, input_shape):
     _, positions, width = input_shape
-    self.token_learner.build([None, positions // self.num_frames, width])
+    building.build(
+        self.token_learner, [None, positions // self.num_frames, width])
     super().build(input_shape)
 
   def call(self, inputs, training=None):
@@ -46,7 +48,8 @@ class LearnStage(tf_keras.layers.Layer):
   def attention(self, inputs: tf.Tensor) -> tf.Tensor:
     """[B, T*N, C] -> weights of the positions for each token, [B, T, S, N]."""
     _, weights = self.token_learner(
-        _fold(inputs, self.num_frames), return_attention=True)
+        _fold(inputs, self.num_frames), return_attention=True,
+        **_training(self.token_learner, False))
     return tf.reshape(weights, [-1, self.num_frames, *weights.shape[1:]])
 
 
@@ -64,8 +67,8 @@ class FuseStage(LearnStage):
     super().build(input_shape)
     width = input_shape[-1]
     num_tokens = self.token_learner.num_tokens
-    self.block.build([None, self.num_frames * num_tokens, width])
-    self.token_fuser.build([None, num_tokens, width])
+    building.build(self.block, [None, self.num_frames * num_tokens, width])
+    building.build(self.token_fuser, [None, num_tokens, width])
 
   def call(self, inputs, training=None):
     x = super().call(inputs, training=training)  # [B, T*S, C]

@@ -49,12 +49,12 @@ class VisionTransformer(tf_keras.Model):
     {'features': (1, 8, 192), 'pre_logits': (1, 192)}
   """
 
-  def __init__(self, spec: specs.ViTSpec, input_size: Sequence[int], **kwargs):
-    super().__init__(**kwargs)
+  def __init__(self, spec: specs.ViTSpec, input_size: Sequence[int],
+               name: Optional[str] = None):
+    super().__init__(name=name)
     if isinstance(spec, dict):
-      spec = specs.ViTSpec(
-          **{**spec, 'token_learner': specs.TokenLearnerSpec(
-              **spec['token_learner'])})
+      learn = specs.TokenLearnerSpec(**spec.get('token_learner', {}))
+      spec = specs.ViTSpec(**{**spec, 'token_learner': learn})
     self.spec = spec = spec.resolved(tuple(input_size))
     self.input_size = tuple(input_size)
     self.patch_embedding = layers.PatchEmbedding(
@@ -73,7 +73,7 @@ class VisionTransformer(tf_keras.Model):
                            kernel_initializer='lecun_normal', name='pre_logits')
         if spec.representation_size
         else tf_keras.layers.Activation('linear'))
-    self.build([None, *self.input_size])
+    self(tf_keras.Input(self.input_size))  # Builds; savers need the shape.
 
   def embed(self, images: tf.Tensor, training: Optional[bool] = None):
     """[B, height, width, channels] -> what the encoder sees, [B, N, C]."""
@@ -95,7 +95,7 @@ class VisionTransformer(tf_keras.Model):
     Raises:
       ValueError: the model has no TokenLearner.
     """
-    return self.encoder.attention_maps(self.embed(images))
+    return self.encoder.attention_maps(self.embed(images, training=False))
 
   def get_config(self) -> Dict:
     return {'spec': dataclasses.asdict(self.spec),

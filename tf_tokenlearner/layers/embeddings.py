@@ -5,6 +5,7 @@ from typing import Sequence
 import tensorflow as tf
 import tf_keras
 
+from tf_tokenlearner.layers import building
 from tf_tokenlearner.layers import shapes
 
 
@@ -36,33 +37,36 @@ class PatchEmbedding(tf_keras.layers.Layer):
 
   def __init__(self, hidden_size: int, patch_size: Sequence[int], **kwargs):
     super().__init__(**kwargs)
-    height, width = patch_size
-    shapes.require_positive(
-        'PatchEmbedding', hidden_size=hidden_size, patch_height=height,
-        patch_width=width)
+    shapes.require_positive('PatchEmbedding', hidden_size=hidden_size)
     self.hidden_size = hidden_size
-    self.patch_size = (height, width)
+    self.patch_size = shapes.require_pair(
+        'PatchEmbedding', 'patch_size', patch_size)
 
   def build(self, input_shape):
-    if len(input_shape) != 4 or None in tuple(input_shape)[1:]:
-      raise ValueError(
-          'PatchEmbedding: expected images [B, height, width, channels] of '
-          f'known size, received shape {tuple(input_shape)}.')
-    for axis, size, patch in zip(
-        ('height', 'width'), input_shape[1:3], self.patch_size):
-      if size % patch:
-        raise ValueError(
-            f'PatchEmbedding: the image {axis} {size} is no multiple of the '
-            f'patch {axis} {patch}. Nearest that fit: {size // patch * patch} '
-            f'and {(size // patch + 1) * patch}.')
+    self._require_tiled(input_shape)
     self.projection = tf_keras.layers.Conv2D(
         self.hidden_size, self.patch_size, self.patch_size,
         kernel_initializer='lecun_normal', name='projection',
         dtype=self.dtype_policy)
-    self.projection.build(input_shape)
+    building.build(self.projection, input_shape)
     super().build(input_shape)
 
+  def _require_tiled(self, shape):
+    if len(shape) != 4 or None in tuple(shape)[1:]:
+      raise ValueError(
+          'PatchEmbedding: expected images [B, height, width, channels] of '
+          f'known size, received shape {tuple(shape)}.')
+    for axis, size, patch in zip(
+        ('height', 'width'), shape[1:3], self.patch_size):
+      if size % patch:
+        below = max(size // patch, 1) * patch
+        raise ValueError(
+            f'PatchEmbedding: the image {axis} {size} is no multiple of the '
+            f'patch {axis} {patch}. Nearest that fit: {below} and '
+            f'{below + patch}.')
+
   def call(self, inputs):
+    self._require_tiled(inputs.shape)  # The convolution would drop the rest.
     return self.projection(inputs)  # [B, H, W, C]
 
   def get_config(self):
@@ -85,9 +89,16 @@ class ClassToken(tf_keras.layers.Layer):
 
   Returns:
     float tensor [B, 1 + N, C].
+
+  Raises:
+    ValueError: inputs is not a list of tokens.
   """
 
   def build(self, input_shape):
+    if len(input_shape) != 3:
+      raise ValueError(
+          'ClassToken: inputs must be tokens [B, N, C], received shape '
+          f'{tuple(input_shape)}.')
     self.embedding = self.add_weight(
         'embedding', [1, 1, input_shape[-1]], initializer='zeros')
     super().build(input_shape)
@@ -111,7 +122,7 @@ class PositionEmbedding(tf_keras.layers.Layer):
     float tensor of the shape of inputs.
 
   Raises:
-    ValueError: wrong rank or unknown axis.
+    ValueError: wrong rank, unknown axis, or not the positions it was built for.
   """
 
   def build(self, input_shape):
@@ -122,4 +133,10 @@ class PositionEmbedding(tf_keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs):
+    shapes.require_tokens_or_map('PositionEmbedding', 'inputs', inputs.shape)
+    built_for = self.embedding.shape[1]
+    if shapes.num_positions(inputs.shape) != built_for:
+      raise ValueError(
+          f'PositionEmbedding: built for {built_for} positions, received shape '
+          f'{inputs.shape}.')
     return inputs + tf.reshape(self.embedding, [1, *inputs.shape[1:]])

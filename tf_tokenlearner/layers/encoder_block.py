@@ -2,6 +2,7 @@
 
 import tf_keras
 
+from tf_tokenlearner.layers import building
 from tf_tokenlearner.layers import layer_norm
 from tf_tokenlearner.layers import mlp_block
 from tf_tokenlearner.layers import self_attention
@@ -73,7 +74,7 @@ class TransformerEncoderBlock(tf_keras.layers.Layer):
         self.stochastic_depth_rate, dtype=policy,
         noise_shape=[None] + [1] * (len(input_shape) - 1))
     for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
-      layer.build(input_shape)
+      building.build(layer, input_shape)
     super().build(input_shape)
 
   def call(self, inputs, training=None):

@@ -23,6 +23,9 @@ class LayerNorm(tf_keras.layers.Layer):
   Returns:
     float tensor [..., C], dtype of the layer's compute policy.
 
+  Raises:
+    ValueError: epsilon is not above zero.
+
   Example:
     >>> LayerNorm()(tf.constant([[1., 3.]])).numpy().round(3).tolist()
     [[-1.0, 1.0]]
@@ -30,6 +33,8 @@ class LayerNorm(tf_keras.layers.Layer):
 
   def __init__(self, epsilon: float = 1e-6, **kwargs):
     super().__init__(**kwargs)
+    if not epsilon > 0:
+      raise ValueError(f'LayerNorm: epsilon must be > 0, received {epsilon}.')
     self.epsilon = epsilon
 
   def build(self, input_shape):

@@ -3,6 +3,8 @@
 import tensorflow as tf
 import tf_keras
 
+from tf_tokenlearner.layers import shapes
+
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class MatmulDense(tf_keras.layers.Dense):
@@ -18,12 +20,16 @@ class MatmulDense(tf_keras.layers.Dense):
   Returns:
     float tensor [B, ..., units].
 
+  Raises:
+    ValueError: an axis other than B is unknown.
+
   Example:
     >>> MatmulDense(5)(tf.zeros([2, 4, 4, 3])).shape
     TensorShape([2, 4, 4, 5])
   """
 
   def call(self, inputs):
+    shapes.require_known('MatmulDense', 'inputs', inputs.shape)
     x = tf.reshape(inputs, [-1, inputs.shape[-1]])  # [B * ..., C]
     x = tf.matmul(x, self.kernel)
     if self.use_bias:

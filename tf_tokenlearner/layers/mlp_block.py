@@ -5,6 +5,7 @@ from typing import Optional
 import tf_keras
 
 from tf_tokenlearner.layers import activations
+from tf_tokenlearner.layers import building
 from tf_tokenlearner.layers import matmul_dense
 from tf_tokenlearner.layers import shapes
 
@@ -58,8 +59,8 @@ class MlpBlock(tf_keras.layers.Layer):
     self.output_dense = dense(self.out_dim or input_shape[-1], 'output_dense')
     self.dropout = tf_keras.layers.Dropout(
         self.dropout_rate, dtype=self.dtype_policy)
-    self.hidden.build(input_shape)
-    self.output_dense.build([*input_shape[:-1], self.mlp_dim])
+    building.build(self.hidden, input_shape)
+    building.build(self.output_dense, [*input_shape[:-1], self.mlp_dim])
     super().build(input_shape)
 
   def call(self, inputs, training=None):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 import tf_keras
 
+from tf_tokenlearner.layers import building
 from tf_tokenlearner.layers import matmul_dense
 from tf_tokenlearner.layers import shapes
 
@@ -55,8 +56,8 @@ class SelfAttention(tf_keras.layers.Layer):
         width, name='output_dense', dtype=self.dtype_policy)
     self.dropout = tf_keras.layers.Dropout(
         self.dropout_rate, dtype=self.dtype_policy)
-    self.qkv.build(input_shape)
-    self.output_dense.build(input_shape)
+    building.build(self.qkv, input_shape)
+    building.build(self.output_dense, input_shape)
     super().build(input_shape)
 
   def call(self, inputs, training=None):

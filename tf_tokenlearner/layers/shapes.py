@@ -1,6 +1,7 @@
 """Shape checks and folds that the layers share."""
 
 import math
+from typing import Any, Tuple
 
 import tensorflow as tf
 
@@ -12,6 +13,16 @@ def require_positive(layer: str, **values: int) -> None:
       raise ValueError(
           f'{layer}: {name} must be a whole number of at least 1, '
           f'received {value!r}.')
+
+
+def require_pair(layer: str, name: str, value: Any) -> Tuple[int, int]:
+  """(height, width) as a tuple; ValueError unless both are whole and positive."""
+  if not isinstance(value, (list, tuple)) or len(value) != 2:
+    raise ValueError(
+        f'{layer}: {name} must be (height, width), received {value!r}.')
+  require_positive(layer, **{f'{name} height': value[0],
+                             f'{name} width': value[1]})
+  return tuple(value)
 
 
 def require_rate(layer: str, **values: float) -> None:
@@ -28,11 +39,16 @@ def require_tokens_or_map(layer: str, name: str, shape: tf.TensorShape) -> None:
     raise ValueError(
         f'{layer}: {name} must be of rank 3, [B, N, C], or rank 4, '
         f'[B, H, W, C], received shape {shape}.')
+  require_known(layer, name, shape)
+
+
+def require_known(layer: str, name: str, shape: tf.TensorShape) -> None:
+  """Raises ValueError if an axis other than the first is unknown."""
   if None in shape.as_list()[1:]:
     raise ValueError(
-        f'{layer}: every axis of {name} but the batch must be known when the '
-        f'layer is built, received shape {shape}. Fix the image size, for '
-        'instance with tf.ensure_shape.')
+        f'{layer}: every axis of {name} but the batch must be known, received '
+        f'shape {shape}. Fix the image size, for instance with '
+        'tf.ensure_shape.')
 
 
 def num_positions(shape: tf.TensorShape) -> int:

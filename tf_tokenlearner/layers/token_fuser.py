@@ -3,6 +3,7 @@
 import tensorflow as tf
 import tf_keras
 
+from tf_tokenlearner.layers import building
 from tf_tokenlearner.layers import layer_norm
 from tf_tokenlearner.layers import matmul_dense
 from tf_tokenlearner.layers import mlp_block
@@ -66,14 +67,15 @@ class TokenFuser(tf_keras.layers.Layer):
         self.bottleneck_dim, num_tokens, self.dropout_rate, name='mlp',
         dtype=policy)
     self.dropout = tf_keras.layers.Dropout(self.dropout_rate, dtype=policy)
-    self.norm_before.build(input_shape)
-    self.mix.build([None, width, num_tokens])
-    self.norm_after.build(input_shape)
-    self.original_norm.build([None, None, width])
-    self.mlp.build([None, None, width])
+    building.build(self.norm_before, input_shape)
+    building.build(self.mix, [None, width, num_tokens])
+    building.build(self.norm_after, input_shape)
+    building.build(self.original_norm, [None, None, width])
+    building.build(self.mlp, [None, None, width])
     super().build(input_shape)
 
   def call(self, inputs, original, training=None):
+    original = tf.cast(original, self.compute_dtype)  # As Keras does to inputs.
     shapes.require_tokens_or_map('TokenFuser', 'original', original.shape)
     if original.shape[-1] != inputs.shape[-1]:
       raise ValueError(

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner.layers import activations
+from tf_tokenlearner.layers import building
 from tf_tokenlearner.layers import layer_norm
 from tf_tokenlearner.layers import mlp_block
 from tf_tokenlearner.layers import shapes
@@ -45,8 +46,8 @@ class TokenLearner(tf_keras.layers.Layer):
     return_attention: bool. Also return the masks.
 
   Returns:
-    float tensor [B, S, C]; with return_attention also the masks, [B, S, H, W]
-    for a map and [B, S, N] for a list.
+    float tensor [B, S, C]; with return_attention also the masks (divided by N
+    for 'mean'), [B, S, H, W] for a map and [B, S, N] for a list.
 
   Raises:
     ValueError: wrong rank, N that is neither grid_size nor a square.
@@ -66,13 +67,14 @@ class TokenLearner(tf_keras.layers.Layer):
           f'received {pooling!r}.')
     self.num_tokens = num_tokens
     self.pooling = pooling
-    self.grid_size = None if grid_size is None else tuple(grid_size)
+    self.grid_size = None if grid_size is None else shapes.require_pair(
+        'TokenLearner', 'grid_size', grid_size)
 
   def build(self, input_shape):
     shapes.require_tokens_or_map('TokenLearner', 'inputs', input_shape)
-    self._map_size = self._resolve_map_size(input_shape)
+    map_size = self._map_size(input_shape)
     self.norm = layer_norm.LayerNorm(name='norm', dtype=self.dtype_policy)
-    self.norm.build(input_shape)
+    building.build(self.norm, input_shape)
     self.convs = []
     channels = input_shape[-1]
     for i in range(4):
@@ -80,12 +82,12 @@ class TokenLearner(tf_keras.layers.Layer):
           self.num_tokens, 3, padding='same', use_bias=False,
           kernel_initializer='lecun_normal', name=f'conv_{i}',
           dtype=self.dtype_policy)
-      conv.build([None, *self._map_size, channels])
+      building.build(conv, [None, *map_size, channels])
       self.convs.append(conv)
       channels = self.num_tokens
     super().build(input_shape)
 
-  def _resolve_map_size(self, input_shape):
+  def _map_size(self, input_shape):
     n = shapes.num_positions(input_shape)
     size = tuple(input_shape[1:3]) if len(input_shape) == 4 else None
     if size and self.grid_size and size != self.grid_size:
@@ -101,7 +103,7 @@ class TokenLearner(tf_keras.layers.Layer):
     return size
 
   def call(self, inputs, return_attention=False):
-    h, w = self._map_size
+    h, w = self._map_size(inputs.shape)
     x = tf.reshape(self.norm(inputs), [-1, h, w, inputs.shape[-1]])
     for conv in self.convs[:-1]:
       x = activations.gelu(conv(x))
@@ -169,8 +171,8 @@ class TokenLearnerV11(tf_keras.layers.Layer):
     self.mlp = mlp_block.MlpBlock(
         self.bottleneck_dim, self.num_tokens, self.dropout_rate, name='mlp',
         dtype=self.dtype_policy)
-    self.norm.build(input_shape)
-    self.mlp.build(input_shape)
+    building.build(self.norm, input_shape)
+    building.build(self.mlp, input_shape)
     super().build(input_shape)
 
   def call(self, inputs, training=None, return_attention=False):

@@ -1,0 +1,61 @@
+"""Shape checks and folds."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner.layers import shapes
+
+
+def test_num_positions():
+  assert shapes.num_positions(tf.TensorShape([None, 12, 8])) == 12
+  assert shapes.num_positions((None, 3, 4, 8)) == 12
+
+
+def test_to_tokens_goes_row_by_row():
+  x = tf.reshape(tf.range(2 * 3 * 4 * 5), [2, 3, 4, 5])
+  tokens = shapes.to_tokens(x)
+  assert tokens.shape == (2, 12, 5)
+  np.testing.assert_array_equal(tokens[1, 6], x[1, 1, 2])
+  assert shapes.to_tokens(tokens) is tokens
+
+
+@pytest.mark.parametrize('value', [0, -1, 1.0, True, '8', None])
+def test_require_positive(value):
+  shapes.require_positive('Layer', width=1)
+  with pytest.raises(ValueError, match='^Layer: width must be a whole number '
+                     f'of at least 1, received {value!r}.$'):
+    shapes.require_positive('Layer', height=2, width=value)
+
+
+@pytest.mark.parametrize('value', [-.1, 1, 1.5, float('nan')])
+def test_require_rate(value):
+  shapes.require_rate('Layer', rate=0, other_rate=.99)
+  with pytest.raises(ValueError, match=r'^Layer: rate must lie in \[0, 1\), '
+                     f'received {value}.$'):
+    shapes.require_rate('Layer', rate=value)
+
+
+def test_require_pair():
+  assert shapes.require_pair('Layer', 'size', [3, 4]) == (3, 4)
+  for value in (3, (3,), (3, 4, 5), '34', None):
+    with pytest.raises(ValueError, match=r'size must be \(height, width\)'):
+      shapes.require_pair('Layer', 'size', value)
+  with pytest.raises(ValueError, match='Layer: size width must be a whole'):
+    shapes.require_pair('Layer', 'size', (3, 0))
+
+
+@pytest.mark.parametrize('shape, message', [
+    ([2, 8], r'x must be of rank 3, \[B, N, C\], or rank 4, \[B, H, W, C\], '
+     r'received shape \(2, 8\)'),
+    ([2, 3, 4, 5, 8], 'must be of rank 3'),
+    (None, 'received shape <unknown>'),
+    ([2, None, 8], r'every axis of x but the batch must be known, received '
+     r'shape \(2, None, 8\). Fix the image size, .* tf.ensure_shape'),
+    ([2, 9, None], 'but the batch must be known'),
+])
+def test_require_tokens_or_map(shape, message):
+  shapes.require_tokens_or_map('Layer', 'x', [None, 9, 8])
+  shapes.require_tokens_or_map('Layer', 'x', (None, 3, 3, 8))
+  with pytest.raises(ValueError, match=f'^Layer: .*{message}'):
+    shapes.require_tokens_or_map('Layer', 'x', shape)
