@@ -1,0 +1,32 @@
+"""Runs pytest on the file that py_test of py.bzl names, the way Bazel expects.
+
+Bazel starts it in the runfiles of the test, a folder with nothing in it but
+what the BUILD file lists.
+"""
+
+import os
+import sys
+
+try:
+  import pytest
+except ImportError:
+  sys.exit(f'pytest is missing in {sys.executable}. Bazel takes '
+           '.venv/bin/python of the project, or the interpreter that '
+           'TF_TOKENLEARNER_PYTHON names.')
+
+
+def bazel_arguments():
+  """What Bazel says in the environment, as arguments of pytest."""
+  arguments = ['--rootdir=.', '--confcutdir=.', '-p', 'no:cacheprovider']
+  if 'TEST_TMPDIR' in os.environ:
+    # A folder inside: pytest empties the one that it is given.
+    arguments += ['--basetemp', os.environ['TEST_TMPDIR'] + '/pytest']
+  if 'XML_OUTPUT_FILE' in os.environ:
+    arguments += ['--junitxml', os.environ['XML_OUTPUT_FILE']]
+  if 'TESTBRIDGE_TEST_ONLY' in os.environ:  # bazel test --test_filter=...
+    arguments += ['-k', os.environ['TESTBRIDGE_TEST_ONLY']]
+  return arguments
+
+
+if __name__ == '__main__':
+  sys.exit(pytest.main(bazel_arguments() + sys.argv[1:]))
