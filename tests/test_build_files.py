@@ -8,10 +8,9 @@ program that writes them; the second half is about that program.
 # bazel-tags: manual
 
 import ast
+import functools
 import pathlib
 import re
-import runpy
-import sys
 from typing import Dict, List, NamedTuple, Set
 
 import pytest
@@ -39,34 +38,39 @@ def python_files(root: pathlib.Path) -> List[pathlib.Path]:
 def read_build_files(root: pathlib.Path) -> Dict[str, Target]:
   """Runs all BUILD files; returns the targets by label, '//folder:name'."""
   targets = {}
-  files = [root / 'BUILD'] + [
+  for path in [root / 'BUILD'] + [
       path for folder in FOLDERS + ('official_configs',)
       for path in (root / folder).rglob('BUILD')
-      if 'rules_python' not in path.parts]
-  for path in files:
+      if 'rules_python' not in path.parts]:  # Another repository for Bazel.
     folder = path.parent.relative_to(root).as_posix().replace('.', '')
-    def full(label, folder=folder):
-      label = label if label[0] in ':/' else ':' + label
-      label = f'//{folder}{label}' if label[0] == ':' else label
-      return label if ':' in label else f'{label}:{label.split("/")[-1]}'
+    for label, target in read_build_file(path, folder):
+      assert label not in targets, f'{path} has two targets {label}.'
+      targets[label] = target
+  return targets
 
-    def rule(rule):
-      def add(name, srcs=(), data=(), deps=(), full=full, **_):
-        assert full(name) not in targets, f'{path}: two targets named {name}'
-        targets[full(name)] = Target(
-            rule, *([full(label) for label in labels]
-                    for labels in (srcs, data, deps)))
-      return add
 
-    def exports_files(names, full=full, **_):
-      for name in names:
-        targets[full(name)] = Target('file', [full(name)], [], [])
+def read_build_file(path: pathlib.Path, folder: str):
+  """Returns [(label, Target)] of one BUILD file."""
+  targets = []
 
-    nothing = lambda *_, **__: None
-    exec(path.read_text(), {  # pylint: disable=exec-used
-        'load': nothing, 'package': nothing, 'exports_files': exports_files,
-        **{name: rule(name) for name in (
-            'filegroup', 'py_binary', 'py_library', 'py_test')}})
+  def full(label):
+    if not label.startswith('//'):
+      return f'//{folder}:{label.removeprefix(":")}'
+    return label if ':' in label else f'{label}:{label.split("/")[-1]}'
+
+  def add(rule, name, srcs=(), data=(), deps=(), **_):
+    targets.append((full(name), Target(
+        rule, *(list(map(full, labels)) for labels in (srcs, data, deps)))))
+
+  def exports_files(names):
+    for name in names:
+      add('file', name, [name])
+
+  words = {name: functools.partial(add, name) for name in (
+      'filegroup', 'py_binary', 'py_library', 'py_test')}
+  words.update({name: lambda *_, **__: None for name in ('load', 'package')})
+  words['exports_files'] = exports_files
+  exec(path.read_text(), words)  # pylint: disable=exec-used
   return targets
 
 
@@ -340,29 +344,3 @@ def test_refuses(tree, capsys, file, text, message):
 def test_unknown_argument_shows_the_help(capsys):
   assert update_build_files.main(['--chek']) == 2
   assert '--check   only says which' in capsys.readouterr().out
-
-
-@pytest.fixture(name='pytest_main')
-def load_pytest_main():
-  return lambda: runpy.run_path(
-      str(ROOT / 'tools/build_defs/pytest_main.py'), run_name='pytest_main')
-
-
-def test_bazel_hands_its_wishes_to_pytest(pytest_main, monkeypatch):
-  for name in ('TEST_TMPDIR', 'XML_OUTPUT_FILE', 'TESTBRIDGE_TEST_ONLY'):
-    monkeypatch.delenv(name, raising=False)
-  plain = ['--rootdir=.', '--confcutdir=.', '-p', 'no:cacheprovider']
-  arguments = pytest_main()['bazel_arguments']
-  assert arguments() == plain
-  monkeypatch.setenv('TEST_TMPDIR', '/t')
-  monkeypatch.setenv('XML_OUTPUT_FILE', '/x.xml')
-  monkeypatch.setenv('TESTBRIDGE_TEST_ONLY', 'one or two')
-  assert arguments() == plain + [
-      '--basetemp', '/t/pytest', '--junitxml', '/x.xml', '-k', 'one or two']
-
-
-def test_says_where_pytest_is_missing(pytest_main, monkeypatch):
-  monkeypatch.setitem(sys.modules, 'pytest', None)
-  with pytest.raises(SystemExit, match=(
-      'pytest is missing in .*TF_TOKENLEARNER_PYTHON names')):
-    pytest_main()

@@ -14,8 +14,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-share=/usr/share/bazel
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/tf_tokenlearner_bazel
+share=${BAZEL_SHARE:-/usr/share/bazel}
+cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/tf_tokenlearner_bazel
 cache=${TF_TOKENLEARNER_BAZEL_CACHE:-$cache}
 
 if ! command -v bazel >/dev/null; then
@@ -36,7 +36,7 @@ done
 rm -rf "$cache/rules_cc"
 mkdir -p "$cache/remote_coverage_tools"
 cp -r "$share/rules/cc" "$cache/rules_cc"
-grep -rl use_cpp_toolchain "$cache/rules_cc" | xargs sed -i \
+grep -rl use_cpp_toolchain "$cache/rules_cc" | xargs -r sed -i \
   -e 's|, "use_cpp_toolchain")|)|' \
   -e 's|use_cpp_toolchain()|["@bazel_tools//tools/cpp:toolchain_type"]|'
 echo 'workspace(name = "remote_coverage_tools")' \
