@@ -17,6 +17,14 @@ BATCH = 2
 CLOSE = dict(atol=1e-5, rtol=0)
 
 
+def draw_weights(layer: tf_keras.layers.Layer, scale: float = .3) -> None:
+  """Gives every weight fixed random values, so that none is zero or one."""
+  rng = np.random.default_rng(0)
+  layer.set_weights([
+      rng.normal('gamma' in weight.name, scale, weight.shape)
+      for weight in layer.weights])
+
+
 class Case(NamedTuple):
   """A layer and what it is fed; shapes are without the batch.
 
@@ -40,13 +48,10 @@ class Case(NamedTuple):
     return '-'.join([self.layer.__name__, rank, *options])
 
   def make(self, **kwargs) -> tf_keras.layers.Layer:
-    """The layer, built, every weight drawn at random (none zero or one)."""
+    """The layer, built, with drawn weights."""
     layer = self.layer(**{**self.kwargs, **kwargs})
     layer(*[tf.zeros([1, *shape]) for shape in self.inputs])
-    rng = np.random.default_rng(0)
-    layer.set_weights([
-        rng.normal('gamma' in weight.name, .3, weight.shape)
-        for weight in layer.weights])
+    draw_weights(layer)
     return layer
 
   def tensors(self, batch: int = BATCH) -> Tuple[tf.Tensor, ...]:

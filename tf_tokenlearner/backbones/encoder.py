@@ -1,6 +1,6 @@
 """The one encoder, for images (clips of one frame) and clips."""
 
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import tensorflow as tf
 import tf_keras
@@ -34,8 +34,8 @@ class Encoder(tf_keras.layers.Layer):
   """
 
   def __init__(self, spec: specs.TransformerSpec, grid_size: Tuple[int, int],
-               num_frames: int = 1, **kwargs):
-    super().__init__(**kwargs)
+               num_frames: int = 1, name: Optional[str] = None):
+    super().__init__(name=name)
     self._grid_size = tuple(grid_size)
     self._num_frames = num_frames
     self.stages = _make_stages(spec, self._grid_size, num_frames)

@@ -92,6 +92,10 @@ class ClassToken(tf_keras.layers.Layer):
 
   Raises:
     ValueError: inputs is not a list of tokens.
+
+  Example:
+    >>> ClassToken()(tf.ones([1, 2, 1])).numpy().ravel().tolist()
+    [0.0, 1.0, 1.0]
   """
 
   def build(self, input_shape):
@@ -123,6 +127,10 @@ class PositionEmbedding(tf_keras.layers.Layer):
 
   Raises:
     ValueError: wrong rank, unknown axis, or not the positions it was built for.
+
+  Example:
+    >>> PositionEmbedding()(tf.zeros([2, 14, 14, 32])).shape
+    TensorShape([2, 14, 14, 32])
   """
 
   def build(self, input_shape):

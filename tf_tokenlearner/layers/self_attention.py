@@ -30,6 +30,10 @@ class SelfAttention(tf_keras.layers.Layer):
 
   Raises:
     ValueError: C is no multiple of num_heads; wrong rank or unknown axis.
+
+  Example:
+    >>> SelfAttention(num_heads=2)(tf.zeros([1, 9, 8])).shape
+    TensorShape([1, 9, 8])
   """
 
   def __init__(self, num_heads: int, dropout_rate: float = 0., **kwargs):

@@ -1,0 +1,128 @@
+"""What a backbone is made of, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from tests.backbones import tiny
+from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
+
+IMAGE = (224, 224, 3)
+
+
+def test_resolved_takes_sizes_from_variant():
+  spec = backbones.ViTSpec('L/14').resolved(IMAGE)
+  assert (spec.num_layers, spec.hidden_size, spec.mlp_dim, spec.num_heads,
+          spec.patch_size) == (24, 1024, 4096, 16, (14, 14))
+  assert spec.grid_size(IMAGE) == (16, 16)
+
+
+def test_resolved_keeps_what_was_given():
+  spec = backbones.ViTSpec(
+      'B/16', num_layers=2, patch_size=[32, 56], hidden_size=24)
+  resolved = spec.resolved(IMAGE)
+  assert (resolved.num_layers, resolved.hidden_size, resolved.mlp_dim) == (
+      2, 24, 3072)
+  assert resolved.grid_size(IMAGE) == (7, 4)
+  assert spec.mlp_dim is None  # Resolved makes a copy.
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(), dict(patch_size=[7, 16], pooler='token'),
+    dict(token_learner_location=[3, 1], num_tokens=[4, 16]),
+    dict(token_learner_location=11, use_token_fuser=True,
+         token_learner=backbones.TokenLearnerSpec('v1.0', pooling='mean')),
+])
+def test_resolved_is_idempotent(kwargs):
+  spec = backbones.ViTSpec('S/16', **kwargs).resolved(IMAGE)
+  again = spec.resolved(IMAGE)
+  assert again == spec and again is not spec
+  assert again.token_learner is not spec.token_learner
+  assert type(again) is backbones.ViTSpec
+
+
+@pytest.mark.parametrize('location, num_tokens, expected', [
+    (None, 8, []),
+    (0, 8, [(0, 8)]),
+    ([2, 0], 8, [(0, 8), (2, 8)]),
+    ([2, 0], [4, 16], [(0, 16), (2, 4)]),
+    ((1,), (3,), [(1, 3)]),
+])
+def test_learn_locations(location, num_tokens, expected):
+  spec = tiny.spec(token_learner_location=location, num_tokens=num_tokens)
+  assert spec.resolved(tiny.IMAGE).learn_locations() == expected
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(num_layers=0),
+     'num_layers must be a whole number of at least 1, received 0.'),
+    (dict(hidden_size='64'), "hidden_size must be .* received '64'."),
+    (dict(mlp_dim=True), 'mlp_dim must be .* received True.'),
+    (dict(num_heads=3), 'hidden_size=8 is no multiple of num_heads=3.'),
+    (dict(dropout_rate=1), r'dropout_rate must lie in \[0, 1\), received 1.'),
+    (dict(attention_dropout_rate=-.1), 'attention_dropout_rate .* -0.1.'),
+    (dict(stochastic_depth_rate='0.1'),
+     r"stochastic_depth_rate must lie in \[0, 1\), received '0.1'."),
+    (dict(token_learner=backbones.TokenLearnerSpec('v11')),
+     "Unknown token_learner.version 'v11'. Known: v1.1, v1.0."),
+    (dict(token_learner=backbones.TokenLearnerSpec('v1.0', pooling='max')),
+     "Unknown token_learner.pooling 'max'. Known: "),
+    (dict(token_learner=backbones.TokenLearnerSpec(pooling='mean')),
+     'token_learner.pooling=mean goes with version v1.0 only: the weights of '
+     'v1.1 sum to 1'),
+    (dict(token_learner=backbones.TokenLearnerSpec(bottleneck_dim=0)),
+     'token_learner.bottleneck_dim must be .* received 0.'),
+    (dict(token_learner_location=3), r'token_learner_location=3 is outside '
+     r'0..2: it names the first of the 3 blocks, counted from 0'),
+    (dict(token_learner_location=-1), 'token_learner_location=-1 is outside'),
+    (dict(token_learner_location=True), 'token_learner_location=True is outside'),
+    (dict(token_learner_location=['half', 1]),
+     "token_learner_location='half' is outside"),
+    (dict(token_learner_location=[0, None]),
+     'token_learner_location=None is outside'),
+    (dict(token_learner_location=1, num_tokens=0), 'num_tokens must be .* 0.'),
+    (dict(token_learner_location=[1, 2], num_tokens=[8, 4, 2]),
+     r'num_tokens=\[8, 4, 2\] and token_learner_location=\[1, 2\] differ in '
+     'length: give one number of tokens for all locations, or one for each.'),
+    (dict(token_learner_location=[1, 1]),
+     r'token_learner_location=\[1, 1\] names a block twice.'),
+    (dict(use_token_fuser=True), 'use_token_fuser needs exactly one '
+     'token_learner_location, received None'),
+    (dict(use_token_fuser=True, token_learner_location=[0, 1]),
+     r'use_token_fuser needs exactly one .* received \[0, 1\]'),
+    (dict(token_learner_location=[0, 1], token_learner=tiny.V10),
+     'token_learner.version=v1.0 reads a map of positions and can stand at one'),
+    (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
+    (dict(pooler='token', token_learner_location=1),
+     r'pooler=token \(a class token\) cannot go with a TokenLearner'),
+    (dict(representation_size=0), 'representation_size must be .* received 0.'),
+    (dict(patch_size=4),
+     r'patch_size must be \[height, width\], received 4.'),
+    (dict(patch_size=[4, 4, 2]), r'patch_size must be \[height, width\]'),
+    (dict(patch_size=[4, 0]), 'patch_size width must be .* received 0.'),
+    (dict(patch_size=[3, 4]), 'The image height 8 is no multiple of the patch '
+     'height 3. Nearest that fit: 6 and 9.'),
+    (dict(patch_size=[4, 16]), 'The image width 12 is no multiple of the patch '
+     'width 16. Nearest that fit: 16 and 32.'),
+    (dict(variant='X/16'), "Unknown variant letter 'X'"),
+])
+def test_refuses(kwargs, message):
+  spec = tiny.spec(**kwargs)
+  before = dataclasses.asdict(spec)
+  with pytest.raises(errors.UserError, match=f'^{message}'):
+    spec.resolved(tiny.IMAGE)
+  assert dataclasses.asdict(spec) == before
+
+
+@pytest.mark.parametrize('input_size, message', [
+    ((8, 12), r'input_size must be \[height, width, channels\], received '
+     r'\(8, 12\).'),
+    ((1, 8, 12, 3), 'input_size must be'),
+    (8, 'input_size must be .* received 8.'),
+    ((0, 12, 3), 'input_size height must be .* received 0.'),
+    ((8, 12, None), 'input_size channels must be .* received None.'),
+])
+def test_refuses_input_size(input_size, message):
+  with pytest.raises(errors.UserError, match=f'^{message}'):
+    tiny.spec().resolved(input_size)

@@ -1,0 +1,35 @@
+"""Models small enough for tests."""
+
+from typing import Any
+
+from tests import layer_checks
+from tf_tokenlearner import backbones
+
+WIDTH = 8
+IMAGE = (8, 12, 3)
+GRID = (2, 3)  # Of patches in an image.
+V10 = backbones.TokenLearnerSpec('v1.0')
+V11 = backbones.TokenLearnerSpec('v1.1', bottleneck_dim=6)
+
+
+def spec(**kwargs: Any) -> backbones.ViTSpec:
+  return backbones.ViTSpec(**{**dict(
+      variant='Ti/4', num_layers=3, hidden_size=WIDTH, mlp_dim=12, num_heads=2,
+      num_tokens=4, token_learner=V11), **kwargs})
+
+
+def encoder(num_frames: int = 1, scale: float = .3,
+            **kwargs: Any) -> backbones.Encoder:
+  """An encoder with drawn weights; scale 0 leaves them as they start."""
+  layer = backbones.Encoder(spec(**kwargs).resolved(IMAGE), GRID, num_frames)
+  layer.build([None, num_frames * GRID[0] * GRID[1], WIDTH])
+  if scale:
+    layer_checks.draw_weights(layer, scale)
+  return layer
+
+
+def vit(**kwargs: Any) -> backbones.VisionTransformer:
+  """A vision transformer with drawn weights."""
+  model = backbones.VisionTransformer(spec(**kwargs), IMAGE)
+  layer_checks.draw_weights(model)
+  return model

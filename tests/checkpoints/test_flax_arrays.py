@@ -1,0 +1,105 @@
+"""Arrays of an official checkpoint go in whole, or not at all."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import goldens
+from tests.backbones import tiny
+from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
+from tf_tokenlearner import layers
+from tf_tokenlearner.checkpoints import flax_arrays
+from tf_tokenlearner.checkpoints import flax_names
+
+
+def make():
+  """A TokenLearnerV11 and arrays that fit it."""
+  params = goldens.read('token_learner_v11').params
+  layer = layers.TokenLearnerV11(num_tokens=5, bottleneck_dim=12)
+  layer.build([None, 36, 16])
+  return layer, params
+
+
+def assign(layer, params):
+  flax_arrays.assign(flax_names.token_learner_entries(layer), params)
+
+
+def test_assign_gives_every_array():
+  layer, params = make()
+  assign(layer, params)
+  for variable, name in [
+      (layer.norm.gamma, 'LayerNorm_0/scale'),
+      (layer.norm.beta, 'LayerNorm_0/bias'),
+      (layer.mlp.hidden.kernel, 'token_masking/Dense_0/kernel'),
+      (layer.mlp.hidden.bias, 'token_masking/Dense_0/bias'),
+      (layer.mlp.output_dense.kernel, 'token_masking/Dense_1/kernel'),
+      (layer.mlp.output_dense.bias, 'token_masking/Dense_1/bias')]:
+    np.testing.assert_array_equal(variable, params[name])
+  assert len(params) == len(layer.weights) == 6
+
+
+def test_all_problems_are_told_and_nothing_is_changed():
+  layer, params = make()
+  before = layer.get_weights()
+  del params['LayerNorm_0/bias']
+  params['LayerNorm_1/bias'] = np.zeros(3, 'float32')
+  params['token_masking/Dense_1/kernel'] = np.zeros([12, 6], 'float32')
+  with pytest.raises(errors.UserError) as caught:
+    assign(layer, params)
+  assert str(caught.value).splitlines() == [
+      'The checkpoint does not fit the model:',
+      '  missing: LayerNorm_0/bias',
+      '  other shape: token_masking/Dense_1/kernel [(12, 6)] does not fit '
+      f'{layer.mlp.output_dense.kernel.name} (12, 5)',
+      '  left over: LayerNorm_1/bias']
+  for now, then in zip(layer.get_weights(), before):
+    np.testing.assert_array_equal(now, then)
+
+
+def test_arrays_that_cannot_even_be_joined():
+  """Query, key and value of one block, one of them of another width."""
+  block = layers.TransformerEncoderBlock(num_heads=2, mlp_dim=12)
+  block.build([None, 6, 8])
+  prefix = 'encoderblock_0/'
+  entries = list(flax_names.block_entries(block, prefix, flax_names.SCENIC))
+  params = {name: np.zeros([8, 2, 4]) for name in entries[2].sources}
+  first = entries[2].sources[0]
+  params[first] = np.zeros([9, 2, 4])
+  with pytest.raises(errors.UserError) as caught:
+    flax_arrays.assign(entries[2:3], params)
+  assert (f'{", ".join(entries[2].sources)} [(9, 2, 4), (8, 2, 4), (8, 2, 4)] '
+          'does not fit') in str(caught.value)
+
+
+def test_flatten():
+  tree = {'a': {'b': {'c': [1, 2]}, 'd': np.float32(3)}, 'e/f': 4}
+  flat = flax_arrays.flatten(tree)
+  assert {name: value.tolist() for name, value in flat.items()} == {
+      'a/b/c': [1, 2], 'a/d': 3, 'e/f': 4}
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(pooler='token', representation_size=5),
+    dict(token_learner_location=[0, 2], num_tokens=[4, 2]),
+    dict(token_learner_location=1, token_learner=tiny.V10,
+         use_token_fuser=True),
+])
+def test_every_variable_has_one_entry(kwargs):
+  model = backbones.Classifier(tiny.vit(**kwargs), 5)
+  for spelling in (flax_names.SCENIC, flax_names.VISION_TRANSFORMER):
+    entries = list(flax_names.classifier_entries(model, spelling))
+    assert sorted(entry.variable.name for entry in entries) == sorted(
+        variable.name for variable in model.variables)
+    sources = [source for entry in entries for source in entry.sources]
+    assert len(set(sources)) == len(sources)
+
+
+def test_whole_model_is_left_as_it_was():
+  golden = goldens.read('vit_token_learner_v11')
+  model = backbones.Classifier(tiny.vit(token_learner_location=1), 5)
+  before = [tf.identity(variable) for variable in model.variables]
+  with pytest.raises(errors.UserError, match='The checkpoint does not fit'):
+    flax_arrays.load_scenic(model, golden.params)
+  for variable, value in zip(model.variables, before):
+    np.testing.assert_array_equal(variable, value)
