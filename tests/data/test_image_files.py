@@ -1,0 +1,157 @@
+"""Image files: what is read as it is, what is converted, what is refused."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner.data import image_files
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8)
+NOT_AN_IMAGE = 'content is no JPEG, PNG, GIF, BMP or WebP'
+CUT_OFF = 'content corrupt or cut off'
+BAD_HEADER = 'header corrupt or cut off'
+
+
+def encode(kind, mode='RGB', **options):
+  file = io.BytesIO()
+  PIL.Image.fromarray(PIXELS).convert(mode).save(file, kind, **options)
+  return file.getvalue()
+
+
+def animated_webp(height=9, width=7):
+  """One whose canvas is announced to be of some size."""
+  data = encode('WEBP', save_all=True, lossless=True,
+                append_images=[PIL.Image.fromarray(255 - PIXELS)])
+  canvas = b''.join((size - 1).to_bytes(3, 'little')
+                    for size in (width, height))
+  return data[:24] + canvas + data[30:]
+
+
+def png_that_announces(height, width):
+  def chunk(kind, content):
+    return (struct.pack('>I', len(content)) + kind + content
+            + struct.pack('>I', zlib.crc32(kind + content)))
+
+  header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+  return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
+          + chunk(b'IDAT', zlib.compress(bytes(100))) + chunk(b'IEND', b''))
+
+
+def replaced(data, start, *words, form='<H'):
+  patch = struct.pack(form[0] + form[1] * len(words), *words)
+  return data[:start] + patch + data[start + len(patch):]
+
+
+def load(tmp_path, data):
+  path = tmp_path / 'file'
+  path.write_bytes(data)
+  loaded = image_files.load(str(path))
+  image_files.check(loaded)
+  return loaded
+
+
+def decode(data):
+  return tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
+
+
+@pytest.mark.parametrize('kind,mode,options', [
+    ('JPEG', 'RGB', {}), ('JPEG', 'L', {}), ('JPEG', 'CMYK', {}),
+    ('JPEG', 'RGB', {'progressive': True}),
+    ('PNG', 'RGB', {}), ('PNG', 'RGBA', {}), ('PNG', 'P', {}),
+    ('PNG', '1', {}), ('PNG', 'LA', {}), ('GIF', 'RGB', {}),
+    ('BMP', 'RGB', {}), ('BMP', 'L', {}),
+    ('WEBP', 'RGB', {}), ('WEBP', 'RGB', {'lossless': True}),
+    ('WEBP', 'RGBA', {'lossless': True}),
+])
+def test_bytes_stay_as_they_are(tmp_path, kind, mode, options):
+  data = encode(kind, mode, **options)
+  assert load(tmp_path, data) == data
+  expected = np.array(PIL.Image.open(io.BytesIO(data)).convert('RGB'))
+  # Two JPEG decoders round differently.
+  np.testing.assert_allclose(
+      decode(data).astype(int), expected, atol=6 if kind == 'JPEG' else 0)
+
+
+@pytest.mark.parametrize('data', [
+    encode('BMP', 'P'), encode('BMP', '1'), animated_webp()],
+                         ids=['palette', 'one bit', 'animation'])
+def test_what_tensorflow_misreads_becomes_png(tmp_path, data):
+  """Of the animation, tf.io.decode_image would even write out of bounds."""
+  loaded = load(tmp_path, data)
+  assert loaded.startswith(b'\x89PNG')
+  np.testing.assert_array_equal(
+      decode(loaded), np.array(PIL.Image.open(io.BytesIO(data)).convert('RGB')))
+
+
+def test_os2_bitmap_becomes_png(tmp_path):
+  header = b'BM' + struct.pack('<IHHIIHHHH', 26 + 16, 0, 0, 26, 12, 2, 2, 1, 24)
+  data = header + bytes([0, 0, 9, 0, 9, 0, 0, 0, 9, 0, 0, 0, 0, 9, 0, 0])
+  np.testing.assert_array_equal(
+      decode(load(tmp_path, data)),
+      [[[0, 0, 9], [9, 0, 0]], [[9, 0, 0], [0, 9, 0]]])
+
+
+def test_content_decides_and_not_the_name(tmp_path):
+  path = tmp_path / 'image.png'
+  path.write_bytes(encode('JPEG'))
+  assert image_files.load(str(path)) == encode('JPEG')
+
+
+@pytest.mark.parametrize('data,reason', [
+    (b'', 'empty file'),
+    (b'<html>not found</html>', NOT_AN_IMAGE),
+    (encode('TIFF'), NOT_AN_IMAGE),
+    (b'RIFF\0\0\0\0WAVEfmt ' + bytes(40), NOT_AN_IMAGE),
+    (encode('PNG')[:12], BAD_HEADER), (encode('JPEG')[:20], BAD_HEADER),
+    (encode('GIF')[:8], BAD_HEADER), (encode('BMP')[:20], BAD_HEADER),
+    (encode('WEBP')[:20], BAD_HEADER),
+    (encode('PNG')[:-30], CUT_OFF), (encode('JPEG')[:-30], CUT_OFF),
+    (encode('GIF')[:-30], CUT_OFF), (encode('BMP')[:-30], CUT_OFF),
+    (encode('WEBP')[:-30], CUT_OFF), (encode('BMP', 'P')[:-30], CUT_OFF),
+    (animated_webp()[:60], CUT_OFF),
+    (encode('PNG')[:60] + bytes(40) + encode('PNG')[100:], CUT_OFF),
+])
+def test_unreadable(tmp_path, data, reason):
+  with pytest.raises(image_files.UnreadableImageError, match=f'^{reason}$'):
+    load(tmp_path, data)
+
+
+@pytest.mark.parametrize('data,size', [
+    (png_that_announces(30000, 30000), '30000 x 30000'),
+    (replaced(encode('GIF'), 6, 60000, 50000), '60000 x 50000'),
+    (replaced(encode('JPEG'), encode('JPEG').index(b'\xff\xc0') + 5,
+              50000, 60000, form='>H'), '60000 x 50000'),
+    # Compressed, so that the size of the file says nothing.
+    (replaced(replaced(encode('BMP', 'P'), 18, 60000, -50000, form='<i'), 30,
+              1, form='<I'), '60000 x 50000'),
+    (replaced(encode('BMP')[:14] + struct.pack('<I', 12) + bytes(20), 18,
+              60000, 50000), '60000 x 50000'),
+    (animated_webp(16000, 16384), '16384 x 16000'),
+    (replaced(encode('WEBP'), 26, 16383, 16000), '16383 x 16000'),
+    (replaced(encode('WEBP', lossless=True), 21, 16383 - 1 | 15999 << 14,
+              form='<I'), '16383 x 16000'),
+])
+def test_announced_size_is_looked_at_first(tmp_path, data, size, monkeypatch):
+  monkeypatch.setattr(image_files, '_to_png', lambda data: 1 / 0)
+  monkeypatch.setattr(image_files, 'check', lambda data: 1 / 0)
+  with pytest.raises(image_files.UnreadableImageError,
+                     match=f'^announces {size} pixels, more than 100,000,000$'):
+    load(tmp_path, data)
+
+
+def test_other_reasons(tmp_path, monkeypatch):
+  with pytest.raises(image_files.UnreadableImageError,
+                     match='announces 0 x 7 pixels'):
+    load(tmp_path, png_that_announces(7, 0))
+  with pytest.raises(image_files.UnreadableImageError,
+                     match='No such file or directory'):
+    image_files.load(str(tmp_path / 'none'))
+  monkeypatch.setattr(image_files, 'MAX_BYTES', 2**20)
+  with pytest.raises(image_files.UnreadableImageError,
+                     match='larger than 1 MiB'):
+    load(tmp_path, bytes(2**20 + 1))

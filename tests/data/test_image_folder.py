@@ -1,0 +1,264 @@
+"""Folders of images: what comes out, what is left out, when it is made anew."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.data import image_files
+from tf_tokenlearner.data import tfds_source
+from tf_tokenlearner.data.builders import image_folder
+
+CLASSES = ('cat', 'dog', 'emu')
+
+
+def image_bytes(seed, kind='jpeg'):
+  pixels = np.random.default_rng(seed).integers(0, 255, (6, 5, 3), np.uint8)
+  return getattr(tf.io, f'encode_{kind}')(pixels).numpy()
+
+
+def make_folder(folder, parts=('',), each=10):
+  """{path: bytes}; half of the files are PNG."""
+  written = {}
+  for part in parts:
+    for name in CLASSES:
+      for i in range(each):
+        kind = ('jpeg', 'png')[i % 2]
+        path = os.path.join(part, name, f'{i:02d}.{kind}')
+        written[path] = image_bytes(len(written), kind)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(written[path])
+  return written
+
+
+def read(source, split):
+  """[(bytes, class name)] of a split, sorted."""
+  return sorted(
+      (example['image'].numpy(), source.label_names[example['label']])
+      for example in source.as_dataset(
+          split, read_config=tfds.ReadConfig(), shuffle_files=False))
+
+
+def labelled(written, part=None):
+  """What read should give, of all files or those below a folder."""
+  return sorted((data, path.split('/')[-2]) for path, data in written.items()
+                if part is None or path.startswith(f'{part}/'))
+
+
+class Opener:
+  """Opens tmp_path/'photos' with one data_dir, and keeps what was said."""
+
+  def __init__(self, tmp_path):
+    self.folder = tmp_path / 'photos'
+    self.folder.mkdir()
+    self.data_dir = tmp_path / 'data'
+    self.lines = []
+
+  def __call__(self, **options):
+    self.lines.clear()
+    return tfds_source.open_image_folder(
+        str(self.folder), str(self.data_dir), announce=self.lines.append,
+        **options)
+
+  def num_copies(self):
+    copies = self.data_dir / 'image_folder'
+    return len(list(copies.iterdir())) if copies.exists() else 0
+
+
+@pytest.fixture(name='opener')
+def fixture_opener(tmp_path):
+  return Opener(tmp_path)
+
+
+def test_classes_are_split_for_validation(opener):
+  written = make_folder(opener.folder)
+  source = opener()
+  assert source.label_names == CLASSES and source.num_classes == 3
+  assert (source.image_key, source.label_key) == ('image', 'label')
+  assert source.is_encoded and not source.multi_label
+  train, validation = read(source, 'train'), read(source, 'validation')
+  assert sorted(train + validation) == labelled(written)
+  names = [name for _, name in validation]
+  assert {name: names.count(name) for name in CLASSES} == {
+      'cat': 2, 'dog': 2, 'emu': 2}
+  assert opener.lines[0].startswith('Preparing image_folder/photos-')
+  assert opener.lines[0].endswith(', once; nothing is downloaded.')
+  assert opener.lines[1].endswith('s: train 24, validation 6.')
+  assert len(opener.lines) == 2
+
+
+def test_split_folders_stay(opener):
+  written = make_folder(opener.folder, ['train', 'val', 'test'], each=2)
+  source = opener()
+  assert set(source.builder.info.splits) == {'train', 'validation', 'test'}
+  assert read(source, 'train') == labelled(written, 'train')
+  assert read(source, 'test') == labelled(written, 'test')
+  for name in ('val', 'validation', 'valid'):
+    assert read(source, name) == labelled(written, 'val')
+    assert source.num_examples(f'{name}[:50%]+train') == 9
+
+
+def test_copy_is_made_once(opener, monkeypatch):
+  make_folder(opener.folder)
+  first = opener()
+  with monkeypatch.context() as patch:
+    patch.setattr(image_files, 'load', lambda path: 1 / 0)
+    second = opener()
+    assert not opener.lines
+    assert second.builder.data_dir == first.builder.data_dir
+    # By its own path, as any TFDS data set.
+    third = tfds_source.open_image_source(first.builder.data_dir)
+    assert read(third, 'train') == read(first, 'train')
+    assert third.label_names == CLASSES
+    # What does not change the copy does not make another.
+    opener(max_unreadable_fraction=0.5)
+    assert not opener.lines
+  opener(seed=1)
+  opener(validation_fraction=0.3)
+  assert opener.num_copies() == 3
+
+
+def test_changed_folder_is_packed_anew(opener):
+  make_folder(opener.folder)
+  assert opener().num_examples('all') == 30
+  (opener.folder / 'cat' / 'new.png').write_bytes(image_bytes(99, 'png'))
+  assert opener().num_examples('all') == 31
+  (opener.folder / 'cat' / 'new.png').unlink()
+  assert opener().num_examples('all') == 30
+  assert opener.num_copies() == 2
+
+
+def test_split_folders_know_no_seed(opener):
+  make_folder(opener.folder, ['train', 'test'], each=2)
+  opener(seed=1)
+  opener(seed=2)
+  assert not opener.lines
+
+
+def test_options_of_the_split(opener):
+  make_folder(opener.folder)
+  assert read(opener(), 'validation') != read(opener(seed=1), 'validation')
+  assert opener(validation_fraction=0.5).num_examples('validation') == 15
+  source = opener(validation_fraction=0)
+  assert list(source.builder.info.splits) == ['train']
+  assert source.num_examples('train') == 30
+  # One at least, however small the share.
+  assert opener(validation_fraction=1e-3).num_examples('validation') == 1
+
+
+def test_unreadable_files_are_left_out(opener):
+  written = make_folder(opener.folder)
+  (opener.folder / 'dog' / 'cut.jpg').write_bytes(image_bytes(99)[:-9])
+  (opener.folder / 'dog' / 'empty.png').touch()
+  (opener.folder / 'dog' / 'notes.txt').touch()
+  (opener.folder / '.DS_Store').touch()
+  source = opener(max_unreadable_fraction=0.1)
+  assert sorted(read(source, 'train') + read(source, 'validation')) == (
+      labelled(written))
+  assert opener.lines[1:3] == [
+      'Left out 2 of 32 images that cannot be read: dog/cut.jpg (content '
+      'corrupt or cut off); dog/empty.png (empty file)',
+      'Passed over 2 files that are no images or lie outside of class folders: '
+      '1 .DS_Store, 1 .txt']
+  # A stricter limit holds for a copy made under a wider one, too.
+  with pytest.raises(errors.UserError, match='2 of the 32 images in .*photos'):
+    opener(max_unreadable_fraction=0.01)
+
+
+def test_too_many_unreadable_files(opener):
+  make_folder(opener.folder, each=4)
+  for i in range(12):
+    (opener.folder / 'emu' / f'bad{i:02d}.jpg').write_bytes(b'no image')
+  with pytest.raises(errors.UserError) as error:
+    opener()
+  assert str(error.value).startswith(
+      f'12 of the 24 images in {opener.folder} cannot be read, more than '
+      'max_unreadable_fraction=0.01 allows: emu/bad00.jpg (content is no JPEG, '
+      'PNG, GIF, BMP or WebP); ')
+  assert 'bad09' in str(error.value) and 'bad10' not in str(error.value)
+  assert str(error.value).endswith('; ....') and '\n' not in str(error.value)
+  # Nothing half-made stays.
+  assert not [path for path in opener.data_dir.rglob('*') if path.is_file()]
+  opener(max_unreadable_fraction=0.5)
+  assert 'Left out 12 of 24' in opener.lines[1]
+  assert opener.lines[1].endswith('; ...')
+
+
+def test_nothing_left_of_a_class(opener):
+  make_folder(opener.folder, each=2)
+  for path in (opener.folder / 'emu').iterdir():
+    path.write_bytes(b'')
+  with pytest.raises(errors.UserError,
+                     match='photos: no image of train can be read in emu'):
+    opener(max_unreadable_fraction=1)
+
+
+def test_too_few_to_hold_out(opener):
+  make_folder(opener.folder, each=1)
+  with pytest.raises(errors.UserError,
+                     match='too few images to hold any out for validation: add '
+                           'some, or set validation_fraction=0'):
+    opener()
+  assert opener(validation_fraction=0).num_examples('train') == 3
+
+
+@pytest.mark.parametrize('options,message', [
+    ({'validation_fraction': 1},
+     r'validation_fraction must lie in \[0, 1\), received 1\.'),
+    ({'max_unreadable_fraction': 1.5},
+     r'max_unreadable_fraction must lie in \[0, 1\], received 1\.5\.'),
+])
+def test_options_out_of_range(opener, options, message):
+  make_folder(opener.folder, each=1)
+  with pytest.raises(errors.UserError, match=message):
+    opener(**options)
+
+
+def test_file_that_changes_meanwhile(opener, monkeypatch):
+  make_folder(opener.folder)
+
+  def cut_after_check(data):
+    (opener.folder / 'cat' / '00.jpeg').write_bytes(b'')
+    del data
+
+  monkeypatch.setattr(image_files, 'check', cut_after_check)
+  monkeypatch.setattr(image_folder.os, 'cpu_count', lambda: 1)
+  with pytest.raises(errors.UserError, match=(
+      r'cat/00.jpeg changed while .*photos was packed: empty file\. Start')):
+    opener()
+
+
+def test_no_space_on_the_disk(opener, monkeypatch):
+  make_folder(opener.folder)
+  asked = []
+  monkeypatch.setattr(
+      tfds.core.utils, 'has_sufficient_disk_space',
+      lambda needed, directory: asked.append(needed) or not needed)
+  # A GiB and more is shuffled on the disk.
+  monkeypatch.setattr(image_folder, '_SHUFFLED_IN_MEMORY', 100)
+  with pytest.raises(errors.UserError, match=(
+      r'No space left on the disk of .*data to pack .*photos: .* are needed\. '
+      'Make room')):
+    opener()
+  size = sum(path.stat().st_size for path in opener.folder.rglob('*.*'))
+  assert 2 * size in asked
+
+
+def test_odd_names(opener):
+  """Spaces, dots and bytes that are no UTF-8, in folders and files."""
+  folder = opener.folder.parent / 'mes photos (été)'
+  folder.mkdir()
+  opener.folder = folder
+  for i, name in enumerate([b'caf\xe9', 'ünï'.encode(), b'a b.c']):
+    os.mkdir(os.path.join(os.fsencode(folder), name))
+    path = os.path.join(os.fsencode(folder), name, b'\xff1.png')
+    with open(path, 'wb') as file:
+      file.write(image_bytes(i, 'png'))
+  (folder / 'a b.c' / '2.png').write_bytes(b'')
+  source = opener(validation_fraction=0, max_unreadable_fraction=1)
+  assert source.label_names == ('a b.c', 'caf\ufffd', 'ünï')
+  assert source.num_examples('train') == 3
+  assert '/mes_photos__' in opener.lines[0]

@@ -1,0 +1,39 @@
+"""The line that tells how far a preparation has come."""
+
+import io
+
+from tf_tokenlearner.data import progress
+
+
+class Clock:
+  """Goes on by three seconds each time it is asked."""
+  now = 0.
+
+  def monotonic(self):
+    self.now += 3.
+    return self.now
+
+
+def count_to_nine(monkeypatch, is_terminal):
+  stream, lines = io.StringIO(), []
+  stream.isatty = lambda: is_terminal
+  monkeypatch.setattr(progress.sys, 'stderr', stream)
+  monkeypatch.setattr(progress, 'time', Clock())
+  with progress.Progress('Checking images', 1000, lines.append) as counter:
+    for _ in range(9):
+      counter.advance(100)
+  return stream.getvalue(), lines
+
+
+def test_plain_lines_now_and_then(monkeypatch):
+  assert count_to_nine(monkeypatch, is_terminal=False) == (
+      '', ['Checking images: 400 of 1,000', 'Checking images: 800 of 1,000'])
+
+
+def test_one_line_on_a_terminal(monkeypatch):
+  written, lines = count_to_nine(monkeypatch, is_terminal=True)
+  assert not lines and '\n' not in written
+  parts = written.split('\r\x1b[K')
+  assert parts[1] == 'Checking images: 100 of 1,000'
+  assert parts[9] == 'Checking images: 900 of 1,000'
+  assert parts[10:] == ['']  # It is gone when all is done.

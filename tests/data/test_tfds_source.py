@@ -1,0 +1,279 @@
+"""TFDS image data sets: keys, labels, splits, and bytes that stay."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.data import builder_lookup
+from tf_tokenlearner.data import first_use
+from tf_tokenlearner.data import tfds_source
+
+F = tfds.features
+SIZES = {'train': 20, 'val': 6}
+
+
+def pixels(split, i):
+  return np.full([4, 5, 3], 10 * i + len(split), np.uint8)
+
+
+def jpeg(split, i):
+  """Of a quality that nobody encodes with by chance."""
+  return tf.io.encode_jpeg(pixels(split, i), quality=37).numpy()
+
+
+class _SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Examples that fit whatever features a subclass has."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  FEATURES = {}
+  SUPERVISED_KEYS = None
+
+  def _info(self):
+    return tfds.core.DatasetInfo(
+        builder=self, features=F.FeaturesDict(self.FEATURES),
+        supervised_keys=self.SUPERVISED_KEYS)
+
+  def _split_generators(self, dl_manager):
+    return {split: self._generate_examples(split) for split in SIZES}
+
+  def _generate_examples(self, split):
+    for i in range(SIZES[split]):
+      yield i, {name: self._value(feature, split, i)
+                for name, feature in self.FEATURES.items()}
+
+  def _value(self, feature, split, i):
+    if isinstance(feature, F.Image):
+      return io.BytesIO(jpeg(split, i))
+    if isinstance(feature, F.ClassLabel):
+      return i % 3
+    if isinstance(feature, F.Text):
+      return 'text'
+    return list(range(i % 3)) if feature.shape == (None,) else pixels(split, i)
+
+
+def make_builder(class_name, features, supervised_keys=None):
+  """Registers a TFDS data set and returns its name."""
+  cls = type(class_name, (_SourceBuilder,), {
+      'FEATURES': features, 'SUPERVISED_KEYS': supervised_keys})
+  return cls.name
+
+
+ODD = make_builder('SourceOdd', {
+    'picture': F.Image(), 'thumbnail': F.Image(), 'note': F.Text(),
+    'coarse': F.ClassLabel(num_classes=3),
+    'fine': F.ClassLabel(names=['ant', 'bee', 'cow'])}, ('picture', 'fine'))
+MANY = make_builder('SourceMany', {
+    'picture': F.Image(), 'tags': F.Sequence(F.ClassLabel(num_classes=3))})
+PLAIN = make_builder('SourcePlain', {
+    'values': F.Tensor(shape=(4, 5, 3), dtype=np.uint8),
+    'label': F.ClassLabel(num_classes=3)})
+
+
+@pytest.fixture(scope='module', name='data_dir')
+def fixture_data_dir(tmp_path_factory):
+  return str(tmp_path_factory.mktemp('data'))
+
+
+def open_source(name, data_dir, *keys):
+  return tfds_source.open_image_source(
+      name, data_dir, *keys, announce=lambda line: None)
+
+
+def read(source, split, **config):
+  dataset = source.as_dataset(
+      split, read_config=tfds.ReadConfig(**config), shuffle_files=False)
+  return list(dataset.as_numpy_iterator())
+
+
+def test_keys_come_from_the_data_set(data_dir):
+  source = open_source(ODD, data_dir)
+  assert (source.image_key, source.label_key) == ('picture', 'fine')
+  assert source.num_classes == 3 and not source.multi_label
+  assert source.label_names == ('ant', 'bee', 'cow')
+  source = open_source(ODD, data_dir, 'thumbnail', 'coarse')
+  assert (source.image_key, source.label_key) == ('thumbnail', 'coarse')
+  assert source.label_names == ('0', '1', '2')
+
+
+def test_images_are_the_bytes_that_were_stored(data_dir):
+  source = open_source(ODD, data_dir)
+  assert source.is_encoded
+  dataset = source.as_dataset(
+      'train', read_config=tfds.ReadConfig(), shuffle_files=False)
+  assert dataset.element_spec == {
+      'image': tf.TensorSpec([], tf.string),
+      'label': tf.TensorSpec([], tf.int64)}
+  examples = {x['image']: x['label'] for x in dataset.as_numpy_iterator()}
+  assert examples == {jpeg('train', i): i % 3 for i in range(20)}
+
+
+def test_several_labels(data_dir):
+  source = open_source(MANY, data_dir)
+  assert source.multi_label and source.num_classes == 3
+  assert source.label_names == ('0', '1', '2') and source.label_key == 'tags'
+  examples = {x['image']: x['label'].tolist() for x in read(source, 'train')}
+  assert examples == {jpeg('train', i): list(range(i % 3)) for i in range(20)}
+  dataset = source.as_dataset(
+      'train', read_config=tfds.ReadConfig(), shuffle_files=False)
+  assert dataset.element_spec['label'] == tf.TensorSpec([None], tf.int64)
+
+
+def test_plain_tensors(data_dir):
+  source = open_source(PLAIN, data_dir)
+  assert source.image_key == 'values' and not source.is_encoded
+  values = sorted(x['image'][0, 0, 0] for x in read(source, 'train'))
+  assert values == sorted(pixels('train', i)[0, 0, 0] for i in range(20))
+  dataset = source.as_dataset(
+      'train', read_config=tfds.ReadConfig(), shuffle_files=False)
+  assert dataset.element_spec['image'] == tf.TensorSpec([4, 5, 3], tf.uint8)
+
+
+def test_prepared_folder_and_second_opening(data_dir, monkeypatch):
+  first = open_source(ODD, data_dir)
+  monkeypatch.setattr(
+      first_use.file_lock, 'alone', lambda *unused_args: 1 / 0)
+  lines = []
+  for name in (ODD, first.builder.data_dir, f'{ODD}:1.*.*'):
+    source = tfds_source.open_image_source(
+        name, data_dir, announce=lines.append)
+    assert source.label_names == ('ant', 'bee', 'cow') and not lines
+    assert read(source, 'val') == read(first, 'val')
+
+
+def test_splits(data_dir):
+  source = open_source(ODD, data_dir)
+  for split, number in [('train', 20), ('train[:90%]', 18), ('val[2:4]', 2),
+                        ('train[50%:]+val', 16), ('validation', 6),
+                        ('train + validation[:50%]', 23), ('all', 26),
+                        ('train[-25%:]', 5)]:
+    assert source.num_examples(split) == number == len(read(source, split))
+    assert source.num_files(split) == (2 if '+' in split or split == 'all'
+                                       else 1)
+
+
+def test_reading_options_are_handed_on(data_dir):
+  source = open_source(ODD, data_dir)
+  context = tf.distribute.InputContext(
+      num_input_pipelines=1, input_pipeline_id=0)
+  assert len(read(source, 'train', input_context=context)) == 20
+  dataset = source.as_dataset(
+      'val', read_config=tfds.ReadConfig(repeat_filenames=True,
+                                         assert_cardinality=False),
+      shuffle_files=True)
+  assert len(list(dataset.take(20))) == 20
+  assert int(source.as_dataset(
+      'train[:5]', read_config=tfds.ReadConfig(),
+      shuffle_files=False).cardinality()) == 5
+
+
+@pytest.mark.parametrize('split,message', [
+    ('tset', "Unknown split of source_odd/1.0.0 'tset'. Known: "),
+    ('train+tset[:3]', "Unknown split of source_odd/1.0.0 'tset'"),
+    ('train[', "Split 'train\\[' of source_odd/1.0.0 is not understood: write "
+               r'train, train\[:90%\], train\[100:200\] or train\+test; known: '
+               'train, val'),
+    ('train[:900%]', 'is not understood'), ('train[:21]', 'is not understood'),
+    ('', "Split '' of source_odd/1.0.0 is not understood"),
+    ('train[:0%]', r"Split 'train\[:0%\]' of source_odd/1.0.0 holds no"
+     ' example'),
+    ('train[5:2]', 'holds no example'),
+])
+def test_split_mistakes(data_dir, split, message):
+  source = open_source(ODD, data_dir)
+  for use in (source.num_examples, source.num_files,
+              lambda split: read(source, split)):
+    with pytest.raises(errors.UserError, match=message):
+      use(split)
+
+
+IMAGE, LABEL = F.Image(), F.ClassLabel(num_classes=3)
+
+
+@pytest.mark.parametrize('features,keys,message', [
+    ({'a': IMAGE, 'b': IMAGE, 'label': LABEL}, (),
+     'has several images: set task.train_data.image_field_key to one of a, b'),
+    ({'a': IMAGE, 'b': LABEL, 'c': LABEL}, (),
+     'has several labels: set task.train_data.label_field_key to one of b, c'),
+    ({'text': F.Text(), 'label': LABEL}, (),
+     'is no data set of labelled images, it has no image to train on; its '
+     r'features are: text \(Text\), label \(ClassLabel\)'),
+    ({'video': F.Video(shape=(None, 4, 4, 3)), 'label': LABEL}, (),
+     r'has no image to train on; its features are: video \(Video\), label'),
+    ({'mask': F.LabeledImage(labels=3, shape=(None, None, 1)), 'label': LABEL},
+     (), 'has no image to train on'),
+    ({'image': IMAGE, 'note': F.Text()}, (),
+     r'has no label to train on; its features are: image \(Image\), note'),
+    ({'image': IMAGE, 'label': LABEL}, ('imgae',),
+     "Unknown task.train_data.image_field_key for .* 'imgae'. Known: image"),
+    ({'image': IMAGE, 'label': LABEL}, ('label',),
+     'task.train_data.image_field_key=label of .* is no image; its features'),
+    ({'image': IMAGE, 'label': LABEL}, ('', 'lable'),
+     "Unknown task.train_data.label_field_key for .* 'lable'. Known: label"),
+    ({'image': IMAGE, 'label': LABEL}, ('', 'image'),
+     'task.train_data.label_field_key=image of .* is no label'),
+    ({'image': IMAGE, 'label': F.ClassLabel()}, (),
+     "does not say how many classes 'label' has"),
+    ({'depth': F.Image(shape=(4, 5, 1), dtype=np.float32), 'label': LABEL}, (),
+     "Images of .* are float32 in 'depth'; expected uint8 pixels"),
+    ({'values': F.Tensor(shape=(4, 5, 3), dtype=np.uint16), 'label': LABEL}, (),
+     "Images of .* are uint16 in 'values'; expected uint8 pixels"),
+])
+def test_features_that_do_not_fit(
+    tmp_path, monkeypatch, features, keys, message):
+  """Refused before anything is downloaded."""
+  builder_cls = type('SourceRefused', (_SourceBuilder,), {
+      'FEATURES': features}, skip_registration=True)
+  monkeypatch.setattr(
+      builder_lookup, 'find_builder',
+      lambda name, data_dir: builder_cls(data_dir=data_dir))
+  monkeypatch.setattr(first_use, 'ensure_prepared', lambda *args: 1 / 0)
+  with pytest.raises(errors.UserError, match=message) as error:
+    open_source('source_refused', str(tmp_path), *keys)
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('supervised_keys', [
+    ('low', 'high'), ('label', 'high'), ({'x': 'high'}, 'label'), None])
+def test_supervised_keys_of_other_tasks_are_passed_over(
+    tmp_path, monkeypatch, supervised_keys):
+  builder_cls = type('SourceOther', (_SourceBuilder,), {
+      'FEATURES': {'high': IMAGE, 'low': F.Text(), 'label': LABEL},
+      'SUPERVISED_KEYS': supervised_keys}, skip_registration=True)
+  monkeypatch.setattr(
+      builder_lookup, 'find_builder',
+      lambda name, data_dir: builder_cls(data_dir=data_dir))
+  source = open_source('source_other', str(tmp_path))
+  assert (source.image_key, source.label_key) == ('high', 'label')
+
+
+def test_features_without_names(tmp_path, monkeypatch):
+  class Bare(_SourceBuilder, skip_registration=True):
+
+    def _info(self):
+      return tfds.core.DatasetInfo(builder=self, features=None)
+
+  monkeypatch.setattr(builder_lookup, 'find_builder',
+                      lambda name, data_dir: Bare(data_dir=data_dir))
+  with pytest.raises(errors.UserError, match='its features are: none'):
+    open_source('bare', str(tmp_path))
+
+
+def test_sixteen_bits_are_decoded_to_eight(tmp_path, monkeypatch):
+  class Deep(_SourceBuilder, skip_registration=True):
+    FEATURES = {'image': F.Image(shape=(4, 5, 3), dtype=np.uint16,
+                                 encoding_format='png'), 'label': LABEL}
+
+    def _value(self, feature, split, i):
+      if isinstance(feature, F.Image):
+        return pixels(split, i).astype(np.uint16) * 257
+      return 0
+
+  monkeypatch.setattr(builder_lookup, 'find_builder',
+                      lambda name, data_dir: Deep(data_dir=data_dir))
+  example = read(open_source('deep', str(tmp_path)), 'val[:1]')[0]
+  decoded = tf.io.decode_image(example['image']).numpy()
+  assert decoded.dtype == np.uint8 and decoded[0, 0, 0] % 10 == 3
