@@ -22,7 +22,7 @@ def convert(model, batch):
 
 
 def run(flatbuffer, images):
-  interpreter = litert.Interpreter(model_content=flatbuffer)
+  interpreter = litert.Interpreter(model_content=flatbuffer, num_threads=1)
   (detail,) = interpreter.get_input_details()
   interpreter.resize_tensor_input(detail['index'], images.shape)
   runner = interpreter.get_signature_runner()

@@ -76,7 +76,8 @@ def test_learn_locations(location, num_tokens, expected):
     (dict(token_learner_location=3), r'token_learner_location=3 is outside '
      r'0..2: it names the first of the 3 blocks, counted from 0'),
     (dict(token_learner_location=-1), 'token_learner_location=-1 is outside'),
-    (dict(token_learner_location=True), 'token_learner_location=True is outside'),
+    (dict(token_learner_location=True),
+     'token_learner_location=True is outside'),
     (dict(token_learner_location=['half', 1]),
      "token_learner_location='half' is outside"),
     (dict(token_learner_location=[0, None]),
@@ -92,7 +93,7 @@ def test_learn_locations(location, num_tokens, expected):
     (dict(use_token_fuser=True, token_learner_location=[0, 1]),
      r'use_token_fuser needs exactly one .* received \[0, 1\]'),
     (dict(token_learner_location=[0, 1], token_learner=tiny.V10),
-     'token_learner.version=v1.0 reads a map of positions and can stand at one'),
+     'token_learner.version=v1.0 reads a map of positions and can stand at '),
     (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
     (dict(pooler='token', token_learner_location=1),
      r'pooler=token \(a class token\) cannot go with a TokenLearner'),

@@ -139,8 +139,9 @@ class TransformerSpec:
           'fuses.')
     if learn.version == 'v1.0' and len(locations) > 1:
       raise errors.UserError(
-          'token_learner.version=v1.0 reads a map of positions and can stand at '
-          'one location only: after it there is no map. Use v1.1 for several.')
+          'token_learner.version=v1.0 reads a map of positions and can stand '
+          'at one location only: after it there is no map. Use v1.1 for '
+          'several.')
 
 
 @dataclasses.dataclass

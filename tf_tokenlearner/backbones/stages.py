@@ -81,7 +81,9 @@ class FuseStage(LearnStage):
 
 def _training(layer: tf_keras.layers.Layer, training) -> dict:
   """TokenLearner v1.0 has no dropout and so takes no training argument."""
-  return {} if isinstance(layer, layers.TokenLearner) else {'training': training}
+  if isinstance(layer, layers.TokenLearner):
+    return {}
+  return {'training': training}
 
 
 def _fold(x: tf.Tensor, num_frames: int) -> tf.Tensor:

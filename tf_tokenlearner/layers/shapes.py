@@ -16,7 +16,7 @@ def require_positive(layer: str, **values: int) -> None:
 
 
 def require_pair(layer: str, name: str, value: Any) -> Tuple[int, int]:
-  """(height, width) as a tuple; ValueError unless both are whole and positive."""
+  """(height, width) as a tuple; ValueError unless both are sizes."""
   if not isinstance(value, (list, tuple)) or len(value) != 2:
     raise ValueError(
         f'{layer}: {name} must be (height, width), received {value!r}.')

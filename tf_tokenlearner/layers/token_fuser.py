@@ -20,7 +20,8 @@ class TokenFuser(tf_keras.layers.Layer):
   fresh fused block changes nothing.
 
   Args:
-    bottleneck_dim: int > 0. Hidden width of the spreading MLP; 64 in the source.
+    bottleneck_dim: int > 0. Hidden width of the spreading MLP; 64 in the
+      source.
     use_normalization: bool. LayerNorm around the mixing of the tokens.
     dropout_rate: float in [0, 1), inside the MLP and on the result.
 
@@ -56,10 +57,12 @@ class TokenFuser(tf_keras.layers.Layer):
           f'received shape {tuple(input_shape)}.')
     _, num_tokens, width = input_shape
     policy = self.dtype_policy
-    identity = tf_keras.layers.Activation('linear', dtype=policy)
     norm = lambda name: layer_norm.LayerNorm(name=name, dtype=policy)
-    self.norm_before = norm('norm_before') if self.use_normalization else identity
-    self.norm_after = norm('norm_after') if self.use_normalization else identity
+    if self.use_normalization:
+      self.norm_before, self.norm_after = norm('norm_before'), norm('norm_after')
+    else:
+      self.norm_before = self.norm_after = tf_keras.layers.Activation(
+          'linear', dtype=policy)
     self.mix = matmul_dense.MatmulDense(
         num_tokens, kernel_initializer='zeros', name='mix', dtype=policy)
     self.original_norm = norm('original_norm')
