@@ -34,6 +34,9 @@ setuptools.setup(
         'numpy>=1.26,<3',  # Arrays of checkpoints and exports.
         'PyYAML>=6,<7',  # Configs.
         'scikit-learn>=1.5,<2',  # The embedded digits.
+        # Pictures that TensorFlow misreads; the Garden brings it as well.
+        'opencv-python-headless>=4.8,<6',
+        'requests>=2.28,<3',  # Asks a host before TFDS waits for it.
     ],
     extras_require={
         # Optimizers; past its end of life, no wheels beyond Python 3.11.

@@ -52,6 +52,10 @@ def main(arguments) -> None:
   is_training = 'train' in _MODE.value
   if is_training:
     cli.require('experiment')
+  if _CHECKPOINT.value and _MODE.value != 'eval':
+    raise errors.UserError(
+        '--checkpoint goes with --mode=eval; to start training from one, set '
+        'task.init_checkpoint.')
   if _EXPERIMENT.value and _EXPERIMENT.value not in registry.EXPERIMENTS:
     raise errors.unknown_name(
         'experiment', _EXPERIMENT.value, registry.EXPERIMENTS)
@@ -62,7 +66,7 @@ def main(arguments) -> None:
   from tf_tokenlearner.training import runner
 
   if _EXPORT_DIR.value:
-    saved_model.refuse_existing(_EXPORT_DIR.value)
+    saved_model.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
   overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
   if _EXPERIMENT.value:
     params = experiments.parse(_EXPERIMENT.value, overrides)
@@ -75,15 +79,12 @@ def main(arguments) -> None:
     experiments.use_data_service(params, _TF_DATA_SERVICE.value)
 
   if is_training:
-    if _CHECKPOINT.value:
-      raise errors.UserError(
-          '--checkpoint goes with --mode=eval; to start training from one, set '
-          'task.init_checkpoint.')
     runner.train(_EXPERIMENT.value, params, _MODEL_DIR.value,
                  evaluate='eval' in _MODE.value)
+  elif _MODE.value == 'continuous_eval':
+    runner.evaluate_continuously(params, _MODEL_DIR.value)
   else:
-    runner.evaluate(params, _MODEL_DIR.value, _CHECKPOINT.value,
-                    continuous=_MODE.value == 'continuous_eval')
+    runner.evaluate(params, _MODEL_DIR.value, _CHECKPOINT.value)
   if _EXPORT_DIR.value:
     saved_model.export(_MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value)
 

@@ -48,6 +48,12 @@ def test_hits_of_one_label():
         tf.constant(ONE_HOT), tf.constant(LOGITS), k), expected)
 
 
+def test_equal_logits_are_no_hit_for_all():
+  labels = tf.range(10)
+  assert sum(classification.hits(labels, tf.zeros([10, 10]), 1).numpy()) == 1
+  assert sum(classification.hits(labels, tf.zeros([10, 10]), 5).numpy()) == 5
+
+
 def test_hits_of_many_labels_is_precision_at_one():
   labels = tf.constant([[1., 0., 1.], [1., 0., 0.], [0., 0., 0.]])
   logits = tf.constant([[.1, .2, .9], [.1, .9, .2], [.9, .1, .1]])

@@ -29,6 +29,8 @@ class DataConfig(cfg.DataConfig):
     tfds_split: such as 'train' or 'train[:90%]'.
     input_path: a folder of class folders, or TFRecord files by pattern, as the
       Garden's scripts write them.
+    seed: of weights, order and augmentation; None draws anew each time.
+    deterministic: with seed, the same weights come out of every run, slower.
     image_field_key: feature of the image; '' lets the data set say.
     label_field_key: feature of the label; '' lets the data set say.
     aug_crop: cut a random part of the image (Szegedy et al. 2015).

@@ -188,8 +188,7 @@ def _read_source(
   # The cache comes after the reading, so repeating is left to what follows it.
   repeat = params.is_training and not params.cache
   has_file_each = input_context is None or (
-      len(source.builder.info.splits[params.tfds_split].file_instructions)
-      >= input_context.num_input_pipelines)
+      source.num_files(params.tfds_split) >= input_context.num_input_pipelines)
   read_config = tfds.ReadConfig(
       interleave_cycle_length=params.cycle_length,
       interleave_block_length=params.block_length,
@@ -237,17 +236,17 @@ def _decode_box(image: tf.Tensor, box: _BoxFn, channels: int) -> tf.Tensor:
 
   def from_jpeg():
     return tf.image.decode_and_crop_jpeg(
-        image, tf.stack(box(tf.image.extract_jpeg_shape(image))),
-        channels=channels)
+        image, tf.stack(box(tf.image.extract_jpeg_shape(image))), channels=3)
 
   def from_other():
-    return cut(tf.io.decode_image(
-        image, channels=channels, expand_animations=False))
+    return cut(tf.io.decode_image(image, channels=3, expand_animations=False))
 
   if image.dtype != tf.string:
-    return cut(_convert_channels(image, channels))
+    return _convert_channels(cut(image), channels)
+  # To colour first: not every format is decoded to grey, and what is served
+  # has come as colour too. For grey pictures the way there and back is exact.
   pixels = tf.cond(tf.io.is_jpeg(image), from_jpeg, from_other)
-  return tf.ensure_shape(pixels, [None, None, channels])
+  return _convert_channels(tf.ensure_shape(pixels, [None, None, 3]), channels)
 
 
 def _central_box(aspect_ratio: float, fraction: float) -> _BoxFn:

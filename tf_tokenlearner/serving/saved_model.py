@@ -1,5 +1,6 @@
 """Writes a run's classifier as a SavedModel, and proves that it answers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+import tf_tokenlearner
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
 from tf_tokenlearner.data import image_pipeline
@@ -17,6 +19,7 @@ from tf_tokenlearner.serving import reload_saved_model
 from tf_tokenlearner.training import experiments
 from tf_tokenlearner.training import runner
 
+_ORIGIN = 'origin.json'  # Which run and checkpoint an export came from.
 TOLERANCE = 1e-5  # Between the model and the SavedModel, on probabilities.
 
 
@@ -30,41 +33,69 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
 
   Args:
     model_dir: folder of a run; its config says all about the architecture.
-    export_dir: a folder that does not exist yet.
+    export_dir: a folder that does not exist yet; if it holds the very same
+      export, nothing is done.
     checkpoint: path, '' for the run's best or else its latest.
 
   Raises:
     UserError: no such run or checkpoint, export_dir exists or cannot be
       written, or the reloaded model gives other numbers.
   """
-  refuse_existing(export_dir)
   run = experiments.load(model_dir)
   path = runner.find_checkpoint(model_dir, checkpoint)
+  if tf.io.gfile.exists(export_dir):
+    refuse_foreign(model_dir, export_dir)
+    if _read_origin(export_dir)['checkpoint'] == os.path.abspath(path):
+      print(f'Exported already: {export_dir} holds {path}.')
+      return
+    raise errors.UserError(
+        f'{export_dir} holds another checkpoint of this run '
+        f'({_read_origin(export_dir)["checkpoint"]}). Remove it, or choose '
+        'another --export_dir.')
   model = runner.load_model(run.params, path)
   num_classes = run.params.task.model.num_classes
   names = run.label_names or tuple(map(str, range(num_classes)))
   images = _test_images(run.params.task.model.input_size)
-  with files.replacing(export_dir) as beside:
-    try:
+  try:
+    with files.replacing(export_dir) as beside:
       module = _make_module(model, run.params.task, names, beside)
       expected = module.serve(images)['probabilities'].numpy()
       tf.saved_model.save(module, beside, signatures={
-          'serving_default': module.serve, 'label_names': module.label_names})
+          'serving_default': module.serve,
+          'label_names': module.label_names})
       os.remove(_labels_file(beside))  # The copy is in assets.
-    except (OSError, tf.errors.OpError) as error:
-      raise errors.UserError(
-          f'{export_dir} cannot be written: {error}') from error
-    difference = _verify(beside, images, expected, names)
+      _write_origin(beside, model_dir, path)
+      difference = _verify(beside, images, expected, names)
+  except (OSError, tf.errors.OpError) as error:
+    raise errors.UserError(
+        f'{export_dir} cannot be written: {error}') from error
   print(f'Exported {path} to {export_dir}: {num_classes} classes; reloaded in '
         f'a new process, probabilities differ by {difference:.0e} at most.')
 
 
-def refuse_existing(export_dir: str) -> None:
-  """Raises UserError if there is something at export_dir already."""
-  if tf.io.gfile.exists(export_dir):
+def refuse_foreign(model_dir: str, export_dir: str) -> None:
+  """Raises UserError if something else than an export of this run is there."""
+  if not tf.io.gfile.exists(export_dir):
+    return
+  if _read_origin(export_dir).get('model_dir') != os.path.abspath(model_dir):
     raise errors.UserError(
-        f'{export_dir} exists already. Choose another --export_dir or remove '
-        'it first.')
+        f'{export_dir} exists already and is no export of {model_dir}. Choose '
+        'another --export_dir or remove it first.')
+
+
+def _read_origin(folder: str) -> Dict[str, str]:
+  path = os.path.join(folder, _ORIGIN)
+  if not tf.io.gfile.exists(path):
+    return {}
+  with tf.io.gfile.GFile(path) as file:
+    return json.load(file)
+
+
+def _write_origin(folder: str, model_dir: str, checkpoint: str):
+  with tf.io.gfile.GFile(os.path.join(folder, _ORIGIN), 'w') as file:
+    json.dump({'model_dir': os.path.abspath(model_dir),
+               'checkpoint': os.path.abspath(checkpoint),
+               'tf_tokenlearner': tf_tokenlearner.__version__}, file, indent=2)
 
 
 class _Module(tf.Module):

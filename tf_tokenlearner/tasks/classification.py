@@ -45,13 +45,14 @@ def mean_loss(losses: tf.Tensor) -> tf.Tensor:
 def hits(labels: tf.Tensor, logits: tf.Tensor, k: int) -> tf.Tensor:
   """1 where one of the k best classes is right, else 0; float32 [B].
 
-  With several labels an example, this is precision at 1 for k = 1.
+  Equal logits rank by class number: a network that says the same of all classes
+  is right by chance only. With several labels an example, this is precision at
+  1 for k = 1; of shares, as mixup gives them, the largest is the label.
   """
-  if labels.shape.rank == 1:
-    return tf.cast(tf.math.in_top_k(labels, logits, k), tf.float32)
+  targets = _as_rows(labels, logits.shape[-1])
+  largest = tf.reduce_max(targets, axis=-1, keepdims=True)
+  is_label = tf.logical_and(targets >= largest, targets > 0)
   best = tf.math.top_k(logits, k).indices  # [B, k]
-  is_label = labels >= tf.reduce_max(labels, axis=-1, keepdims=True)
-  is_label = tf.logical_and(is_label, labels > 0)
   found = tf.gather(is_label, best, batch_dims=1)
   return tf.cast(tf.reduce_any(found, axis=-1), tf.float32)
 

@@ -87,6 +87,12 @@ def check(params: cfg.ExperimentConfig) -> None:
   optimization.check_optimizer(
       optimizer_config, trainer.train_steps,
       params.runtime.mixed_precision_dtype)
+  warmup = optimizer_config.warmup.get()
+  if warmup and warmup.warmup_steps >= trainer.train_steps:
+    raise errors.UserError(
+        f'trainer.optimizer_config.warmup.{optimizer_config.warmup.type}.'
+        f'warmup_steps={warmup.warmup_steps} must be below trainer.train_steps='
+        f'{trainer.train_steps}: training would end before it began.')
   schedule = optimizer_config.learning_rate.get()
   # The end of the schedule is the end of training, unless said otherwise.
   if getattr(schedule, 'decay_steps', 0) is None:

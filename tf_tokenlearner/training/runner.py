@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 import orbit
 import tensorflow as tf
@@ -24,7 +24,6 @@ from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import quiet
 from tf_tokenlearner.training import trainer as trainer_lib
 
-MODES = ('train', 'eval', 'train_and_eval', 'continuous_eval')
 _STRATEGIES = ('off', 'one_device', 'mirrored', 'multi_worker_mirrored', 'tpu')
 
 
@@ -45,10 +44,7 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     UserError: data, config and folder do not go together, or the loss became
       NaN.
   """
-  strategy = _make_strategy(params)
-  label_names = experiments.resolve(params)
   latest = _latest_of_run(model_dir)
-  _say_changes(params, model_dir)
   first_step = restore.global_step(latest) if latest else 0
   train_steps = params.trainer.train_steps
   if first_step >= train_steps:
@@ -56,6 +52,9 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
           f'{train_steps:,}.')
     _say_best(params, model_dir)
     return
+  strategy = _make_strategy(params)
+  label_names = experiments.resolve(params)
+  _say_changes(params, model_dir)
   experiments.save(experiment, params, label_names, model_dir)
   line = progress.Progress(
       train_steps, first_step, params.task.train_data.global_batch_size,
@@ -65,8 +64,8 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   line.start('building the model and tracing the first step ...')
   with quiet.logging_to(model_dir, 'train.log'):
     runner = _build(
-        strategy, params, model_dir, 'train_and_eval' if evaluate else 'train',
-        latest, line)
+        strategy, params, model_dir,
+        'train_and_eval' if evaluate else 'train', line, keep_best=evaluate)
     try:
       runner.run()
     except RuntimeError as error:
@@ -81,40 +80,69 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   _say_best(params, model_dir)
 
 
-def evaluate(params: cfg.ExperimentConfig, model_dir: str, checkpoint: str,
-             continuous: bool = False) -> Dict[str, float]:
+def evaluate(params: cfg.ExperimentConfig, model_dir: str,
+             checkpoint: str = '') -> Dict[str, float]:
   """Scores a checkpoint on the validation data and prints the scores.
 
   Args:
-    params: the config of the run, resolved.
+    params: the config of the run.
     model_dir: the folder of the run.
     checkpoint: path, '' for the run's best or else its latest.
-    continuous: score every new checkpoint until training ends.
 
   Raises:
     UserError: no checkpoint, or one that does not fit: never a score of random
       weights.
   """
+  path = find_checkpoint(model_dir, checkpoint)
+  return _evaluate_each([path], params, model_dir)
+
+
+def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
+  """Scores every new checkpoint of a run beside it, until it has finished.
+
+  Waits up to trainer.continuous_eval_timeout seconds for each, the first
+  included, and keeps the best.
+
+  Raises:
+    UserError: none came in time, or one does not fit.
+  """
+  paths = tf.train.checkpoints_iterator(
+      model_dir, timeout=params.trainer.continuous_eval_timeout)
+  def until_finished():
+    for path in paths:
+      yield path
+      if restore.global_step(path) >= params.trainer.train_steps:
+        return
+
+  if not _evaluate_each(until_finished(), params, model_dir, keep_best=True):
+    raise errors.UserError(
+        f'No checkpoint came to {model_dir} within '
+        f'{params.trainer.continuous_eval_timeout} seconds.')
+  _say_best(params, model_dir)
+
+
+def _evaluate_each(
+    paths: Iterable[str], params: cfg.ExperimentConfig, model_dir: str,
+    keep_best: bool = False) -> Dict[str, float]:
+  """Scores of the last path, all printed."""
   strategy = _make_strategy(params)
   experiments.resolve(params)
-  path = find_checkpoint(model_dir, checkpoint)
-  line = progress.Progress(0, 0, 1)
+  line = progress.Progress(params.trainer.train_steps, 0, 1)
   line.start('building the model ...')
+  scores = {}
   with quiet.logging_to(model_dir, 'eval.log'):
-    runner = _build(
-        strategy, params, model_dir,
-        'continuous_eval' if continuous else 'eval', path, line)
-    with strategy.scope():
-      if continuous:
-        runner.run()
-        return {}
-      runner.controller.restore_checkpoint(path)
-      if is_averaged(path):
-        # Saved while averaged weights stood in: evaluation swaps them again.
-        _swap_averages(runner.trainer.optimizer)
-      scores = runner.controller.evaluate(
-          steps=params.trainer.validation_steps)
-  print(f'{path}: ' + _spell_scores(scores))
+    runner = _build(strategy, params, model_dir, 'eval', line, keep_best)
+    trainer = runner.trainer
+    for path in paths:
+      restore.require_fit(path, trainer.model)
+      with strategy.scope():
+        runner.controller.restore_checkpoint(path)
+        if is_averaged(path):
+          # Written while the averages stood in: evaluation swaps them again.
+          _swap_averages(trainer)
+        line.note(path)
+        scores = runner.controller.evaluate(
+            steps=params.trainer.validation_steps)
   return scores
 
 
@@ -141,18 +169,19 @@ def load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
     UserError: the checkpoint does not fit.
   """
   task = task_factory.get_task(params.task)
-  if params.trainer.optimizer_config.ema is None or is_averaged(path):
+  averages = (params.trainer.optimizer_config.ema is not None
+              or params.trainer.optimizer_config.optimizer.type == 'swa')
+  if is_averaged(path) or not averages:
     model = task.build_model()
     restore.require_fit(path, model)
     tf.train.Checkpoint(model=model).read(path).expect_partial()
     return model
   # The averages are slots of the optimizer, which only a trainer restores.
-  trainer = trainer_lib.Trainer(
-      params, task, task.build_model(),
-      train_utils.create_optimizer(task, params), train=False, evaluate=False)
-  restore.require_fit(path, trainer.model)
-  trainer.checkpoint.restore(path).expect_partial()
-  _swap_averages(trainer.optimizer)
+  with tf.distribute.OneDeviceStrategy('/cpu:0').scope():  # EMA wants one.
+    trainer = _build_trainer(task, params, train=False, evaluate=False)
+    restore.require_fit(path, trainer.model)
+    trainer.checkpoint.restore(path).expect_partial()
+    _swap_averages(trainer)
   return trainer.model
 
 
@@ -162,9 +191,9 @@ def is_averaged(path: str) -> bool:
 
 
 def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
-           model_dir: str, mode: str, checkpoint: Optional[str],
-           line: progress.Progress) -> train_lib.OrbitExperimentRunner:
-  """The Garden's runner around our trainer; checkpoint must fit the model."""
+           model_dir: str, mode: str, line: progress.Progress,
+           keep_best: bool) -> train_lib.OrbitExperimentRunner:
+  """The Garden's runner around our trainer."""
   _set_up(params)
   task = task_factory.get_task(params.task, logging_dir=model_dir)
   is_training, is_evaluating = 'train' in mode, 'eval' in mode
@@ -176,20 +205,30 @@ def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
   if is_evaluating:
     datasets['validation_dataset'] = orbit.utils.make_distributed_dataset(
         strategy, task.build_inputs, params.task.validation_data)
-  exporter = (_make_exporter(params, model_dir)
-              if is_training and is_evaluating else None)
   with strategy.scope():
-    trainer = trainer_lib.Trainer(
-        params, task, task.build_model(),
-        train_utils.create_optimizer(task, params), train=is_training,
-        evaluate=is_evaluating, checkpoint_exporter=exporter, **datasets)
-  if checkpoint:
-    restore.require_fit(checkpoint, trainer.model)
+    trainer = _build_trainer(
+        task, params, train=is_training, evaluate=is_evaluating,
+        checkpoint_exporter=(
+            _make_exporter(params, model_dir) if keep_best else None),
+        **datasets)
+  latest = tf.train.latest_checkpoint(model_dir)
+  if latest and is_training:  # The runner is about to restore it.
+    restore.require_fit(latest, trainer.model)
   step = lambda: int(trainer.global_step.numpy())
   return train_lib.OrbitExperimentRunner(
       strategy, task, mode, params, model_dir, trainer=trainer,
       train_actions=[lambda logs: line.train(step(), _numbers(logs))],
       eval_actions=[lambda logs: line.evaluate(step(), _numbers(logs))])
+
+
+def _build_trainer(task, params: cfg.ExperimentConfig,
+                   **kwargs) -> trainer_lib.Trainer:
+  try:
+    model = task.build_model()
+  except ValueError as error:  # A layer refused its sizes.
+    raise errors.UserError(str(error)) from error
+  return trainer_lib.Trainer(
+      params, task, model, train_utils.create_optimizer(task, params), **kwargs)
 
 
 def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
@@ -221,12 +260,15 @@ def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
 
 
 def _set_up(params: cfg.ExperimentConfig):
-  """What is global to a process: precision and the seed."""
+  """What is global to a process: precision and randomness."""
   if params.runtime.mixed_precision_dtype:
     performance.set_mixed_precision_policy(
         params.runtime.mixed_precision_dtype)
   if params.task.train_data.seed is not None:
     tf_keras.utils.set_random_seed(params.task.train_data.seed)
+  if params.task.train_data.deterministic:
+    # Else random augmentation in parallel draws in whatever order it runs.
+    tf.config.experimental.enable_op_determinism()
 
 
 def _make_exporter(
@@ -283,20 +325,22 @@ def _say_cost(params: cfg.ExperimentConfig):
 
 def _say_best(params: cfg.ExperimentConfig, model_dir: str):
   """The best score, its step and its checkpoint; or the latest checkpoint."""
-  exporter = _make_exporter(params, model_dir)
-  scores: Optional[Dict[str, Any]] = exporter and exporter.best_ckpt_logs
+  best = os.path.join(model_dir, params.trainer.best_checkpoint_export_subdir)
+  scores = trainer_lib.read_best_scores(best)
   if not scores:
     print(f'Checkpoint: {tf.train.latest_checkpoint(model_dir)}')
     return
   metric = params.trainer.best_checkpoint_eval_metric
   print(f'Best {metric} {scores[metric]:.4f} at step '
         f'{int(scores["best_ckpt_global_step"]):,}, checkpoint '
-        f'{exporter.best_ckpt_path}')
+        f'{tf.train.latest_checkpoint(best)}')
 
 
-def _swap_averages(optimizer: Any):
-  if hasattr(optimizer, 'swap_weights'):
-    optimizer.swap_weights()
+def _swap_averages(trainer: trainer_lib.Trainer):
+  """Puts averaged weights, if the optimizer keeps any, where the others were."""
+  if hasattr(trainer.optimizer, 'swap_weights'):  # The Garden's EMA.
+    trainer.optimizer.swap_weights()
+  addons_optimizers.swap_averages(trainer.optimizer, trainer.model)
 
 
 def _numbers(logs: orbit.runner.Output) -> Dict[str, float]:
@@ -305,8 +349,3 @@ def _numbers(logs: orbit.runner.Output) -> Dict[str, float]:
           if not isinstance(value, dict) and not name.startswith('best_')}
   return {name: float(orbit.utils.get_value(value))
           for name, value in flat.items()}
-
-
-def _spell_scores(scores: Dict[str, Any]) -> str:
-  return '  '.join(f'{name} {float(value):.4f}' for name, value
-                   in scores.items() if name != 'steps_per_second')

@@ -1,6 +1,8 @@
 """The Garden's trainer, with what it lacks to be restarted and compared."""
 
 import json
+import os
+from typing import Dict, Optional
 
 import tensorflow as tf
 import tf_keras
@@ -10,6 +12,8 @@ from official.core import train_utils
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
 from tf_tokenlearner.training import addons_optimizers
+
+_SCORES = 'info.json'  # The Garden's name for it.
 
 
 class Trainer(base_trainer.Trainer):
@@ -90,10 +94,19 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
         json.dump(scores, file, indent=2)
 
   def _maybe_load_best_eval_metric(self):
-    # A score without its checkpoint would never be beaten nor be found.
-    if not self.best_ckpt_path:
-      return None
-    return super()._maybe_load_best_eval_metric()
+    return read_best_scores(self._export_dir)
+
+
+def read_best_scores(folder: str) -> Optional[Dict[str, float]]:
+  """The scores beside the best checkpoint in a folder; None without one.
+
+  A score whose checkpoint is gone could be neither beaten nor found again.
+  """
+  path = os.path.join(folder, _SCORES)
+  if not (tf.train.latest_checkpoint(folder) and tf.io.gfile.exists(path)):
+    return None
+  with tf.io.gfile.GFile(path) as file:
+    return json.load(file)
 
 
 def _create_slots(optimizer, variables):

@@ -1,0 +1,59 @@
+"""What tests share: a tiny finished run, and quiet libraries."""
+
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+
+# pylint: disable=g-import-not-at-top
+import pytest
+
+TINY_DIGITS = """
+task:
+  model:
+    backbone:
+      token_learner_vit:
+        variant: Ti/2
+        num_layers: 2
+        hidden_size: 16
+        mlp_dim: 32
+        num_heads: 2
+        token_learner_location: 1
+        num_tokens: 3
+  train_data: {global_batch_size: 32, seed: 1}
+  validation_data: {global_batch_size: 100}
+trainer:
+  train_steps: 4
+  steps_per_loop: 2
+  summary_interval: 2
+  checkpoint_interval: 2
+  validation_interval: 2
+  optimizer_config: {warmup: {linear: {warmup_steps: 1}}}
+runtime: {distribution_strategy: one_device}
+"""
+
+
+@pytest.fixture(scope='session', name='data_dir')
+def fixture_data_dir(tmp_path_factory):
+  """One place for prepared data sets."""
+  return str(tmp_path_factory.mktemp('tensorflow_datasets'))
+
+
+@pytest.fixture(scope='session', name='tiny_digits')
+def fixture_tiny_digits(data_dir):
+  """Overrides that make tokenlearner_digits a matter of seconds."""
+  return TINY_DIGITS.replace(
+      'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ')
+
+
+@pytest.fixture(scope='session', name='finished_run')
+def fixture_finished_run(tmp_path_factory, tiny_digits):
+  """The folder of a run of four steps with two evaluations. Not to be changed."""
+  from tf_tokenlearner.training import experiments
+  from tf_tokenlearner.training import runner
+  model_dir = str(tmp_path_factory.mktemp('runs') / 'digits')
+  runner.train(
+      'tokenlearner_digits',
+      experiments.parse('tokenlearner_digits', [tiny_digits]), model_dir,
+      evaluate=True)
+  return model_dir

@@ -1,0 +1,285 @@
+"""Pixels and labels of the batches, eagerly and in tf.data."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.configs import image_classification as config
+from tf_tokenlearner.data import image_pipeline
+from official.vision.configs import common
+
+
+def evaluation_config(**kwargs):
+  return config.DataConfig(
+      is_training=False, drop_remainder=False, **{
+          'global_batch_size': 2, 'center_crop_fraction': 1., 'tfds_split': 'all',
+          **kwargs})
+
+
+def training_config(**kwargs):
+  return config.DataConfig(is_training=True, **{
+      'global_batch_size': 2, 'aug_crop': False, 'aug_rand_hflip': False,
+      'tfds_split': 'all', 'seed': 3,
+      'shuffle_buffer_size': 4, **kwargs})
+
+
+@dataclasses.dataclass
+class Source:
+  """Stands for a tfds_source.ImageSource; holds its examples in memory."""
+  images: list
+  labels: list
+  multi_label: bool = False
+
+  def num_files(self, split):
+    del split
+    return 1
+
+  def as_dataset(self, split, *, read_config, shuffle_files):
+    del split, shuffle_files
+    examples = list(zip(self.images, self.labels))
+    label = tf.TensorSpec([None] if self.multi_label else [], tf.int64)
+    is_encoded = isinstance(self.images[0], bytes)
+    image = tf.TensorSpec(
+        [] if is_encoded else self.images[0].shape,
+        tf.string if is_encoded else tf.uint8)
+    dataset = tf.data.Dataset.from_generator(
+        lambda: ({'image': i, 'label': l} for i, l in examples),
+        output_signature={'image': image, 'label': label})
+    return dataset.repeat() if read_config.repeat_filenames else dataset
+
+
+def noise(height, width, channels=3, seed=0):
+  return np.random.default_rng(seed).integers(
+      0, 256, [height, width, channels], dtype=np.uint8)
+
+
+def build(params, source, input_size, num_classes=5):
+  return image_pipeline.build_dataset(
+      params, source, input_size, num_classes, source.multi_label)
+
+
+def test_pixels_lie_in_minus_one_to_one():
+  image = np.array([[[0], [255]], [[127], [128]]], np.uint8)
+  pixels = image_pipeline.evaluation_pixels(tf.constant(image), (2, 2, 1), 1.)
+  np.testing.assert_allclose(
+      pixels[..., 0], [[-1, 1], [-1 / 255, 1 / 255]], atol=1e-6)
+
+
+def test_evaluation_takes_the_centre():
+  image = np.zeros([4, 8, 1], np.uint8)
+  image[:, 2:6] = 255
+  pixels = image_pipeline.evaluation_pixels(tf.constant(image), (4, 4, 1), 1.)
+  np.testing.assert_array_equal(pixels, np.ones([4, 4, 1]))
+  smaller = image_pipeline.evaluation_pixels(
+      tf.constant(np.pad(image[:, 2:6], [[2, 2], [2, 2], [0, 0]])),
+      (2, 2, 1), 0.5)
+  np.testing.assert_array_equal(smaller, np.ones([2, 2, 1]))
+
+
+def test_rectangular_network_sees_a_rectangle():
+  image = np.arange(8, dtype=np.uint8)[None, :, None].repeat(8, 0)
+  pixels = image_pipeline.evaluation_pixels(tf.constant(image), (8, 4, 1), 1.)
+  np.testing.assert_allclose(
+      (pixels[0, :, 0] + 1) * 127.5, [2, 3, 4, 5], atol=1e-4)
+
+
+def test_batches_of_images_equal_single_ones():
+  images = np.stack([noise(9, 7, seed=i) for i in range(3)])
+  together = image_pipeline.evaluation_pixels(
+      tf.constant(images), (4, 4, 3), .9)
+  for image, pixels in zip(images, together):
+    np.testing.assert_allclose(
+        image_pipeline.evaluation_pixels(tf.constant(image), (4, 4, 3), .9),
+        pixels, atol=1e-6)
+
+
+def test_channels_are_converted():
+  grey = noise(3, 3, 1)
+  colour = image_pipeline.evaluation_pixels(tf.constant(grey), (3, 3, 3), 1.)
+  np.testing.assert_allclose(colour[..., 0], colour[..., 2])
+  back = image_pipeline.evaluation_pixels(
+      tf.constant(noise(3, 3)), (3, 3, 1), 1.)
+  assert back.shape == [3, 3, 1]
+  with pytest.raises(errors.UserError, match='channels cannot be brought'):
+    image_pipeline.evaluation_pixels(tf.constant(noise(3, 3, 2)), (3, 3, 3), 1.)
+
+
+@pytest.mark.parametrize('encode', [tf.io.encode_png, tf.io.encode_jpeg])
+@pytest.mark.parametrize('fraction', [1., .7])
+def test_encoded_images_equal_decoded_ones(encode, fraction):
+  data = encode(noise(40, 30)).numpy()
+  decoded = tf.io.decode_image(data, expand_animations=False)
+  expected = image_pipeline.evaluation_pixels(decoded, (16, 16, 3), fraction)
+  dataset = build(evaluation_config(center_crop_fraction=fraction),
+                  Source([data], [1]), (16, 16, 3))
+  (pixels, label), = dataset
+  np.testing.assert_allclose(pixels[0], expected, atol=1e-6)
+  np.testing.assert_array_equal(label, [1])
+
+
+def test_grey_stays_what_it_is_and_every_format_turns_grey():
+  grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+  source = Source([tf.io.encode_png(grey).numpy()], [0])
+  (pixels, _), = build(evaluation_config(), source, (16, 16, 1))
+  np.testing.assert_array_equal(pixels[0], grey / np.float32(127.5) - 1)
+  gif = (b'GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,'
+         b'\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;')
+  (pixels, _), = build(evaluation_config(), Source([gif], [0]), (1, 1, 1))
+  np.testing.assert_array_equal(pixels[0, 0, 0], [1])
+
+
+def test_evaluation_gives_every_example_once():
+  images = [noise(4, 4, seed=i) for i in range(5)]
+  dataset = build(evaluation_config(), Source(images, list(range(5))),
+                  (4, 4, 3))
+  labels = np.concatenate([labels for _, labels in dataset])
+  np.testing.assert_array_equal(labels, range(5))
+
+
+def test_training_without_augmentation_shows_the_image():
+  image = noise(6, 6)
+  dataset = build(training_config(), Source([image], [2]), (6, 6, 3))
+  pixels, labels = next(iter(dataset))
+  np.testing.assert_allclose(pixels[1], image / 127.5 - 1, atol=1e-6)
+  np.testing.assert_array_equal(labels, [2, 2])
+
+
+@pytest.mark.parametrize('options', [
+    dict(aug_crop=True), dict(aug_rand_hflip=True), dict(aug_shift=2),
+    dict(color_jitter=.5), dict(random_erasing=common.RandomErasing(probability=1.)),
+    dict(aug_type=common.Augmentation(type='randaug')),
+    dict(aug_type=common.Augmentation(type='autoaug'))])
+def test_augmentations_act_in_training_only(options):
+  image = tf.io.encode_jpeg(noise(48, 48)).numpy()
+  decoded = tf.io.decode_jpeg(image).numpy() / 127.5 - 1
+  source = Source([image], [0])
+  changed = 0
+  for pixels, _ in build(
+      training_config(**options), source, (48, 48, 3)).take(4):
+    assert np.isfinite(pixels).all()
+    if 'random_erasing' not in options:  # It erases with noise.
+      assert np.abs(pixels).max() <= 1 + 1e-6
+    changed += (np.abs(pixels - decoded).max(axis=(1, 2, 3)) > .01).sum()
+  assert changed >= 2
+  (pixels, _), = build(evaluation_config(**options), source, (48, 48, 3))
+  np.testing.assert_allclose(pixels[0], decoded, atol=1e-6)
+
+
+def test_shift_moves_the_image():
+  image = np.zeros([6, 6, 1], np.uint8)
+  image[2:4, 2:4] = 255
+  dataset = build(training_config(aug_shift=1), Source([image], [0]), (6, 6, 1))
+  corners = set()
+  for pixels, _ in dataset.take(20):
+    rows, columns = np.where(pixels[0, :, :, 0] > 0)
+    assert len(rows) == 4
+    corners.add((rows.min(), columns.min()))
+  assert len(corners) > 4
+  assert corners <= {(y, x) for y in (1, 2, 3) for x in (1, 2, 3)}
+
+
+def test_mixup_gives_shares():
+  images = [np.full([4, 4, 3], 255 * i, np.uint8) for i in range(2)]
+  mix = common.MixupAndCutmix(cutmix_alpha=0., label_smoothing=0.)
+  dataset = build(training_config(mixup_and_cutmix=mix),
+                  Source(images, [0, 1]), (4, 4, 3), num_classes=2)
+  pixels, labels = next(iter(dataset))
+  np.testing.assert_allclose(tf.reduce_sum(labels, -1), [1, 1], rtol=1e-5)
+  # White is class 1: the share of class 1 is how white the image is.
+  np.testing.assert_allclose(
+      (pixels[:, 0, 0, 0] + 1) / 2, labels[:, 1], atol=.01)
+
+
+def test_several_labels_become_a_row():
+  source = Source([noise(4, 4)] * 2, [[0, 3], []], multi_label=True)
+  (_, labels), = build(evaluation_config(), source, (4, 4, 3))
+  np.testing.assert_array_equal(labels, [[1, 0, 0, 1, 0], [0, 0, 0, 0, 0]])
+
+
+def test_label_out_of_range():
+  dataset = build(evaluation_config(), Source([noise(4, 4)], [5]), (4, 4, 3))
+  with pytest.raises(tf.errors.InvalidArgumentError,
+                     match='A label is not below num_classes=5'):
+    next(iter(dataset))
+
+
+def test_augmentation_that_cannot_be():
+  source = Source([noise(4, 4, 1)], [0])
+  options = dict(aug_type=common.Augmentation(type='randaug'))
+  with pytest.raises(errors.UserError, match='needs 3 channels'):
+    build(training_config(**options), source, (4, 4, 1))
+  options = dict(aug_type=common.Augmentation(type='ssd_random_crop'))
+  with pytest.raises(errors.UserError, match="Unknown aug_type.type"):
+    build(training_config(**options), source, (4, 4, 3))
+
+
+@pytest.mark.parametrize('keys, multi_label', [
+    (('image/encoded', 'image/class/label'), False), (('a', 'b'), True)])
+def test_tfrecord_files(tmp_path, keys, multi_label):
+  path = str(tmp_path / 'train-0')
+  image = noise(4, 4)
+  with tf.io.TFRecordWriter(path) as writer:
+    for labels in [[3], [1, 2] if multi_label else [1]]:
+      features = {
+          keys[0]: tf.train.Feature(bytes_list=tf.train.BytesList(
+              value=[tf.io.encode_png(image).numpy()])),
+          keys[1]: tf.train.Feature(int64_list=tf.train.Int64List(
+              value=labels))}
+      writer.write(tf.train.Example(features=tf.train.Features(
+          feature=features)).SerializeToString())
+  params = evaluation_config(input_path=str(tmp_path / 'train-*'))
+  if multi_label:
+    params.image_field_key, params.label_field_key = keys
+  assert image_pipeline.open_source(params) is None
+  (pixels, labels), = image_pipeline.build_dataset(
+      params, None, (4, 4, 3), 5, multi_label)
+  np.testing.assert_allclose(pixels[0], image / 127.5 - 1, atol=1e-6)
+  expected = ([[0, 0, 0, 1, 0], [0, 1, 1, 0, 0]] if multi_label else [3, 1])
+  np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(), 'Give either'),
+    (dict(tfds_name='digits', input_path='x'), 'Give either'),
+    (dict(input_path='nowhere/train*'), 'neither a folder nor the pattern'),
+])
+def test_sources_that_cannot_be(options, message):
+  with pytest.raises(errors.UserError, match=message):
+    image_pipeline.open_source(evaluation_config(**options))
+
+
+def test_folder_and_tfds_are_told_apart(tmp_path, data_dir):
+  for name in ('cat', 'dog'):
+    for i in range(5):
+      path = tmp_path / 'pictures' / name / f'{i}.png'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(tf.io.encode_png(noise(5, 5, seed=i)).numpy())
+  source = image_pipeline.open_source(evaluation_config(
+      input_path=str(tmp_path / 'pictures'), tfds_data_dir=data_dir))
+  assert source.label_names == ('cat', 'dog')
+  assert source.num_examples('train') + source.num_examples('validation') == 10
+  source = image_pipeline.open_source(
+      evaluation_config(tfds_name='digits', tfds_data_dir=data_dir))
+  assert source.num_classes == 10
+
+
+def test_workers_share_the_examples(data_dir):
+  """Each of two input pipelines reads its own half of the digits."""
+  params = evaluation_config(tfds_name='digits', tfds_split='test',
+                             tfds_data_dir=data_dir, global_batch_size=40)
+  source = image_pipeline.open_source(params)
+  total = 0
+  for i in range(2):
+    context = tf.distribute.InputContext(
+        num_input_pipelines=2, input_pipeline_id=i, num_replicas_in_sync=2)
+    dataset = image_pipeline.build_dataset(
+        params, source, (8, 8, 1), 10, False, context)
+    sizes = [len(labels) for _, labels in dataset]
+    assert max(sizes) == 20
+    total += sum(sizes)
+  assert total == source.num_examples('test')
+  assert isinstance(source.builder, tfds.core.DatasetBuilder)

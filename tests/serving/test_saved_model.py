@@ -1,0 +1,101 @@
+"""A SavedModel answers as the model does, or is not kept."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.serving import saved_model
+from tf_tokenlearner.training import experiments
+from tf_tokenlearner.training import runner
+
+
+@pytest.fixture(scope='module', name='exported')
+def fixture_exported(finished_run, tmp_path_factory):
+  folder = str(tmp_path_factory.mktemp('exported') / 'digits')
+  saved_model.export(finished_run, folder)
+  return folder
+
+
+def images(height, width, count=2):
+  return tf.constant(np.random.default_rng(1).integers(
+      0, 256, [count, height, width, 3], dtype=np.uint8))
+
+
+@pytest.mark.parametrize('size', [(8, 8), (31, 20), (5, 64)])
+def test_probabilities_equal_the_model(exported, finished_run, size):
+  params = experiments.load(finished_run).params
+  model = runner.load_model(params, runner.find_checkpoint(finished_run))
+  pixels = image_pipeline.evaluation_pixels(images(*size), (8, 8, 1), 1.)
+  signature = tf.saved_model.load(exported).signatures['serving_default']
+  probabilities = signature(images=images(*size))['probabilities']
+  np.testing.assert_allclose(
+      probabilities, tf.nn.softmax(model(pixels)), atol=1e-6)
+  np.testing.assert_allclose(tf.reduce_sum(probabilities, -1), [1, 1],
+                             rtol=1e-5)
+
+
+def test_label_names_are_inside(exported):
+  loaded = tf.saved_model.load(exported)
+  names = loaded.signatures['label_names']()['label_names'].numpy()
+  assert [name.decode() for name in names] == list('0123456789')
+  with open(os.path.join(exported, 'assets', 'labels.txt')) as file:
+    assert file.read().split() == list('0123456789')
+  assert not os.path.exists(os.path.join(exported, 'labels.txt'))
+
+
+def test_second_time_says_so(exported, finished_run, capsys):
+  saved_model.export(finished_run, exported)
+  assert 'Exported already' in capsys.readouterr().out
+
+
+def test_existing_folders_are_left_alone(exported, finished_run, tmp_path):
+  (tmp_path / 'mine').mkdir()
+  with pytest.raises(errors.UserError, match='exists already and is no export'):
+    saved_model.export(finished_run, str(tmp_path / 'mine'))
+  latest = tf.train.latest_checkpoint(finished_run)
+  with pytest.raises(errors.UserError, match='holds another checkpoint'):
+    saved_model.export(finished_run, exported, latest)
+
+
+def test_not_a_run(tmp_path):
+  with pytest.raises(errors.UserError, match='not the folder of a training'):
+    saved_model.export(str(tmp_path), str(tmp_path / 'out'))
+  assert not (tmp_path / 'out').exists()
+
+
+def test_unwritable_place(finished_run, tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(errors.UserError, match='cannot be written'):
+    saved_model.export(finished_run, str(tmp_path / 'file' / 'out'))
+
+
+@pytest.mark.parametrize('fault, message', [
+    ('import sys; sys.exit("no such op")', 'could not be loaded.*no such op'),
+    ('import sys, numpy; numpy.savez(sys.argv[3], probabilities='
+     'numpy.zeros([3, 10]), label_names=list("0123456789"))', 'differs by'),
+])
+def test_what_does_not_verify_is_not_kept(
+    finished_run, tmp_path, monkeypatch, fault, message):
+  impostor = tmp_path / 'reload.py'
+  impostor.write_text(fault)
+  monkeypatch.setattr(
+      saved_model.reload_saved_model, '__file__', str(impostor))
+  with pytest.raises(errors.UserError, match=f'(?s){message}'):
+    saved_model.export(finished_run, str(tmp_path / 'out'))
+  assert os.listdir(tmp_path) == ['reload.py']
+
+
+def test_sigmoid_model_gives_independent_probabilities(tiny_digits, tmp_path):
+  folder = str(tmp_path / 'run')
+  params = experiments.parse('tokenlearner_digits', [
+      tiny_digits, 'task.losses.loss=sigmoid,trainer.train_steps=2'])
+  runner.train('tokenlearner_digits', params, folder, evaluate=False)
+  saved_model.export(folder, str(tmp_path / 'out'))
+  signature = tf.saved_model.load(str(tmp_path / 'out')).signatures[
+      'serving_default']
+  total = tf.reduce_sum(signature(images=images(8, 8))['probabilities'], -1)
+  assert (np.abs(total - 1) > .5).all()  # About a half for each of 10 classes.

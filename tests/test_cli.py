@@ -1,0 +1,73 @@
+"""Programs start and end as they should."""
+
+import sys
+
+from absl import flags
+import pytest
+
+from tf_tokenlearner import cli
+from tf_tokenlearner import errors
+
+
+@pytest.fixture(name='run')
+def fixture_run(monkeypatch, capsys):
+  """Runs a main function with arguments: (exit code, stdout, stderr)."""
+  def run(main, *arguments, describe=None):
+    values = flags.FlagValues()
+    flags.DEFINE_string('colour', '', 'A colour.', flag_values=values,
+                        module_name='__main__')
+    flags.DEFINE_enum('size', None, ['small', 'large'], 'A size.',
+                      flag_values=values, module_name='__main__')
+    monkeypatch.setattr(cli.flags, 'FLAGS', values)
+    monkeypatch.setattr(sys, 'argv', ['program.py', *arguments])
+    monkeypatch.setattr(cli.gc, 'freeze', lambda: None)
+    with pytest.raises(SystemExit) as caught:
+      cli.run(main, describe)
+    code = caught.value.code
+    return (0 if code is None else code, *capsys.readouterr())
+  return run
+
+
+def test_good_end(run):
+  assert run(lambda arguments: print('done'))[:2] == (0, 'done\n')
+  assert run(lambda arguments: 3)[0] == 3
+
+
+def test_user_error_is_one_line(run):
+  def main(arguments):
+    raise errors.UserError('this is wrong, do that')
+  code, out, err = run(main)
+  assert (code, out) == (2, '')
+  assert err.count('\n') == 1
+  assert err.endswith(': this is wrong, do that\n')
+
+
+@pytest.mark.parametrize('argument, message', [
+    ('--color=red', "Unknown command line flag 'color'. Did you mean: colour"),
+    ('--size=huge', 'value should be one of <small|large>')])
+def test_bad_flags(run, argument, message):
+  code, _, err = run(lambda arguments: None, argument)
+  assert code == 2 and err.count('\n') == 1
+  assert message in err
+
+
+def test_words_and_missing_flags(run):
+  code, _, err = run(cli.refuse_arguments, 'train', 'now')
+  assert code == 2 and 'Not understood: train now.' in err
+  code, _, err = run(lambda arguments: cli.require('colour', 'size'),
+                     '--size=small')
+  assert code == 2 and '--colour must be given' in err and '--size' not in err
+
+
+def test_help_lists_flags_and_more(run, monkeypatch):
+  monkeypatch.setattr(sys.modules['__main__'], '__doc__', 'What it does.')
+  code, out, _ = run(None, '--help', describe=lambda: 'More.')
+  assert code == 0
+  assert out.startswith('What it does.') and out.endswith('More.\n')
+  assert '  --colour\n      A colour.' in out
+
+
+def test_interrupt(run):
+  def main(arguments):
+    raise KeyboardInterrupt
+  assert run(main)[0] == 130

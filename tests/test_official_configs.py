@@ -1,0 +1,66 @@
+"""Every YAML in official_configs loads, makes sense and says what it is."""
+
+import pathlib
+import re
+
+import pytest
+
+from tf_tokenlearner.analysis import cost
+from tf_tokenlearner.training import experiments
+
+ROOT = pathlib.Path(__file__).parents[1]
+FILES = sorted((ROOT / 'official_configs').rglob('*.yaml'))
+HEADER = ('# Data: ', '# Command: ', '# Expected: ', '# Limit: ')
+# Where the paper's figure and its model do not agree, by its own tables.
+PAPER_IS_OFF = {'vit_b32': 19.8, 'tokenlearner_l16_16at12': 178.1}
+
+
+def header(path):
+  return path.read_text().splitlines()[:5]
+
+
+def experiment_of(path):
+  """What the command in the header names."""
+  words = header(path)[2].split()
+  assert f'--config_file={path.relative_to(ROOT)}' in words
+  return next(word.removeprefix('--experiment=') for word in words
+              if word.startswith('--experiment='))
+
+
+def parse(path):
+  return experiments.parse(experiment_of(path), [str(path)])
+
+
+def test_there_are_some():
+  assert len(FILES) >= 24
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_header_has_five_facts(path):
+  lines = header(path)
+  assert lines[0].startswith('# ')
+  for line, start in zip(lines[1:], HEADER):
+    assert line.startswith(start)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_config_costs_what_the_paper_says(path):
+  model = parse(path).task.model
+  spec = model.backbone.get().resolved(tuple(model.input_size))
+  gmacs = cost.image_classifier_cost(spec, model.input_size, 1000).macs / 1e9
+  figure = re.search(r' at ([\d.]+) ', header(path)[3])
+  if figure is None:
+    return
+  paper = float(figure.group(1))
+  off = abs(gmacs / paper - 1)
+  if path.stem in PAPER_IS_OFF:
+    assert off > .015
+  else:
+    assert off < .015, (gmacs, paper)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_only_differences_are_written(path):
+  """Each file changes the experiment, and none sets what is so anyway."""
+  assert experiments.changes(
+      experiments.parse(experiment_of(path)), parse(path))

@@ -1,0 +1,95 @@
+"""Configs are complete, checked and saved whole."""
+
+import os
+
+import pytest
+
+from tf_tokenlearner import errors
+from tf_tokenlearner import registry
+from tf_tokenlearner.training import experiments
+
+
+def test_registry_lists_what_is_registered():
+  from official.core import exp_factory
+  registry.register_all()
+  registered = [
+      name for name in exp_factory._REGISTERED_CONFIGS  # pylint: disable=protected-access
+      if name.startswith('tokenlearner')]
+  assert sorted(registered) == sorted(registry.EXPERIMENTS)
+
+
+@pytest.mark.parametrize('name', registry.EXPERIMENTS)
+def test_every_experiment_passes_its_own_checks(name):
+  params = experiments.parse(name)
+  model = params.task.model
+  assert model.backbone.get().resolved(tuple(model.input_size))
+  schedule = params.trainer.optimizer_config.learning_rate.get()
+  assert schedule.decay_steps == params.trainer.train_steps
+
+
+def test_overrides_win_in_order(tmp_path):
+  path = tmp_path / 'a.yaml'
+  path.write_text('trainer: {train_steps: 50, max_to_keep: 2}')
+  params = experiments.parse(
+      'tokenlearner_digits', [str(path), '', 'trainer.train_steps=60'])
+  assert params.trainer.train_steps == 60
+  assert params.trainer.max_to_keep == 2
+  schedule = params.trainer.optimizer_config.learning_rate.cosine
+  assert schedule.decay_steps == 60
+
+
+@pytest.mark.parametrize('override, message', [
+    ('trainer.train_steps=0', 'train_steps must be at least 1, received 0'),
+    ('trainer.validation_steps=0', 'validation_steps must be above 0, or -1'),
+    ('trainer.summary_interval=150', 'summary_interval=150 must be a multiple'),
+    ('trainer.best_checkpoint_metric_comp=more', "metric_comp 'more'. Known: "),
+    ('trainer.optimizer_config.learning_rate.type=null',
+     'learning_rate.type must be given'),
+    ('trainer.train_steps=20', 'warmup_steps=44 must be below trainer.train'),
+    ('trainer.optimizer_config.optimizer.type=adamm', "optimizer.type 'adamm'"),
+    ('trainer.optimizer_config.optimizer.type=slide', 'placeholder'),
+])
+def test_bad_training_options(override, message):
+  with pytest.raises(errors.UserError) as caught:
+    experiments.parse('tokenlearner_digits', [override])
+  assert message in str(caught.value)
+
+
+def test_unknown_experiment():
+  with pytest.raises(errors.UserError, match='Known: .*tokenlearner_digits'):
+    experiments.parse('tokenlearner_digit')
+
+
+def test_save_and_load(tmp_path):
+  params = experiments.parse(
+      'tokenlearner_cifar10', ['trainer.train_steps=7700,task.losses.loss=sigmoid'])
+  params.task.model.num_classes = 2
+  folder = str(tmp_path / 'run')
+  assert not experiments.is_run(folder)
+  experiments.save('tokenlearner_cifar10', params, ['Häuser', 'no'], folder)
+  run = experiments.load(folder)
+  assert run.experiment == 'tokenlearner_cifar10'
+  assert run.label_names == ('Häuser', 'no')
+  assert run.params.as_dict() == params.as_dict()
+  assert sorted(os.listdir(folder)) == ['params.yaml', 'run.yaml']
+  changed = experiments.load(folder, ['trainer.train_steps=5000']).params
+  assert experiments.changes(params, changed) == [
+      'trainer.train_steps: 7700 -> 5000']
+
+
+def test_load_of_something_else(tmp_path):
+  with pytest.raises(errors.UserError, match='not the folder of a training'):
+    experiments.load(str(tmp_path))
+  (tmp_path / 'run.yaml').write_text('experiment: tokenlearner_digits')
+  with pytest.raises(errors.UserError, match="lacks 'label_names'"):
+    experiments.load(str(tmp_path))
+
+
+def test_data_service_gets_a_job_for_each_data_set():
+  params = experiments.parse('tokenlearner_digits')
+  experiments.use_data_service(params, 'grpc://localhost:5050')
+  train, validation = params.task.train_data, params.task.validation_data
+  assert train.enable_tf_data_service and validation.enable_tf_data_service
+  assert train.tf_data_service_address == 'grpc://localhost:5050'
+  assert (train.tf_data_service_job_name
+          != validation.tf_data_service_job_name)

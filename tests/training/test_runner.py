@@ -1,0 +1,252 @@
+"""Runs of a few steps: train, continue, evaluate, refuse."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+# The way back, which the public interface lacks.
+from tensorflow.python.framework import config as determinism
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.training import experiments
+from tf_tokenlearner.training import runner
+
+
+@pytest.fixture(name='run_copy')
+def fixture_run_copy(finished_run, tmp_path):
+  """A finished run that may be changed."""
+  folder = str(tmp_path / 'run')
+  shutil.copytree(finished_run, folder)
+  for state in ('checkpoint', 'best_ckpt/checkpoint'):
+    path = os.path.join(folder, state)
+    with open(path) as file:
+      text = file.read()
+    with open(path, 'w') as file:
+      file.write(text.replace(finished_run, folder))
+  return folder
+
+
+@pytest.fixture(name='parse')
+def fixture_parse(tiny_digits):
+  return lambda *texts: experiments.parse(
+      'tokenlearner_digits', [tiny_digits, *texts])
+
+
+def head_kernel(folder):
+  """What the latest checkpoint in a folder holds."""
+  return tf.train.load_checkpoint(tf.train.latest_checkpoint(folder)).get_tensor(
+      'model/head/kernel/.ATTRIBUTES/VARIABLE_VALUE')
+
+
+def train(params, folder, evaluate=True):
+  runner.train('tokenlearner_digits', params, folder, evaluate)
+
+
+def test_run_leaves_what_others_read(finished_run):
+  run = experiments.load(finished_run)
+  assert run.label_names == tuple('0123456789')
+  assert run.params.task.model.num_classes == 10
+  assert run.params.task.validation_data.tfds_name == 'digits'
+  assert restore.global_step(tf.train.latest_checkpoint(finished_run)) == 4
+  with open(os.path.join(finished_run, 'best_ckpt', 'info.json')) as file:
+    scores = json.load(file)
+  assert scores['best_ckpt_global_step'] in (2, 4)
+  assert os.listdir(os.path.join(finished_run, 'train'))  # TensorBoard.
+  assert os.listdir(os.path.join(finished_run, 'validation'))
+  with open(os.path.join(finished_run, 'train.log')) as file:
+    assert 'steps/sec' in file.read()
+
+
+def test_finished_run_says_so(run_copy, parse, capsys):
+  before = sorted(os.listdir(run_copy))
+  train(parse(), run_copy)
+  output = capsys.readouterr().out
+  assert 'Finished already' in output and 'step 4 of 4' in output
+  assert 'Best accuracy' in output
+  assert sorted(os.listdir(run_copy)) == before
+
+
+def test_longer_run_continues(run_copy, parse, capsys):
+  train(parse('trainer.train_steps=6'), run_copy)
+  captured = capsys.readouterr()
+  assert 'continuing from step 4' in captured.err
+  assert 'trainer.train_steps: 4 -> 6' in captured.out
+  assert 'the same ViT without TokenLearner' in captured.out
+  assert restore.global_step(tf.train.latest_checkpoint(run_copy)) == 6
+
+
+def test_training_without_evaluation(tmp_path, parse, capsys):
+  folder = str(tmp_path / 'run')
+  train(parse('trainer.train_steps=2'), folder, evaluate=False)
+  assert 'Checkpoint: ' + os.path.join(folder, 'ckpt-2') in (
+      capsys.readouterr().out)
+  assert not os.path.exists(os.path.join(folder, 'best_ckpt'))
+
+
+def test_same_seed_same_weights(tmp_path, parse):
+  weights = []
+  try:
+    for name in ('a', 'b'):
+      folder = str(tmp_path / name)
+      train(parse('trainer.train_steps=2,task.train_data.deterministic=true'),
+            folder, evaluate=False)
+      weights.append(head_kernel(folder))
+  finally:
+    determinism.disable_op_determinism()
+  assert np.abs(weights[0]).max() > 0
+  np.testing.assert_array_equal(*weights)
+
+
+def test_evaluation_equals_the_model_by_hand(finished_run, capsys):
+  run = experiments.load(finished_run)
+  scores = runner.evaluate(run.params, finished_run)
+  path = runner.find_checkpoint(finished_run)
+  assert path in capsys.readouterr().err
+  model = runner.load_model(run.params, path)
+  from tf_tokenlearner.data import image_pipeline
+  data = run.params.task.validation_data
+  dataset = image_pipeline.build_dataset(
+      data, image_pipeline.open_source(data), (8, 8, 1), 10, False)
+  hits, losses = [], []
+  for images, labels in dataset:
+    logits = model(images)
+    hits.append(np.argmax(logits, -1) == labels)
+    losses.append(tf_keras.losses.sparse_categorical_crossentropy(
+        labels, logits, from_logits=True))
+  hits = np.concatenate(hits)
+  assert len(hits) == 360  # The last batch of 60 included.
+  np.testing.assert_allclose(scores['accuracy'], hits.mean(), atol=1e-6)
+  np.testing.assert_allclose(
+      scores['validation_loss'], np.concatenate(losses).mean(), rtol=1e-5)
+
+
+def test_evaluation_never_scores_random_weights(tmp_path, finished_run):
+  params = experiments.load(finished_run).params
+  with pytest.raises(errors.UserError, match='holds no checkpoint'):
+    runner.evaluate(params, str(tmp_path))
+  with pytest.raises(errors.UserError, match='There is no checkpoint'):
+    runner.evaluate(params, finished_run, str(tmp_path / 'ckpt-1'))
+  tf.train.Checkpoint(x=tf.Variable(1.)).save(str(tmp_path / 'other' / 'ckpt'))
+  with pytest.raises(errors.UserError, match='does not fit the model'):
+    runner.evaluate(params, finished_run, str(tmp_path / 'other'))
+
+
+def test_continuous_evaluation_ends_with_the_run(run_copy, capsys):
+  shutil.rmtree(os.path.join(run_copy, 'best_ckpt'))
+  runner.evaluate_continuously(experiments.load(run_copy).params, run_copy)
+  assert 'at step 4' in capsys.readouterr().out
+  assert os.path.exists(os.path.join(run_copy, 'best_ckpt', 'info.json'))
+
+
+def test_continuous_evaluation_gives_up(tmp_path, parse):
+  with pytest.raises(errors.UserError, match='No checkpoint came to'):
+    runner.evaluate_continuously(
+        parse('trainer.continuous_eval_timeout=1'), str(tmp_path / 'run'))
+
+
+def test_other_architecture_in_the_same_folder(run_copy, parse):
+  with pytest.raises(errors.UserError) as caught:
+    train(parse('trainer.train_steps=6,task.model.backbone.token_learner_vit.'
+                'num_layers=3'), run_copy)
+  assert 'missing in the checkpoint: model/backbone/encoder/stages/' in str(
+      caught.value)
+
+
+def test_folder_of_something_else(tmp_path, parse):
+  tf.train.Checkpoint(x=tf.Variable(1.)).save(str(tmp_path / 'ckpt'))
+  with pytest.raises(errors.UserError, match='of something else'):
+    train(parse(), str(tmp_path))
+
+
+@pytest.mark.parametrize('override, message', [
+    ('runtime.distribution_strategy=mirored', "'mirored'. Known: "),
+    ('runtime.num_gpus=64', 'TensorFlow sees'),
+    ('task.train_data.tfds_name=digit', "'digit'"),
+    ('task.train_data.tfds_split=trian', "'trian'"),
+    ('task.model.num_classes=7', 'has 10 classes'),
+    ('task.losses.loss=hinge', "'hinge'. Known: "),
+    ('task.losses.label_smoothing=1.5', 'must lie in [0, 1)'),
+    ('task.init_checkpoint_modules=head', "'head'. Known: "),
+    ('task.allow_image_summary=true', 'is not offered'),
+    ('task.train_data.tfds_as_supervised=true', 'cannot be set'),
+    ('task.train_data.is_training=false', 'is_training must be True'),
+    ('task.train_data.global_batch_size=0', 'must be at least 1'),
+    ('task.validation_data.mixup_and_cutmix.prob=1', 'cannot be set'),
+    ('trainer.best_checkpoint_eval_metric=acuracy', "'acuracy'. Known: "),
+    ('task.init_checkpoint=nowhere/ckpt', 'There is no checkpoint'),
+    ('task.model.backbone.token_learner_vit.variant=X/2', "letter 'X'"),
+    ('task.model.backbone.token_learner_vit.token_learner_location=2',
+     'outside 0..1'),
+    ('task.model.backbone.token_learner_vit.patch_size=[3, 3]',
+     'no multiple of the patch'),
+    ('task.model.backbone.token_learner_vit.pooler=token', 'class token'),
+])
+def test_refused_before_anything_is_written(tmp_path, parse, override, message):
+  folder = tmp_path / 'run'
+  with pytest.raises(errors.UserError) as caught:
+    train(parse(override), str(folder))
+  assert message in str(caught.value)
+  assert not list(folder.glob('ckpt*'))
+
+
+def test_divergence_is_told(tmp_path, parse):
+  with pytest.raises(errors.UserError, match='Training diverged'):
+    train(parse('trainer.loss_upper_bound=0.001'), str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('optimizer_config', [
+    '{ema: {average_decay: 0.5}}',
+    '{optimizer: {type: swa, swa: {optimizer: adamw, start_averaging: 0, '
+    'average_period: 1}}}'])
+def test_averaged_weights_are_what_is_scored_and_loaded(
+    tmp_path, parse, optimizer_config):
+  folder = str(tmp_path / 'run')
+  train(parse(f'trainer: {{optimizer_config: {optimizer_config}}}'), folder)
+  params = experiments.load(folder).params
+  latest = tf.train.latest_checkpoint(folder)
+  best = runner.find_checkpoint(folder)
+  averaged = runner.load_model(params, latest)
+  assert np.abs(averaged.head.kernel - head_kernel(folder)).max() > 1e-5
+  scores = runner.evaluate(params, folder, latest)
+  with open(os.path.join(folder, 'best_ckpt', 'info.json')) as file:
+    info = json.load(file)
+  if info['best_ckpt_global_step'] == 4:
+    np.testing.assert_allclose(
+        runner.load_model(params, best).head.kernel, averaged.head.kernel)
+    np.testing.assert_allclose(
+        scores['validation_loss'], info['validation_loss'], rtol=1e-5)
+  np.testing.assert_allclose(
+      runner.evaluate(params, folder, best)['validation_loss'],
+      info['validation_loss'], rtol=1e-5)
+
+
+def test_mixed_precision(tmp_path, parse):
+  try:
+    train(parse('runtime.mixed_precision_dtype=bfloat16'),
+          str(tmp_path / 'run'))
+  finally:
+    tf_keras.mixed_precision.set_global_policy('float32')
+  kernel = head_kernel(str(tmp_path / 'run'))
+  assert kernel.dtype == np.float32 and np.isfinite(kernel).all()
+
+
+def test_sigmoid_loss_and_frozen_backbone(tmp_path, parse):
+  folder = str(tmp_path / 'run')
+  train(parse('task.losses.loss=sigmoid,task.model.head_bias=-2,'
+              'task.freeze_backbone=true,trainer.train_steps=2'), folder)
+  reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder))
+  bias = reader.get_tensor('model/head/bias/.ATTRIBUTES/VARIABLE_VALUE')
+  assert (bias != -2).all() and (abs(bias + 2) < .1).all()
+
+
+def test_initialised_from_another_run(tmp_path, parse, finished_run, capsys):
+  train(parse(f'task.init_checkpoint={finished_run},'
+              'task.init_checkpoint_modules=backbone,trainer.train_steps=2'),
+        str(tmp_path / 'run'))
+  log = (tmp_path / 'run' / 'train.log').read_text()
+  assert 'of model/backbone from' in capsys.readouterr().out + log
