@@ -1,5 +1,6 @@
 """The arithmetic equals built models, TensorFlow's profiler and the paper."""
 
+from absl import flags
 import pytest
 import tensorflow as tf
 
@@ -190,3 +191,49 @@ def test_render_fits_80_columns():
   table = cost.render(cost.image_classifier_cost(spec, (4096, 4096, 3), 18291))
   assert 'block_111..134  x24' in table
   assert max(len(line) for line in table.splitlines()) <= 80
+
+
+def run(*arguments):
+  values = flags.FlagValues()
+  cost.define_flags(values)
+  cost.main(values(['cost.py', *arguments]), values)
+
+
+def test_program(capsys, tmp_path):
+  config_file = tmp_path / 'fuser.yaml'
+  config_file.write_text(
+      'task: {model: {num_classes: 10, input_size: [16, 16, 1], backbone: '
+      '{token_learner_vit: {use_token_fuser: true}}}}')
+  run('--experiment=tokenlearner_digits', f'--config_file={config_file}',
+      '--params_override=task.model.backbone.token_learner_vit.variant=Ti/4')
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith('layer ') and max(map(len, lines)) <= 80
+  assert any(line.startswith('fuse_') for line in lines)
+  assert lines[-2].startswith('total ') and lines[-3].startswith('---')
+  assert lines[-1].startswith('Without TokenLearner: ')
+
+
+def test_program_without_classes(capsys):
+  run('--experiment=tokenlearner_digits', '--params_override='
+      'task.model.backbone.token_learner_vit.token_learner_location=null')
+  last = capsys.readouterr().out.splitlines()[-1]
+  assert last.startswith('Without the head: ')
+
+
+def test_report_compares_with_plain_model():
+  spec = make_spec(token_learner_location=1, use_token_fuser=True)
+  macs = lambda spec: cost.image_classifier_cost(spec, SQUARE, 7).macs
+  fused, plain = macs(spec), macs(make_spec())
+  assert cost.report(spec, SQUARE, 7).splitlines()[-1] == (
+      f'Without TokenLearner: {plain / 1e3:.3f} K MACs, {plain / fused:.2f} '
+      'times as many.')
+
+
+@pytest.mark.parametrize('argument, message', [
+    ('--experiment=tokenlearner_digit', 'Known: tokenlearner_digits, '),
+    ('--params_override=a=1', 'Unknown experiment None'),
+    ('experiment=tokenlearner_digits', 'Not understood: experiment='),
+])
+def test_program_refuses(argument, message):
+  with pytest.raises(errors.UserError, match=message):
+    run(argument)

@@ -1,13 +1,18 @@
 """Parameters and multiply-accumulates of a model, from its description.
 
-Nothing is built and nothing is run. One multiply-accumulate (MAC) counts as
-one, for one example, in every matrix multiplication and convolution: patches,
-attention (queries, keys and values, scores, weighted sums, output), MLPs, the
-TokenLearner's convolutions or MLP and its pooling, the TokenFuser's mixing and
-spreading, the head. A convolution counts its whole window at the border too.
-Not counted: normalisation, softmax, GELU, sigmoid, biases, residuals, pooling
-over tokens. The paper's tables name the same unit GFLOPS and lie
-within 1 % of these sums, for the most part 0.3 to 0.7 % above.
+  python -m tf_tokenlearner.analysis.cost --experiment=NAME
+
+prints one line per layer of an experiment's model, and what it would cost
+without its TokenLearner. Nothing is built, no data are read.
+
+One multiply-accumulate (MAC) counts as one, for one example, in every matrix
+multiplication and convolution: patches, attention (queries, keys and values,
+scores, weighted sums, output), MLPs, the TokenLearner's convolutions or MLP and
+its pooling, the TokenFuser's mixing and spreading, the head. A convolution
+counts its whole window at the border too. Not counted: normalisation, softmax,
+GELU, sigmoid, biases, residuals, pooling over tokens. The paper's tables name
+the same unit GFLOPS and lie within 1 % of these sums, for the most part 0.3 to
+0.7 % above.
 """
 
 import dataclasses
@@ -17,7 +22,11 @@ import re
 import typing
 from typing import Iterable, List, NamedTuple, Sequence, Tuple
 
+from absl import flags
+
+from tf_tokenlearner import cli
 from tf_tokenlearner import errors
+from tf_tokenlearner import registry
 
 if typing.TYPE_CHECKING:  # The package around specs imports TensorFlow.
   from tf_tokenlearner.backbones import specs
@@ -238,3 +247,55 @@ def _fold(rows: Iterable[Row]):
       last = re.search(r'\d+$', group[-1].name).group()
       name = f'{name}..{last}  x{len(group)}'
     yield name, group
+
+
+def report(spec: 'specs.ViTSpec', input_size: Sequence[int],
+           num_classes: int) -> str:
+  """The table, and a line on the same model without TokenLearner."""
+  cost = image_classifier_cost(spec, input_size, num_classes)
+  lines = [render(cost)]
+  if not num_classes:
+    lines.append('Without the head: the data set, which is not read, says the '
+                 'number of classes.')
+  resolved = spec.resolved(tuple(input_size))
+  if resolved.learn_locations():
+    plain = image_classifier_cost(
+        dataclasses.replace(
+            resolved, token_learner_location=None, use_token_fuser=False),
+        input_size, num_classes)
+    unit = _unit(plain.macs, 'GMK')
+    lines.append(
+        f'Without TokenLearner: {plain.macs / _UNITS[unit]:.3f} {unit} MACs, '
+        f'{plain.macs / cost.macs:.2f} times as many.')
+  return '\n'.join(lines)
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  # --help lists what the program itself defines.
+  owner = dict(flag_values=values, module_name='__main__')
+  flags.DEFINE_string(
+      'experiment', None, 'Name of the experiment.', **owner)
+  flags.DEFINE_multi_string(
+      'config_file', [], 'YAML file of overrides; may be given several times.',
+      **owner)
+  flags.DEFINE_string(
+      'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.',
+      **owner)
+
+
+def main(arguments, values: flags.FlagValues = flags.FLAGS) -> None:
+  cli.refuse_arguments(arguments)
+  if values.experiment not in registry.EXPERIMENTS:
+    raise errors.unknown_name(
+        'experiment', values.experiment, registry.EXPERIMENTS)
+  # The Garden takes seconds: only now, when there is such an experiment.
+  from tf_tokenlearner.training import experiments
+  model = experiments.parse(
+      values.experiment,
+      [*values.config_file, values.params_override]).task.model
+  print(report(model.backbone.get(), model.input_size, model.num_classes))
+
+
+if __name__ == '__main__':
+  define_flags(flags.FLAGS)
+  cli.run(main)
