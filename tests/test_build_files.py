@@ -321,12 +321,27 @@ def test_a_program_that_its_library_starts_stays_in_it(tree):
           '__init__.py', 'fuse.py', 'started.py', 'starts.py']
 
 
+def test_folders_that_import_each_other_are_split(tree):
+  for name, text in [('a/one', ''),
+                     ('a/two', 'from tf_tokenlearner.b import c'),
+                     ('b/c', 'from tf_tokenlearner.a import one')]:
+    path = tree / f'tf_tokenlearner/{name}.py'
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+  assert update_build_files.main([]) == 0
+  targets = read_build_files(tree)
+  assert targets['//tf_tokenlearner/a:two'].deps == ['//tf_tokenlearner/b:c']
+  assert targets['//tf_tokenlearner/b:c'].deps == ['//tf_tokenlearner/a:one']
+  assert '//tf_tokenlearner/layers:fuse' not in targets
+  assert not faults(tree)
+
+
 @pytest.mark.parametrize('file, text, message', [
     ('tf_tokenlearner/errors.py', 'from tf_tokenlearner import layers',
-     'These import each other in a circle: '
-     'tf_tokenlearner/layers/fuse.py needs '
-     'tf_tokenlearner/errors.py; tf_tokenlearner/errors.py needs '
-     'tf_tokenlearner/layers/__init__.py.'),
+     'These import each other in a circle: tf_tokenlearner/layers/fuse.py needs'
+     ' tf_tokenlearner/errors.py; tf_tokenlearner/errors.py needs '
+     'tf_tokenlearner/layers/__init__.py; tf_tokenlearner/layers/__init__.py '
+     'needs tf_tokenlearner/layers/fuse.py.'),
     ('tf_tokenlearner/errors.py', '\nimport tf_tokenlearner.none',
      'tf_tokenlearner/errors.py:2 imports tf_tokenlearner.none, which is no '
      'file.'),

@@ -3,12 +3,12 @@
   python tools/update_build_files.py           writes those that differ
   python tools/update_build_files.py --check   only says which; exit code 1
 
-A folder of tf_tokenlearner/ is one py_library. Where folders lie below it, and
-outside of tf_tokenlearner/, every file is a target of its own: a py_test where
-pytest would look for tests, a py_binary where a main guard is, else a
-py_library. A file that a string of the code names is data, or the whole folder
-that it is in if there is no code in there. A line `# bazel-tags: manual` gives
-the target of a file this tag.
+A folder of tf_tokenlearner/ is one py_library. Where folders lie below it or
+import each other, and outside of tf_tokenlearner/, every file is a target of
+its own: a py_test where pytest would look for tests, a py_binary where a main
+guard is, else a py_library. A file that a string of the code names is data, or
+the whole folder that it is in if there is no code in there. A line
+`# bazel-tags: manual` gives the target of a file this tag.
 """
 
 import ast
@@ -172,16 +172,29 @@ class Targets:
   def __init__(self, files: Files):
     self.files = files
     self.sources = {path: read_source(files, path) for path in files.code}
+    parents = {folder.parent for folder in files.code_folders}
+    self.libraries = {
+        folder for folder in files.code_folders - parents
+        if folder.parts[0] == 'tf_tokenlearner'}
+    self._make()
+    while circle := self._circle():
+      together = {label[0] for label, _ in circle} & self.libraries
+      if not together:
+        raise BuildError('These import each other in a circle: ' + '; '.join(
+            text for _, text in circle) + '.')
+      self.libraries -= together
+      self._make()
+
+  def _make(self):
     self.members = collections.defaultdict(list)
-    for path in files.code:
+    for path in self.files.code:
       self.members[self.label(path)].append(path)
-    self._refuse_circles()
 
   def label(self, path: Path) -> Label:
     """The target or file that stands for a path in a BUILD file."""
     if path in self.sources:
       in_library = path.name == '__init__.py' or (
-          self._is_one_library(path.parent) and not self._is_binary(path))
+          path.parent in self.libraries and not self._is_binary(path))
       return path.parent, path.parent.name if in_library else path.stem
     with_targets = self.files.code_folders | {ROOT}
     if path.parent in with_targets and path in self.files.all:
@@ -190,34 +203,34 @@ class Targets:
       path = path.parent
     return path, path.name
 
-  def _is_one_library(self, folder: Path) -> bool:
-    return folder.parts[0] == 'tf_tokenlearner' and not any(
-        folder == other.parent for other in self.files.code_folders)
-
   def _is_binary(self, path: Path) -> bool:
     """Whether a file is a program, and not one that its own library starts."""
-    started = self._is_one_library(path.parent) and any(
+    started = path.parent in self.libraries and any(
         path in source.code for other, source in self.sources.items()
         if other.parent == path.parent)
     return self.sources[path].is_program and not started
 
-  def _refuse_circles(self):
-    """Raises BuildError if targets need each other."""
+  def _circle(self) -> List[Tuple[Label, str]]:
+    """Targets that need each other, [(label, 'file needs file')], or []."""
     done = set()
 
     def visit(label, way):
       labels = [step for step, _ in way]
       if label in labels:
-        raise BuildError('These import each other in a circle: ' + '; '.join(
-            text for _, text in way[labels.index(label):]) + '.')
+        return way[labels.index(label):]
       for path in self.members[label] if label not in done else []:
         for need in sorted(self.sources[path].code):
           if self.label(need) != label:
-            visit(self.label(need), way + [(label, f'{path} needs {need}')])
+            step = label, f'{path} needs {need}'
+            if circle := visit(self.label(need), way + [step]):
+              return circle
       done.add(label)
+      return []
 
     for label in list(self.members):
-      visit(label, [])
+      if circle := visit(label, []):
+        return circle
+    return []
 
   def rule(self, label: Label) -> str:
     first = self.members[label][0]
