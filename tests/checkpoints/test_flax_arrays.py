@@ -72,6 +72,20 @@ def test_arrays_that_cannot_even_be_joined():
           'does not fit') in str(caught.value)
 
 
+@pytest.mark.parametrize('entry', [2, 3, 4])
+def test_another_number_of_heads_is_refused(entry):
+  """The folded kernels would have the same size, and the model be wrong."""
+  block = layers.TransformerEncoderBlock(num_heads=2, mlp_dim=12)
+  block.build([None, 6, 8])
+  entry = list(flax_names.block_entries(block, '', flax_names.SCENIC))[entry]
+  shape = {1: [4, 2], 3: [8, 4, 2]}[1 if 'bias' in entry.sources[0] else 3]
+  if 'out' in entry.sources[0]:
+    shape = [4, 2, 8]
+  params = {name: np.zeros(shape) for name in entry.sources}
+  with pytest.raises(errors.UserError, match='does not fit'):
+    flax_arrays.assign([entry], params)
+
+
 def test_flatten():
   tree = {'a': {'b': {'c': [1, 2]}, 'd': np.float32(3)}, 'e/f': 4}
   flat = flax_arrays.flatten(tree)

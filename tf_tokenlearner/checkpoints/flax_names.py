@@ -79,17 +79,28 @@ def block_entries(
   attention = f'{prefix}{spelling.attention}'
   qkv = lambda kind: tuple(
       f'{attention}/{name}/{kind}' for name in ('query', 'key', 'value'))
-  width = block.attention.qkv.kernel.shape[0]
+  width, heads = block.attention.qkv.kernel.shape[0], block.num_heads
+
+  def require(array, *shape):
+    # Folded, heads of any number have the same size: check before folding.
+    if array.shape != shape:
+      raise ValueError
+    return array
+
+  d = width // heads
   yield from _norm(block.attention_norm, f'{prefix}LayerNorm_0')
   yield Entry(
-      block.attention.qkv.kernel, qkv('kernel'),  # 3 x [C, heads, d]
-      lambda *a: np.concatenate([x.reshape(width, -1) for x in a], axis=1))
+      block.attention.qkv.kernel, qkv('kernel'),
+      lambda *arrays: np.concatenate(
+          [require(x, width, heads, d).reshape(width, -1) for x in arrays],
+          axis=1))
   yield Entry(
-      block.attention.qkv.bias, qkv('bias'),  # 3 x [heads, d]
-      lambda *a: np.concatenate([x.reshape(-1) for x in a]))
+      block.attention.qkv.bias, qkv('bias'),
+      lambda *arrays: np.concatenate(
+          [require(x, heads, d).reshape(-1) for x in arrays]))
   yield Entry(
       block.attention.output_dense.kernel, (f'{attention}/out/kernel',),
-      lambda x: x.reshape(-1, x.shape[-1]))  # [heads, d, C]
+      lambda x: require(x, heads, d, width).reshape(-1, width))
   yield Entry(block.attention.output_dense.bias, (f'{attention}/out/bias',))
   yield from _norm(block.mlp_norm, f'{prefix}{spelling.second_norm}')
   yield from _mlp(block.mlp, f'{prefix}{spelling.mlp}')

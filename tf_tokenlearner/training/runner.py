@@ -223,6 +223,9 @@ def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
 
 def _build_trainer(task, params: cfg.ExperimentConfig,
                    **kwargs) -> trainer_lib.Trainer:
+  optimizer = params.trainer.optimizer_config.optimizer.type
+  if optimizer in optimization.ADDONS_OPTIMIZERS:
+    addons_optimizers.register(optimizer)
   try:
     model = task.build_model()
   except ValueError as error:  # A layer refused its sizes.
@@ -247,9 +250,6 @@ def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
       distribution_strategy=runtime.distribution_strategy,
       all_reduce_alg=runtime.all_reduce_alg, num_gpus=runtime.num_gpus,
       tpu_address=runtime.tpu)
-  optimizer = params.trainer.optimizer_config.optimizer.type
-  if optimizer in optimization.ADDONS_OPTIMIZERS:
-    addons_optimizers.register(optimizer)
   for name, data in (('train_data', params.task.train_data),
                      ('validation_data', params.task.validation_data)):
     if data.global_batch_size % strategy.num_replicas_in_sync:

@@ -1,0 +1,109 @@
+"""train.py as a person runs it: in processes of its own."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import conftest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TRAIN = str(ROOT / 'tf_tokenlearner' / 'train.py')
+
+
+def run(*arguments):
+  """(exit code, stdout, stderr) of train.py."""
+  done = subprocess.run(
+      [sys.executable, TRAIN, *arguments], capture_output=True, text=True,
+      check=False, cwd='/')
+  return done.returncode, done.stdout, done.stderr
+
+
+def test_help_is_quick_and_lists_the_experiments():
+  start = time.monotonic()
+  code, out, _ = run('--help')
+  assert code == 0
+  assert time.monotonic() - start < 20  # Not the seconds of TensorFlow's import.
+  for text in ('tokenlearner_digits', 'tokenlearner_image_folder',
+               '--params_override', '--export_dir', 'continues a run'):
+    assert text in out
+  assert max(map(len, out.splitlines())) <= 200
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--mode=train'], '--model_dir must be given'),
+    (['--mode=train', '--model_dir=x'], '--experiment must be given'),
+    (['--experiment=tokenlearner_digit', '--mode=train', '--model_dir=x'],
+     "Unknown experiment 'tokenlearner_digit'. Known: tokenlearner_digits"),
+    (['--mode=tran', '--model_dir=x'], 'value should be one of'),
+    (['--mode=train', '--model_dir=x', '--experiment=tokenlearner_digits',
+      '--checkpoint=y'], '--checkpoint goes with --mode=eval'),
+    (['--mod=train'], 'Did you mean: mode'),
+])
+def test_mistakes_in_flags_are_one_line(arguments, message):
+  code, out, err = run(*arguments)
+  assert (code, out) == (2, '')
+  assert message in err and err.count('\n') == 1
+
+
+def test_mistakes_behind_tensorflow_are_one_line(tmp_path):
+  code, _, err = run(
+      '--experiment=tokenlearner_digits', '--mode=train',
+      f'--model_dir={tmp_path / "run"}',
+      '--params_override=trainer.train_step=5')
+  assert code == 2
+  assert err.splitlines() == [
+      "train.py: Unknown config key 'trainer.train_step'. Nearest of the "
+      + err.split('Nearest of the ')[1].strip()]
+  assert 'known: trainer.train_steps' in err
+  code, _, err = run('--mode=eval', f'--model_dir={tmp_path / "run"}')
+  assert code == 2 and 'not the folder of a training run' in err
+  assert not (tmp_path / 'run').exists()
+
+
+def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
+  """SIGKILL once a checkpoint is there; the same command does the rest."""
+  overrides = tmp_path / 'tiny.yaml'
+  overrides.write_text(conftest.TINY_DIGITS.replace(
+      'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ').replace(
+          'train_steps: 4', 'train_steps: 3000'))
+  command = [
+      '--experiment=tokenlearner_digits', '--mode=train_and_eval',
+      f'--model_dir={tmp_path / "run"}', f'--config_file={overrides}',
+      f'--export_dir={tmp_path / "exported"}']
+  victim = subprocess.Popen(
+      [sys.executable, TRAIN, *command], stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE, text=True, start_new_session=True)
+  state = tmp_path / 'run' / 'checkpoint'
+  deadline = time.monotonic() + 300
+  while not state.exists() and time.monotonic() < deadline:
+    assert victim.poll() is None, victim.stderr.read()
+    time.sleep(0.05)
+  os.killpg(victim.pid, signal.SIGKILL)
+  victim.communicate()
+  assert not (tmp_path / 'exported').exists()
+
+  command.append('--params_override=trainer.train_steps=3002,'
+                 'trainer.validation_interval=3002,'
+                 'trainer.checkpoint_interval=1000,trainer.steps_per_loop=500,'
+                 'trainer.summary_interval=500')
+  code, out, err = run(*command)
+  assert code == 0, err
+  assert 'continuing from step ' in err
+  assert 'Best accuracy' in out and 'at step ' in out
+  assert 'multiply-accumulates an image' in out
+  assert 'Exported' in out and 'reloaded in a new process' in out
+  assert (tmp_path / 'exported' / 'saved_model.pb').exists()
+  assert 'Traceback' not in err
+
+  code, out, err = run(*command)
+  assert code == 0, err
+  assert 'Finished already' in out and 'Exported already' in out
+
+  code, out, err = run('--mode=eval', f'--model_dir={tmp_path / "run"}')
+  assert code == 0, err
+  assert 'evaluated at step' in err
