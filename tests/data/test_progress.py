@@ -2,6 +2,7 @@
 
 import io
 
+from tf_tokenlearner import status_line
 from tf_tokenlearner.data import progress
 
 
@@ -17,8 +18,8 @@ class Clock:
 def count_to_nine(monkeypatch, is_terminal):
   stream, lines = io.StringIO(), []
   stream.isatty = lambda: is_terminal
-  monkeypatch.setattr(progress.sys, 'stderr', stream)
-  monkeypatch.setattr(progress, 'time', Clock())
+  monkeypatch.setattr(status_line.sys, 'stderr', stream)
+  monkeypatch.setattr(status_line, 'time', Clock())
   with progress.Progress('Checking images', 1000, lines.append) as counter:
     for _ in range(9):
       counter.advance(100)

@@ -1,11 +1,9 @@
 """One line that tells how training goes, and how long it will."""
 
-import shutil
-import sys
 import time
 from typing import Any, Mapping, Optional, TextIO
 
-_PLAIN_SECONDS = 10.  # Between two lines where a line cannot be rewritten.
+from tf_tokenlearner import status_line
 
 
 class Progress:
@@ -28,17 +26,14 @@ class Progress:
     self._evaluation_interval = evaluation_interval
     self._evaluation_seconds = 0.
     self._unit = unit
-    self._stream = stream or sys.stderr
-    self._is_terminal = self._stream.isatty()
+    self._line = status_line.StatusLine(stream)
     self._step, self._last_time = first_step, time.monotonic()
     self._seconds_per_step = None  # Of training alone.
     self._first = True
-    self._last_written = 0.
-    self._line_is_open = False
 
   def start(self, what: str) -> None:
     """Says what takes a while before the first step is done."""
-    self._write(what, force=True)
+    self._line.show(what, force=True)
 
   def train(self, step: int, logs: Mapping[str, Any]) -> None:
     """After a loop of training steps.
@@ -69,7 +64,7 @@ class Progress:
         evaluations = -(-left // self._evaluation_interval)
         seconds += evaluations * self._evaluation_seconds
       parts += [f'{speed:,.0f} {self._unit}/s', f'left {duration(seconds)}']
-    self._write('  '.join(parts), force=step >= self._train_steps)
+    self._line.show('  '.join(parts), force=step >= self._train_steps)
 
   def evaluate(self, step: int, logs: Mapping[str, Any]) -> None:
     """After an evaluation: a line that stays."""
@@ -81,29 +76,11 @@ class Progress:
 
   def note(self, text: str) -> None:
     """A line that stays."""
-    self.close()
-    self._stream.write(text + '\n')
-    self._stream.flush()
+    self._line.note(text)
 
   def close(self) -> None:
     """Clears the updating line, if there is one."""
-    if self._line_is_open:
-      self._stream.write('\r\x1b[K')
-      self._stream.flush()
-      self._line_is_open = False
-
-  def _write(self, text: str, force: bool) -> None:
-    if self._is_terminal:
-      columns = shutil.get_terminal_size().columns
-      self._stream.write(f'\r\x1b[K{text[:columns - 1]}')
-      self._line_is_open = True
-    else:
-      now = time.monotonic()
-      if not force and now - self._last_written < _PLAIN_SECONDS:
-        return
-      self._last_written = now
-      self._stream.write(text + '\n')
-    self._stream.flush()
+    self._line.clear()
 
 
 def duration(seconds: float) -> str:

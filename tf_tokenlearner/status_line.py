@@ -1,0 +1,63 @@
+"""One line that is rewritten on a terminal, and lines now and then elsewhere."""
+
+import shutil
+import sys
+import time
+from typing import Callable, Optional, TextIO
+
+_TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.  # Between two lines at least.
+
+
+class StatusLine:
+  """Tells how far something long has come.
+
+  Args:
+    stream: where the line goes; stderr by default.
+    announce: takes plain lines if stream is no terminal; by default they go to
+      the stream.
+  """
+
+  def __init__(self, stream: Optional[TextIO] = None,
+               announce: Optional[Callable[[str], None]] = None):
+    self._stream = stream or sys.stderr
+    self._announce = announce or self._write_plain
+    self._is_terminal = self._stream.isatty()
+    self._last_time = (
+        float('-inf') if self._is_terminal else time.monotonic())
+    self._is_open = False
+
+  def show(self, text: str, force: bool = False) -> None:
+    """Replaces the line, unless the last one is too fresh.
+
+    Args:
+      text: cut to the width of the terminal.
+      force: show it however fresh the last one is.
+    """
+    now = time.monotonic()
+    wait = _TERMINAL_SECONDS if self._is_terminal else _PLAIN_SECONDS
+    if not force and now - self._last_time < wait:
+      return
+    self._last_time = now
+    if self._is_terminal:
+      columns = shutil.get_terminal_size().columns
+      self._stream.write(f'\r\x1b[K{text[:columns - 1]}')
+      self._stream.flush()
+      self._is_open = True
+    else:
+      self._announce(text)
+
+  def note(self, text: str) -> None:
+    """A line that stays."""
+    self.clear()
+    self._write_plain(text)
+
+  def clear(self) -> None:
+    """Leaves the terminal with an empty line to write on."""
+    if self._is_open:
+      self._stream.write('\r\x1b[K')
+      self._stream.flush()
+      self._is_open = False
+
+  def _write_plain(self, text: str) -> None:
+    self._stream.write(text + '\n')
+    self._stream.flush()
