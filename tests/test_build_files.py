@@ -201,7 +201,8 @@ def small_tree(tmp_path, monkeypatch):
       'tests/golden/a.npz': '',
       'tests/layers/test_fuse.py': (
           'import tf_tokenlearner.layers.fuse\nfrom tests import helper\n'
-          "PROGRAM = 'tf_tokenlearner.train'\nNOTES = 'NOTES.md'"),
+          "PROGRAM = ROOT / 'tf_tokenlearner' / 'train.py'\n"
+          "NOTES = 'NOTES.md'\nMODULE = 'tf_tokenlearner.errors'"),
       'NOTES.md': '',
       'pytest.ini': '',
   }.items():
@@ -230,6 +231,7 @@ py_test(
     deps = [
         "//tests:conftest",
         "//tests:helper",
+        "//tf_tokenlearner:errors",
         "//tf_tokenlearner:train",
         "//tf_tokenlearner/layers",
     ],
@@ -338,10 +340,10 @@ def test_folders_that_import_each_other_are_split(tree):
 
 @pytest.mark.parametrize('file, text, message', [
     ('tf_tokenlearner/errors.py', 'from tf_tokenlearner import layers',
-     'These import each other in a circle: tf_tokenlearner/layers/fuse.py needs'
-     ' tf_tokenlearner/errors.py; tf_tokenlearner/errors.py needs '
+     'These import each other in a circle: tf_tokenlearner/errors.py needs '
      'tf_tokenlearner/layers/__init__.py; tf_tokenlearner/layers/__init__.py '
-     'needs tf_tokenlearner/layers/fuse.py.'),
+     'needs tf_tokenlearner/layers/fuse.py; tf_tokenlearner/layers/fuse.py '
+     'needs tf_tokenlearner/errors.py.'),
     ('tf_tokenlearner/errors.py', '\nimport tf_tokenlearner.none',
      'tf_tokenlearner/errors.py:2 imports tf_tokenlearner.none, which is no '
      'file.'),

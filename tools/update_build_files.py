@@ -157,13 +157,21 @@ def imports(tree: ast.Module, path: Path) -> Iterator[Tuple[int, str, str]]:
 
 
 def strings(tree: ast.Module) -> Iterator[str]:
-  """Yields the strings of the code; a docstring is none."""
+  """Yields the strings of the code, and 'a/b' of ROOT / 'a' / 'b'."""
   docstrings = {id(node.value) for node in ast.walk(tree)
                 if isinstance(node, ast.Expr)}
   for node in ast.walk(tree):
-    if (isinstance(node, ast.Constant) and isinstance(node.value, str)
-        and id(node) not in docstrings):
-      yield node.value.rstrip('/')
+    if id(node) not in docstrings:
+      yield joined(node).rstrip('/')
+
+
+def joined(node: ast.AST) -> str:
+  """The strings at the end of a chain of slashes; a string is one of them."""
+  if isinstance(node, ast.Constant) and isinstance(node.value, str):
+    return node.value
+  if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+    return f'{joined(node.left)}/{joined(node.right)}'.lstrip('/')
+  return ''
 
 
 class Targets:

@@ -29,4 +29,7 @@ def bazel_arguments():
 
 
 if __name__ == '__main__':
+  if 'TEST_TMPDIR' in os.environ:
+    # In the sandbox no other home can be written, and Matplotlib complains.
+    os.environ['HOME'] = os.environ['TEST_TMPDIR']
   sys.exit(pytest.main(bazel_arguments() + sys.argv[1:]))
