@@ -14,6 +14,7 @@ task:
     backbone:
       token_learner_vit:
         variant: Ti/2
+        patch_size: [2, 2]
         num_layers: 2
         hidden_size: 16
         mlp_dim: 32
@@ -49,7 +50,7 @@ def fixture_tiny_digits(data_dir):
 @pytest.fixture(scope='session', name='finished_run')
 def fixture_finished_run(tmp_path_factory, tiny_digits):
   """The folder of a run of four steps with two evaluations. Not to be changed."""
-  from tf_tokenlearner.training import experiments
+  from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.training import runner
   model_dir = str(tmp_path_factory.mktemp('runs') / 'digits')
   runner.train(

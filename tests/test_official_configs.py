@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tf_tokenlearner.analysis import cost
-from tf_tokenlearner.training import experiments
+from tf_tokenlearner.configs import experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted((ROOT / 'official_configs').rglob('*.yaml'))

@@ -61,8 +61,8 @@ def main(arguments) -> None:
         'experiment', _EXPERIMENT.value, registry.EXPERIMENTS)
 
   # TensorFlow and the Garden take seconds: only now, when the flags make sense.
+  from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.serving import saved_model
-  from tf_tokenlearner.training import experiments
   from tf_tokenlearner.training import runner
 
   if _EXPORT_DIR.value:

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.serving import saved_model
-from tf_tokenlearner.training import experiments
 from tf_tokenlearner.training import runner
 
 

@@ -13,7 +13,7 @@ from tensorflow.python.framework import config as determinism
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import restore
-from tf_tokenlearner.training import experiments
+from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.training import runner
 
 

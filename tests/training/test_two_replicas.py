@@ -12,7 +12,8 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tf_tokenlearner.training import experiments, runner
+from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.training import runner
 overrides, folder = sys.argv[1:]
 runner._make_strategy = lambda params: tf.distribute.MirroredStrategy(
     ['CPU:0', 'CPU:1'])
@@ -37,7 +38,7 @@ def fixture_folder(tmp_path, tiny_digits):
 
 def test_scores_equal_those_of_one_replica(folder):
   """360 examples in batches of 2 x 50: at the end one replica gets none."""
-  from tf_tokenlearner.training import experiments
+  from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.training import runner
   with open(f'{folder}/best_ckpt/info.json') as file:
     theirs = json.load(file)

@@ -289,7 +289,7 @@ def main(arguments, values: flags.FlagValues = flags.FLAGS) -> None:
     raise errors.unknown_name(
         'experiment', values.experiment, registry.EXPERIMENTS)
   # The Garden takes seconds: only now, when there is such an experiment.
-  from tf_tokenlearner.training import experiments
+  from tf_tokenlearner.configs import experiments
   model = experiments.parse(
       values.experiment,
       [*values.config_file, values.params_override]).task.model

@@ -167,20 +167,20 @@ def tokenlearner_digits() -> cfg.ExperimentConfig:
   steps_per_epoch = 1437 // 64
   return _experiment(
       vit=dict(
-          variant='Ti/1', num_layers=6, hidden_size=64, mlp_dim=128,
-          num_heads=4, token_learner_location=2, num_tokens=8,
-          dropout_rate=0.1),
+          variant='Ti/2', patch_size=[4, 2], num_layers=6, hidden_size=64,
+          mlp_dim=128, num_heads=4, token_learner_location=2, num_tokens=2,
+          dropout_rate=0.2),
       input_size=[8, 8, 1],
       train_data=dict(
           tfds_name='digits', tfds_split='train', shuffle_buffer_size=1437,
-          aug_crop=False, aug_rand_hflip=False, aug_shift=1),
+          aug_crop=False, aug_rand_hflip=False),
       validation_data=dict(tfds_split='test', center_crop_fraction=1.),
       optimizer={'adamw': {'weight_decay_rate': 1e-4}},
       learning_rate={'cosine': {'initial_learning_rate': 2e-3}},
       batch_size=64,
-      train_steps=60 * steps_per_epoch,
+      train_steps=80 * steps_per_epoch,
       steps_per_epoch=10 * steps_per_epoch,
-      warmup_steps=2 * steps_per_epoch)
+      warmup_steps=100)
 
 
 @exp_factory.register_config_factory('tokenlearner_fashion_mnist')

@@ -14,9 +14,9 @@ import tf_keras
 import tf_tokenlearner
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
+from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.serving import reload_saved_model
-from tf_tokenlearner.training import experiments
 from tf_tokenlearner.training import runner
 
 _ORIGIN = 'origin.json'  # Which run and checkpoint an export came from.

@@ -17,9 +17,9 @@ from official.modeling import performance
 from tf_tokenlearner import errors
 from tf_tokenlearner.analysis import cost
 from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.training import addons_optimizers
-from tf_tokenlearner.training import experiments
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import quiet
 from tf_tokenlearner.training import trainer as trainer_lib

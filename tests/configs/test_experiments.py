@@ -6,7 +6,7 @@ import pytest
 
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
-from tf_tokenlearner.training import experiments
+from tf_tokenlearner.configs import experiments
 
 
 def test_registry_lists_what_is_registered():
@@ -29,13 +29,13 @@ def test_every_experiment_passes_its_own_checks(name):
 
 def test_overrides_win_in_order(tmp_path):
   path = tmp_path / 'a.yaml'
-  path.write_text('trainer: {train_steps: 50, max_to_keep: 2}')
+  path.write_text('trainer: {train_steps: 500, max_to_keep: 2}')
   params = experiments.parse(
-      'tokenlearner_digits', [str(path), '', 'trainer.train_steps=60'])
-  assert params.trainer.train_steps == 60
+      'tokenlearner_digits', [str(path), '', 'trainer.train_steps=600'])
+  assert params.trainer.train_steps == 600
   assert params.trainer.max_to_keep == 2
   schedule = params.trainer.optimizer_config.learning_rate.cosine
-  assert schedule.decay_steps == 60
+  assert schedule.decay_steps == 600
 
 
 @pytest.mark.parametrize('override, message', [
@@ -45,7 +45,7 @@ def test_overrides_win_in_order(tmp_path):
     ('trainer.best_checkpoint_metric_comp=more', "metric_comp 'more'. Known: "),
     ('trainer.optimizer_config.learning_rate.type=null',
      'learning_rate.type must be given'),
-    ('trainer.train_steps=20', 'warmup_steps=44 must be below trainer.train'),
+    ('trainer.train_steps=20', 'warmup_steps=100 must be below trainer.train'),
     ('trainer.optimizer_config.optimizer.type=adamm', "optimizer.type 'adamm'"),
     ('trainer.optimizer_config.optimizer.type=slide', 'placeholder'),
 ])
