@@ -36,7 +36,7 @@ train: install
 		--export_dir=$(EXPORT_DIR)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 bazel-test: install
 	tools/bazel_offline.sh

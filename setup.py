@@ -44,6 +44,7 @@ setuptools.setup(
         'gpu': ['tensorflow[and-cuda]>=2.20,<2.21'],  # TensorFlow with CUDA.
         'dev': [
             'pytest>=8,<10',  # The suite.
+            'pytest-xdist>=3.5,<4',  # On two cores.
             'ai-edge-litert>=2,<3',  # Runs what was converted to TFLite.
         ],
     },

@@ -169,7 +169,7 @@ def tokenlearner_digits() -> cfg.ExperimentConfig:
       vit=dict(
           variant='Ti/2', patch_size=[4, 2], num_layers=6, hidden_size=64,
           mlp_dim=128, num_heads=4, token_learner_location=2, num_tokens=2,
-          dropout_rate=0.2),
+          dropout_rate=0.3),
       input_size=[8, 8, 1],
       train_data=dict(
           tfds_name='digits', tfds_split='train', shuffle_buffer_size=1437,
@@ -177,8 +177,9 @@ def tokenlearner_digits() -> cfg.ExperimentConfig:
       validation_data=dict(tfds_split='test', center_crop_fraction=1.),
       optimizer={'adamw': {'weight_decay_rate': 1e-4}},
       learning_rate={'cosine': {'initial_learning_rate': 2e-3}},
+      loss=dict(label_smoothing=0.1),
       batch_size=64,
-      train_steps=80 * steps_per_epoch,
+      train_steps=120 * steps_per_epoch,
       steps_per_epoch=10 * steps_per_epoch,
       warmup_steps=100)
 
