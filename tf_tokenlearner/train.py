@@ -68,10 +68,19 @@ def main(arguments) -> None:
   if _EXPORT_DIR.value:
     saved_model.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
   overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
-  if _EXPERIMENT.value:
+  if is_training or not experiments.is_run(_MODEL_DIR.value):
+    if not _EXPERIMENT.value:
+      raise errors.UserError(
+          f'{_MODEL_DIR.value} is not the folder of a training run. To wait '
+          'for one to begin, give --experiment.')
     params = experiments.parse(_EXPERIMENT.value, overrides)
-  else:
-    params = experiments.load(_MODEL_DIR.value, overrides).params
+  else:  # The run knows best what it was trained as.
+    run = experiments.load(_MODEL_DIR.value, overrides)
+    params = run.params
+    if _EXPERIMENT.value not in (None, run.experiment):
+      raise errors.UserError(
+          f'{_MODEL_DIR.value} is a run of {run.experiment}, not of '
+          f'{_EXPERIMENT.value}. Leave --experiment out.')
   if _TPU.value:
     params.runtime.tpu = _TPU.value
     params.runtime.distribution_strategy = 'tpu'

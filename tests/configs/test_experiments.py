@@ -43,6 +43,9 @@ def test_overrides_win_in_order(tmp_path):
     ('trainer.validation_steps=0', 'validation_steps must be above 0, or -1'),
     ('trainer.summary_interval=150', 'summary_interval=150 must be a multiple'),
     ('trainer.best_checkpoint_metric_comp=more', "metric_comp 'more'. Known: "),
+    ('runtime.run_eagerly=true', 'runtime.run_eagerly is not offered'),
+    ('runtime.worker_hosts=a', 'environment variable TF_CONFIG'),
+    ('runtime.mixed_precision_dtype=float8', "'float8'. Known: "),
     ('trainer.optimizer_config.learning_rate.type=null',
      'learning_rate.type must be given'),
     ('trainer.train_steps=20', 'warmup_steps=100 must be below trainer.train'),
@@ -85,11 +88,10 @@ def test_load_of_something_else(tmp_path):
     experiments.load(str(tmp_path))
 
 
-def test_data_service_gets_a_job_for_each_data_set():
+def test_data_service_is_for_training():
   params = experiments.parse('tokenlearner_digits')
   experiments.use_data_service(params, 'grpc://localhost:5050')
   train, validation = params.task.train_data, params.task.validation_data
-  assert train.enable_tf_data_service and validation.enable_tf_data_service
+  assert train.enable_tf_data_service
   assert train.tf_data_service_address == 'grpc://localhost:5050'
-  assert (train.tf_data_service_job_name
-          != validation.tf_data_service_job_name)
+  assert not validation.enable_tf_data_service

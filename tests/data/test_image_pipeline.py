@@ -200,11 +200,27 @@ def test_several_labels_become_a_row():
   np.testing.assert_array_equal(labels, [[1, 0, 0, 1, 0], [0, 0, 0, 0, 0]])
 
 
-def test_label_out_of_range():
-  dataset = build(evaluation_config(), Source([noise(4, 4)], [5]), (4, 4, 3))
+@pytest.mark.parametrize('label', [5, -1])
+def test_label_out_of_range(label):
+  dataset = build(
+      evaluation_config(), Source([noise(4, 4)], [label]), (4, 4, 3))
   with pytest.raises(tf.errors.InvalidArgumentError,
-                     match='A label is not below num_classes=5'):
+                     match='A label is not in 0..4; -1 marks a split without'):
     next(iter(dataset))
+
+
+def test_cache_keeps_what_was_read_not_what_was_augmented():
+  image = noise(6, 6)
+  dataset = build(training_config(cache=True, aug_rand_hflip=True),
+                  Source([image], [0]), (6, 6, 3))
+  seen = {pixels[0].numpy().tobytes() for pixels, _ in dataset.take(12)}
+  assert len(seen) == 2  # As it is, and mirrored.
+  (pixels, _), = build(evaluation_config(cache=True),
+                       Source([image], [0]), (6, 6, 3))
+  np.testing.assert_allclose(pixels[0], image / 127.5 - 1, atol=1e-6)
+  with pytest.raises(errors.UserError, match='cache is not offered'):
+    image_pipeline.build_dataset(
+        evaluation_config(cache=True), None, (6, 6, 3), 5, False)
 
 
 def test_augmentation_that_cannot_be():

@@ -71,6 +71,22 @@ def test_finished_run_says_so(run_copy, parse, capsys):
   assert sorted(os.listdir(run_copy)) == before
 
 
+def test_kill_before_the_last_evaluation_is_made_up_for(
+    run_copy, parse, capsys):
+  os.remove(os.path.join(run_copy, 'best_ckpt', 'last_evaluation.json'))
+  train(parse(), run_copy)
+  captured = capsys.readouterr()
+  assert 'Finished already' in captured.out
+  assert 'evaluated at step 4' in captured.err
+  train(parse(), run_copy)
+  assert 'evaluated' not in capsys.readouterr().err
+
+
+def test_other_best_metric_of_a_finished_run(run_copy, parse):
+  with pytest.raises(errors.UserError, match="'acuracy'. Known: "):
+    train(parse('trainer.best_checkpoint_eval_metric=acuracy'), run_copy)
+
+
 def test_longer_run_continues(run_copy, parse, capsys):
   train(parse('trainer.train_steps=6'), run_copy)
   captured = capsys.readouterr()
@@ -105,7 +121,7 @@ def test_same_seed_same_weights(tmp_path, parse):
 def test_evaluation_equals_the_model_by_hand(finished_run, capsys):
   run = experiments.load(finished_run)
   scores = runner.evaluate(run.params, finished_run)
-  path = runner.find_checkpoint(finished_run)
+  path = runner.find_checkpoint(run.params, finished_run)
   assert path in capsys.readouterr().err
   model = runner.load_model(run.params, path)
   from tf_tokenlearner.data import image_pipeline
@@ -166,6 +182,14 @@ def test_folder_of_something_else(tmp_path, parse):
 @pytest.mark.parametrize('override, message', [
     ('runtime.distribution_strategy=mirored', "'mirored'. Known: "),
     ('runtime.num_gpus=64', 'TensorFlow sees'),
+    ('task.freeze_backbone=true', 'random for good'),
+    ('task.train_data.mixup_and_cutmix.prob=1', 'smoothed twice'),
+    ('task.train_data.deterministic=true,task.train_data.seed=null',
+     'deterministic needs a seed'),
+    ('task.validation_data.center_crop_fraction=1.5', 'must lie in (0, 1]'),
+    ('task.train_data.crop_area_range=[5, 1]', 'must be two shares'),
+    ('task.train_data.aug_shift=8', 'below the image size 8 x 8'),
+    ('task.train_data.color_jitter=0.5', '0 with 1 channels'),
     ('task.train_data.tfds_name=digit', "'digit'"),
     ('task.train_data.tfds_split=trian', "'trian'"),
     ('task.model.num_classes=7', 'has 10 classes'),
@@ -206,20 +230,24 @@ def test_divergence_is_told(tmp_path, parse):
 def test_averaged_weights_are_what_is_scored_and_loaded(
     tmp_path, parse, optimizer_config):
   folder = str(tmp_path / 'run')
-  train(parse(f'trainer: {{optimizer_config: {optimizer_config}}}'), folder)
+  train(parse(
+      f'trainer: {{optimizer_config: {optimizer_config}, '
+      'best_checkpoint_eval_metric: validation_loss, '
+      'best_checkpoint_metric_comp: lower, '
+      'best_checkpoint_export_subdir: lowest}'), folder)
   params = experiments.load(folder).params
   latest = tf.train.latest_checkpoint(folder)
-  best = runner.find_checkpoint(folder)
+  best = runner.find_checkpoint(params, folder)
   averaged = runner.load_model(params, latest)
   assert np.abs(averaged.head.kernel - head_kernel(folder)).max() > 1e-5
   scores = runner.evaluate(params, folder, latest)
-  with open(os.path.join(folder, 'best_ckpt', 'info.json')) as file:
+  with open(os.path.join(folder, 'lowest', 'info.json')) as file:
     info = json.load(file)
-  if info['best_ckpt_global_step'] == 4:
-    np.testing.assert_allclose(
-        runner.load_model(params, best).head.kernel, averaged.head.kernel)
-    np.testing.assert_allclose(
-        scores['validation_loss'], info['validation_loss'], rtol=1e-5)
+  assert info['best_ckpt_global_step'] == 4  # Of two, by falling loss.
+  np.testing.assert_allclose(
+      runner.load_model(params, best).head.kernel, averaged.head.kernel)
+  np.testing.assert_allclose(
+      scores['validation_loss'], info['validation_loss'], rtol=1e-5)
   np.testing.assert_allclose(
       runner.evaluate(params, folder, best)['validation_loss'],
       info['validation_loss'], rtol=1e-5)
@@ -231,14 +259,26 @@ def test_mixed_precision(tmp_path, parse):
           str(tmp_path / 'run'))
   finally:
     tf_keras.mixed_precision.set_global_policy('float32')
+  model = runner.load_model(  # Exports are float32 whatever the policy is.
+      experiments.load(str(tmp_path / 'run')).params,
+      tf.train.latest_checkpoint(str(tmp_path / 'run')))
+  assert model(tf.zeros([1, 8, 8, 1])).dtype == tf.float32
+  assert model.backbone.encoder.stages[0].compute_dtype == 'float32'
   kernel = head_kernel(str(tmp_path / 'run'))
   assert kernel.dtype == np.float32 and np.isfinite(kernel).all()
 
 
-def test_sigmoid_loss_and_frozen_backbone(tmp_path, parse):
+def test_sigmoid_loss_and_frozen_backbone(tmp_path, parse, finished_run):
   folder = str(tmp_path / 'run')
-  train(parse('task.losses.loss=sigmoid,task.model.head_bias=-2,'
-              'task.freeze_backbone=true,trainer.train_steps=2'), folder)
+  train(parse(f'task.init_checkpoint={finished_run},'
+              'task.init_checkpoint_modules=backbone,task.losses.loss=sigmoid,'
+              'task.model.head_bias=-2,task.freeze_backbone=true,'
+              'trainer.train_steps=2'), folder)
+  name = 'model/backbone/position_embedding/embedding'
+  np.testing.assert_array_equal(
+      *[tf.train.load_checkpoint(tf.train.latest_checkpoint(run)).get_tensor(
+          f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
+        for run in (folder, finished_run)])
   reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder))
   bias = reader.get_tensor('model/head/bias/.ATTRIBUTES/VARIABLE_VALUE')
   assert (bias != -2).all() and (abs(bias + 2) < .1).all()
@@ -248,5 +288,6 @@ def test_initialised_from_another_run(tmp_path, parse, finished_run, capsys):
   train(parse(f'task.init_checkpoint={finished_run},'
               'task.init_checkpoint_modules=backbone,trainer.train_steps=2'),
         str(tmp_path / 'run'))
-  log = (tmp_path / 'run' / 'train.log').read_text()
-  assert 'of model/backbone from' in capsys.readouterr().out + log
+  error_output = capsys.readouterr().err
+  assert f'starting from {finished_run}' in error_output
+  assert 'of model/backbone from' in error_output

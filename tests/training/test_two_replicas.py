@@ -42,9 +42,9 @@ def test_scores_equal_those_of_one_replica(folder):
   from tf_tokenlearner.training import runner
   with open(f'{folder}/best_ckpt/info.json') as file:
     theirs = json.load(file)
+  params = experiments.load(folder).params
   scores = runner.evaluate(
-      experiments.load(folder).params, folder,
-      runner.find_checkpoint(folder))
+      params, folder, runner.find_checkpoint(params, folder))
   assert scores['accuracy'] == pytest.approx(theirs['accuracy'], abs=1e-6)
   assert scores['validation_loss'] == pytest.approx(
       theirs['validation_loss'], rel=1e-5)

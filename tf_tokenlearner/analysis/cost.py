@@ -249,6 +249,12 @@ def _fold(rows: Iterable[Row]):
     yield name, group
 
 
+def without_token_learner(spec: 'specs.ViTSpec') -> 'specs.ViTSpec':
+  """The same transformer, plain."""
+  return dataclasses.replace(
+      spec, token_learner_location=None, use_token_fuser=False)
+
+
 def report(spec: 'specs.ViTSpec', input_size: Sequence[int],
            num_classes: int) -> str:
   """The table, and a line on the same model without TokenLearner."""
@@ -260,9 +266,7 @@ def report(spec: 'specs.ViTSpec', input_size: Sequence[int],
   resolved = spec.resolved(tuple(input_size))
   if resolved.learn_locations():
     plain = image_classifier_cost(
-        dataclasses.replace(
-            resolved, token_learner_location=None, use_token_fuser=False),
-        input_size, num_classes)
+        without_token_learner(resolved), input_size, num_classes)
     unit = _unit(plain.macs, 'GMK')
     lines.append(
         f'Without TokenLearner: {plain.macs / _UNITS[unit]:.3f} {unit} MACs, '
@@ -285,6 +289,8 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(arguments, values: flags.FlagValues = flags.FLAGS) -> None:
   cli.refuse_arguments(arguments)
+  if not values.experiment:
+    raise errors.UserError('--experiment must be given; see --help.')
   if values.experiment not in registry.EXPERIMENTS:
     raise errors.unknown_name(
         'experiment', values.experiment, registry.EXPERIMENTS)

@@ -5,6 +5,7 @@ half restored scores like a bad one. Here everything fits or nothing is loaded.
 """
 
 import dataclasses
+import sys
 from typing import Any, Dict, List, Tuple
 
 import tensorflow as tf
@@ -110,7 +111,8 @@ def initialize(model: tf_keras.Model, path: str, modules: str) -> None:
   root = (model if modules == 'all'
           else tf.train.Checkpoint(backbone=model.backbone))
   tf.train.Checkpoint(model=root).read(path).expect_partial()
-  print(f'Initialised {len(module.variables)} variables of {name} from {path}.')
+  print(f'Initialised {len(module.variables)} variables of {name} from {path}.',
+        file=sys.stderr)  # While training runs, stdout goes to a log.
 
 
 def find(path: str) -> str:

@@ -62,6 +62,7 @@ def check(params: cfg.ExperimentConfig) -> None:
   Raises:
     UserError: says which key, what was expected and what came.
   """
+  _check_runtime(params.runtime)
   trainer = params.trainer
   for key in ('train_steps', 'steps_per_loop', 'summary_interval',
               'checkpoint_interval', 'validation_interval', 'max_to_keep'):
@@ -97,6 +98,26 @@ def check(params: cfg.ExperimentConfig) -> None:
   # The end of the schedule is the end of training, unless said otherwise.
   if getattr(schedule, 'decay_steps', 0) is None:
     schedule.decay_steps = trainer.train_steps
+
+
+def _check_runtime(runtime: cfg.RuntimeConfig):
+  """Refuses what the Garden's own train.py reads, if at all, and ours does not.
+
+  Several workers are described by TF_CONFIG, as tf.distribute reads it.
+  """
+  offered = {
+      'distribution_strategy', 'enable_xla', 'tpu', 'num_gpus',
+      'all_reduce_alg', 'num_packs', 'mixed_precision_dtype', 'loss_scale',
+      'tpu_enable_xla_dynamic_padder'}
+  for key, default in cfg.RuntimeConfig().as_dict().items():
+    if key not in offered and getattr(runtime, key) != default:
+      raise errors.UserError(
+          f'runtime.{key} is not offered; leave it {default!r}. Several workers '
+          'are described by the environment variable TF_CONFIG.')
+  precisions = (None, 'float32', 'float16', 'bfloat16')
+  if runtime.mixed_precision_dtype not in precisions:
+    raise errors.unknown_name('runtime.mixed_precision_dtype',
+                              runtime.mixed_precision_dtype, precisions[1:])
 
 
 def resolve(params: cfg.ExperimentConfig) -> Tuple[str, ...]:
@@ -150,15 +171,15 @@ def load(model_dir: str, override_texts: Sequence[str] = ()) -> Run:
 
 
 def use_data_service(params: cfg.ExperimentConfig, address: str) -> None:
-  """Lets a tf.data service do the input, one job for each data set.
+  """Lets a tf.data service do the input of training.
 
-  Under one name for both, evaluation would read the stream of training.
+  Evaluation reads by itself: each worker of the service would give it every
+  example once.
   """
-  for name in ('train_data', 'validation_data'):
-    data = getattr(params.task, name)
-    data.enable_tf_data_service = True
-    data.tf_data_service_address = address
-    data.tf_data_service_job_name = f'tf_tokenlearner_{name}'
+  data = params.task.train_data
+  data.enable_tf_data_service = True
+  data.tf_data_service_address = address
+  data.tf_data_service_job_name = 'tf_tokenlearner'
 
 
 def changes(old: cfg.ExperimentConfig,

@@ -40,10 +40,12 @@ class DataConfig(cfg.DataConfig):
     aug_type: the Garden's RandAugment or AutoAugment.
     color_jitter: strength of random brightness, contrast and saturation.
     random_erasing: the Garden's random erasing.
+    cache: keep what was read, encoded, in memory.
     mixup_and_cutmix: the Garden's mixup and cutmix; a batch in training.
     center_crop_fraction: share of the shorter side that evaluation looks at.
     validation_fraction: of an image folder without splits, held out.
-    max_unreadable_fraction: of an image folder's files, skipped in silence.
+    max_unreadable_fraction: of an image folder's files; they are named and left
+      out.
   """
   shuffle_buffer_size: int = 10000
   image_field_key: str = ''
@@ -119,12 +121,12 @@ class ImageClassificationTask(cfg.TaskConfig):
 def _experiment(
     *, vit: dict, input_size: List[int], train_data: dict, validation_data: dict,
     optimizer: dict, learning_rate: dict, batch_size: int, train_steps: int,
-    steps_per_epoch: int, warmup_steps: int = 0, loss: Optional[dict] = None,
+    validation_interval: int, warmup_steps: int = 0, loss: Optional[dict] = None,
     model: Optional[dict] = None) -> cfg.ExperimentConfig:
   """An experiment; the dicts hold what differs from the defaults."""
   (optimizer_type, optimizer_options), = optimizer.items()
   (schedule_type, schedule_options), = learning_rate.items()
-  interval = min(steps_per_epoch, train_steps)
+  interval = min(validation_interval, train_steps)
   optimizer_config = {
       'optimizer': {'type': optimizer_type, optimizer_type: optimizer_options},
       'learning_rate': {'type': schedule_type, schedule_type: schedule_options},
@@ -180,7 +182,7 @@ def tokenlearner_digits() -> cfg.ExperimentConfig:
       loss=dict(label_smoothing=0.1),
       batch_size=64,
       train_steps=120 * steps_per_epoch,
-      steps_per_epoch=10 * steps_per_epoch,
+      validation_interval=10 * steps_per_epoch,
       warmup_steps=100)
 
 
@@ -202,7 +204,7 @@ def tokenlearner_fashion_mnist() -> cfg.ExperimentConfig:
       learning_rate={'cosine': {'initial_learning_rate': 1e-3}},
       batch_size=128,
       train_steps=10 * steps_per_epoch,
-      steps_per_epoch=steps_per_epoch,
+      validation_interval=steps_per_epoch,
       warmup_steps=steps_per_epoch)
 
 
@@ -223,7 +225,7 @@ def tokenlearner_cifar10() -> cfg.ExperimentConfig:
       loss=dict(label_smoothing=0.1),
       batch_size=256,
       train_steps=200 * steps_per_epoch,
-      steps_per_epoch=steps_per_epoch,
+      validation_interval=steps_per_epoch,
       warmup_steps=10 * steps_per_epoch)
 
 
@@ -253,7 +255,7 @@ def _own_data(train_data: dict, validation_data: dict) -> cfg.ExperimentConfig:
       loss=dict(label_smoothing=0.1),
       batch_size=64,
       train_steps=10000,
-      steps_per_epoch=500,
+      validation_interval=500,
       warmup_steps=500)
 
 
@@ -281,7 +283,7 @@ def tokenlearner_imagenet_pretrain() -> cfg.ExperimentConfig:
       model=dict(head_bias=-10.),
       batch_size=batch_size,
       train_steps=90 * 1281167 // batch_size,
-      steps_per_epoch=steps_per_epoch,
+      validation_interval=steps_per_epoch,
       warmup_steps=10000)
 
 
@@ -306,7 +308,7 @@ def tokenlearner_imagenet_finetune() -> cfg.ExperimentConfig:
       learning_rate={'cosine': {'initial_learning_rate': 0.03}},
       batch_size=batch_size,
       train_steps=20000,
-      steps_per_epoch=1281167 // batch_size,
+      validation_interval=1281167 // batch_size,
       warmup_steps=500)
 
 

@@ -68,9 +68,13 @@ def build_dataset(
     Data set of (float [B, height, width, channels] in [-1, 1], int [B] or float
     [B, num_classes]); endless in training, each example once in evaluation.
   """
+  if params.cache and source is None:
+    raise errors.UserError(
+        'cache is not offered for TFRecord files: what is cached there has been '
+        'augmented already.')
   mix = params.mixup_and_cutmix if params.is_training else None
   reader = input_reader.InputReader(
-      params,
+      params.replace(cache=False),  # Ours comes before the augmentation.
       decoder_fn=None if source else _tfrecord_decoder(params, multi_label),
       parser_fn=_Parser(params, input_size, num_classes, multi_label),
       postprocess_fn=mix and augment.MixupAndCutmix(
@@ -155,9 +159,10 @@ class _Parser:
     return self._erasing.distort(x) if self._erasing else x
 
   def _label(self, label):
-    checked = tf.debugging.assert_less(
-        label, tf.cast(self._num_classes, label.dtype),
-        message=f'A label is not below num_classes={self._num_classes}.')
+    in_range = tf.reduce_all((label >= 0) & (label < self._num_classes))
+    checked = tf.debugging.Assert(in_range, [
+        f'A label is not in 0..{self._num_classes - 1}; -1 marks a split '
+        'without labels. Received:', label])
     with tf.control_dependencies([checked]):
       if not self._multi_label:
         return tf.cast(label, tf.int32)
@@ -185,7 +190,6 @@ def _read_source(
     params: config.DataConfig, source: tfds_source.ImageSource,
     input_context: Optional[tf.distribute.InputContext]) -> tf.data.Dataset:
   """Examples of a source, this worker's share of them; endless in training."""
-  # The cache comes after the reading, so repeating is left to what follows it.
   repeat = params.is_training and not params.cache
   has_file_each = input_context is None or (
       source.num_files(params.tfds_split) >= input_context.num_input_pipelines)
@@ -203,6 +207,10 @@ def _read_source(
   if not has_file_each:
     dataset = dataset.shard(
         input_context.num_input_pipelines, input_context.input_pipeline_id)
+  if params.cache:
+    dataset = dataset.cache()
+    if params.is_training:
+      dataset = dataset.repeat()
   return dataset
 
 

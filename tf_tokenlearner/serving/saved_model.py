@@ -42,7 +42,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
       written, or the reloaded model gives other numbers.
   """
   run = experiments.load(model_dir)
-  path = runner.find_checkpoint(model_dir, checkpoint)
+  path = runner.find_checkpoint(run.params, model_dir, checkpoint)
   if tf.io.gfile.exists(export_dir):
     refuse_foreign(model_dir, export_dir)
     if _read_origin(export_dir)['checkpoint'] == os.path.abspath(path):
@@ -63,7 +63,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
       tf.saved_model.save(module, beside, signatures={
           'serving_default': module.serve,
           'label_names': module.label_names})
-      os.remove(_labels_file(beside))  # The copy is in assets.
+      tf.io.gfile.remove(_labels_file(beside))  # The copy is in assets.
       _write_origin(beside, model_dir, path)
       difference = _verify(beside, images, expected, names)
   except (OSError, tf.errors.OpError) as error:

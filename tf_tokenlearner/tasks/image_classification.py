@@ -41,7 +41,8 @@ class ImageClassificationTask(base_task.Task):
     train, validation = task.train_data, task.validation_data
     if not (validation.tfds_name or validation.input_path):
       for key in ('tfds_name', 'input_path', 'tfds_data_dir', 'image_field_key',
-                  'label_field_key', 'validation_fraction'):
+                  'label_field_key', 'validation_fraction',
+                  'max_unreadable_fraction'):
         setattr(validation, key, getattr(train, key))
     source = image_pipeline.open_source(train)
     if source is None:
@@ -61,6 +62,10 @@ class ImageClassificationTask(base_task.Task):
         raise errors.UserError(
             f'{train.tfds_name} has several labels an image: set '
             'task.losses.loss=sigmoid.')
+      if source.multi_label and train.mixup_and_cutmix:
+        raise errors.UserError(
+            f'{train.tfds_name} has several labels an image, which '
+            'task.train_data.mixup_and_cutmix cannot mix.')
       task.model.num_classes = source.num_classes
       for data, its_source in (
           (train, source), (validation, image_pipeline.open_source(validation))):
@@ -145,7 +150,37 @@ def _check_options(task: config.ImageClassificationTask):
       raise errors.UserError(
           f'task.{name}.global_batch_size must be at least 1, received '
           f'{data.global_batch_size}.')
+    _check_pixels(name, data, task.model.input_size)
+  if task.freeze_backbone and not task.init_checkpoint:
+    raise errors.UserError(
+        'task.freeze_backbone would leave the backbone random for good: set '
+        'task.init_checkpoint.')
+  mix = task.train_data.mixup_and_cutmix
+  if mix and mix.label_smoothing and task.losses.label_smoothing:
+    raise errors.UserError(
+        'Labels would be smoothed twice: set one of task.losses.label_smoothing'
+        ' and task.train_data.mixup_and_cutmix.label_smoothing to 0.')
   if task.validation_data.mixup_and_cutmix:
     raise errors.UserError(
         'task.validation_data.mixup_and_cutmix cannot be set: evaluation looks '
         'at images as they are.')
+
+
+def _check_pixels(name: str, data: config.DataConfig, input_size: List[int]):
+  """Refuses augmentation that cannot be."""
+  low, high = data.crop_area_range
+  height, width, channels = input_size
+  for holds, key, expected in (
+      (0 < data.center_crop_fraction <= 1, 'center_crop_fraction',
+       'must lie in (0, 1]'),
+      (0 < low <= high <= 1, 'crop_area_range',
+       'must be two shares of the area, 0 < smallest <= largest <= 1'),
+      (0 <= data.aug_shift < min(height, width), 'aug_shift',
+       f'must be at least 0 and below the image size {height} x {width}'),
+      (data.color_jitter == 0 or data.color_jitter > 0 and channels == 3,
+       'color_jitter', f'must be at least 0, and 0 with {channels} channels'),
+      (data.seed is not None or not data.deterministic, 'deterministic',
+       'needs a seed')):
+    if not holds:
+      raise errors.UserError(
+          f'task.{name}.{key} {expected}, received {getattr(data, key)}.')

@@ -1,6 +1,5 @@
 """Runs one experiment: strategy, task, trainer, progress, last words."""
 
-import dataclasses
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
@@ -24,7 +23,7 @@ from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import quiet
 from tf_tokenlearner.training import trainer as trainer_lib
 
-_STRATEGIES = ('off', 'one_device', 'mirrored', 'multi_worker_mirrored', 'tpu')
+_STRATEGIES = ('one_device', 'mirrored', 'multi_worker_mirrored', 'tpu')
 
 
 def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
@@ -50,6 +49,8 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   if first_step >= train_steps:
     print(f'Finished already: {latest} is at step {first_step:,} of '
           f'{train_steps:,}.')
+    if evaluate and _was_killed_before_evaluation(params, model_dir, latest):
+      _evaluate_each([latest], params, model_dir, keep_best=True)
     _say_best(params, model_dir)
     return
   strategy = _make_strategy(params)
@@ -59,8 +60,9 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   line = progress.Progress(
       train_steps, first_step, params.task.train_data.global_batch_size,
       params.trainer.validation_interval if evaluate else 0)
-  line.note(f'{experiment} -> {model_dir}'
-            + (f', continuing from step {first_step:,}' if latest else ''))
+  line.note(f'{experiment} -> {model_dir}, ' + (
+      f'continuing from step {first_step:,}' if latest
+      else f'starting from {params.task.init_checkpoint or "random weights"}'))
   line.start('building the model and tracing the first step ...')
   with quiet.logging_to(model_dir, 'train.log'):
     runner = _build(
@@ -93,7 +95,7 @@ def evaluate(params: cfg.ExperimentConfig, model_dir: str,
     UserError: no checkpoint, or one that does not fit: never a score of random
       weights.
   """
-  path = find_checkpoint(model_dir, checkpoint)
+  path = find_checkpoint(params, model_dir, checkpoint)
   return _evaluate_each([path], params, model_dir)
 
 
@@ -146,7 +148,8 @@ def _evaluate_each(
   return scores
 
 
-def find_checkpoint(model_dir: str, checkpoint: str = '') -> str:
+def find_checkpoint(params: cfg.ExperimentConfig, model_dir: str,
+                    checkpoint: str = '') -> str:
   """A path as given, or a run's best checkpoint, or its latest.
 
   Raises:
@@ -154,8 +157,12 @@ def find_checkpoint(model_dir: str, checkpoint: str = '') -> str:
   """
   if checkpoint:
     return restore.find(checkpoint)
-  best = tf.train.latest_checkpoint(os.path.join(model_dir, 'best_ckpt'))
+  best = tf.train.latest_checkpoint(_best_dir(params, model_dir))
   return best or restore.find(model_dir)
+
+
+def _best_dir(params: cfg.ExperimentConfig, model_dir: str) -> str:
+  return os.path.join(model_dir, params.trainer.best_checkpoint_export_subdir)
 
 
 def load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
@@ -168,6 +175,15 @@ def load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
   Raises:
     UserError: the checkpoint does not fit.
   """
+  policy = tf_keras.mixed_precision.global_policy()
+  tf_keras.mixed_precision.set_global_policy('float32')
+  try:
+    return _load_model(params, path)
+  finally:
+    tf_keras.mixed_precision.set_global_policy(policy)
+
+
+def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
   task = task_factory.get_task(params.task)
   averages = (params.trainer.optimizer_config.ema is not None
               or params.trainer.optimizer_config.optimizer.type == 'swa')
@@ -195,6 +211,8 @@ def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
            keep_best: bool) -> train_lib.OrbitExperimentRunner:
   """The Garden's runner around our trainer."""
   _set_up(params)
+  params = params.replace(runtime=params.runtime.replace(
+      num_gpus=_num_gpus(params)))  # The Garden compares it with 0 for XLA.
   task = task_factory.get_task(params.task, logging_dir=model_dir)
   is_training, is_evaluating = 'train' in mode, 'eval' in mode
   # Made here, not inside the trainer: gin wraps that, and garbles errors.
@@ -226,12 +244,9 @@ def _build_trainer(task, params: cfg.ExperimentConfig,
   optimizer = params.trainer.optimizer_config.optimizer.type
   if optimizer in optimization.ADDONS_OPTIMIZERS:
     addons_optimizers.register(optimizer)
-  try:
-    model = task.build_model()
-  except ValueError as error:  # A layer refused its sizes.
-    raise errors.UserError(str(error)) from error
   return trainer_lib.Trainer(
-      params, task, model, train_utils.create_optimizer(task, params), **kwargs)
+      params, task, task.build_model(),
+      train_utils.create_optimizer(task, params), **kwargs)
 
 
 def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
@@ -240,16 +255,10 @@ def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
     raise errors.unknown_name(
         'runtime.distribution_strategy', runtime.distribution_strategy,
         _STRATEGIES)
-  present = len(tf.config.list_physical_devices('GPU'))
-  if runtime.num_gpus < 0:
-    runtime.num_gpus = present
-  if runtime.num_gpus > present:
-    raise errors.UserError(
-        f'runtime.num_gpus={runtime.num_gpus}, but TensorFlow sees {present}.')
   strategy = distribute_utils.get_distribution_strategy(
       distribution_strategy=runtime.distribution_strategy,
-      all_reduce_alg=runtime.all_reduce_alg, num_gpus=runtime.num_gpus,
-      tpu_address=runtime.tpu)
+      all_reduce_alg=runtime.all_reduce_alg, num_packs=runtime.num_packs,
+      num_gpus=_num_gpus(params), tpu_address=runtime.tpu)
   for name, data in (('train_data', params.task.train_data),
                      ('validation_data', params.task.validation_data)):
     if data.global_batch_size % strategy.num_replicas_in_sync:
@@ -257,6 +266,16 @@ def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
           f'task.{name}.global_batch_size={data.global_batch_size} must be a '
           f'multiple of the {strategy.num_replicas_in_sync} replicas.')
   return strategy
+
+
+def _num_gpus(params: cfg.ExperimentConfig) -> int:
+  """runtime.num_gpus, or all there are for -1, which a run saves as it is."""
+  present = len(tf.config.list_physical_devices('GPU'))
+  asked = params.runtime.num_gpus
+  if asked > present:
+    raise errors.UserError(
+        f'runtime.num_gpus={asked}, but TensorFlow sees {present}.')
+  return present if asked < 0 else asked
 
 
 def _set_up(params: cfg.ExperimentConfig):
@@ -279,8 +298,14 @@ def _make_exporter(
           and trainer.best_checkpoint_eval_metric):
     return None
   return trainer_lib.BestCheckpointExporter(
-      os.path.join(model_dir, trainer.best_checkpoint_export_subdir),
-      trainer.best_checkpoint_eval_metric, trainer.best_checkpoint_metric_comp)
+      _best_dir(params, model_dir), trainer.best_checkpoint_eval_metric, trainer.best_checkpoint_metric_comp)
+
+
+def _was_killed_before_evaluation(
+    params: cfg.ExperimentConfig, model_dir: str, latest: str) -> bool:
+  exporter = _make_exporter(params, model_dir)
+  return (exporter is not None
+          and exporter.last_step() < restore.global_step(latest))
 
 
 def _latest_of_run(model_dir: str) -> Optional[str]:
@@ -316,8 +341,7 @@ def _say_cost(params: cfg.ExperimentConfig):
   text = (f'{ours.parameters:,} parameters, {ours.macs / 1e6:,.2f} M '
           'multiply-accumulates an image')
   if spec.token_learner_location is not None:
-    plain = count(dataclasses.replace(
-        spec, token_learner_location=None, use_token_fuser=False))
+    plain = count(cost.without_token_learner(spec))
     text += (f';\nthe same ViT without TokenLearner: {plain.macs / 1e6:,.2f} M, '
              f'{plain.macs / ours.macs:.1f} times as many')
   print(text + '.')
@@ -325,12 +349,15 @@ def _say_cost(params: cfg.ExperimentConfig):
 
 def _say_best(params: cfg.ExperimentConfig, model_dir: str):
   """The best score, its step and its checkpoint; or the latest checkpoint."""
-  best = os.path.join(model_dir, params.trainer.best_checkpoint_export_subdir)
+  best = _best_dir(params, model_dir)
   scores = trainer_lib.read_best_scores(best)
   if not scores:
     print(f'Checkpoint: {tf.train.latest_checkpoint(model_dir)}')
     return
   metric = params.trainer.best_checkpoint_eval_metric
+  if metric not in scores:
+    raise errors.unknown_name(
+        'trainer.best_checkpoint_eval_metric', metric, scores)
   print(f'Best {metric} {scores[metric]:.4f} at step '
         f'{int(scores["best_ckpt_global_step"]):,}, checkpoint '
         f'{tf.train.latest_checkpoint(best)}')

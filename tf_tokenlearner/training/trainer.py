@@ -14,6 +14,7 @@ from tf_tokenlearner import files
 from tf_tokenlearner.training import addons_optimizers
 
 _SCORES = 'info.json'  # The Garden's name for it.
+_LAST_STEP = 'last_evaluation.json'
 
 
 class Trainer(base_trainer.Trainer):
@@ -75,23 +76,35 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
 
   def maybe_export_checkpoint(
       self, checkpoint, eval_logs, global_step, write_logs=True) -> bool:
-    if self._best_ckpt_logs is not None and not self._new_metric_is_better(
-        self._best_ckpt_logs, eval_logs):
-      return False
-    self._get_checkpoint_manager(checkpoint).save()
-    self._best_ckpt_logs = eval_logs
-    if write_logs:
-      self.export_best_eval_metric(eval_logs, global_step)
-    return True
+    is_better = self._best_ckpt_logs is None or self._new_metric_is_better(
+        self._best_ckpt_logs, eval_logs)
+    if is_better:
+      self._get_checkpoint_manager(checkpoint).save()
+      self._best_ckpt_logs = eval_logs
+      if write_logs:
+        self.export_best_eval_metric(eval_logs, global_step)
+    self._write(_LAST_STEP, {'last_step': int(global_step)})
+    return is_better
+
+  def last_step(self) -> int:
+    """The step that was evaluated last, better or not; -1 if none was."""
+    path = os.path.join(self._export_dir, _LAST_STEP)
+    if not tf.io.gfile.exists(path):
+      return -1
+    with tf.io.gfile.GFile(path) as file:
+      return json.load(file)['last_step']
 
   def export_best_eval_metric(self, eval_logs, global_step):
     scores = {
         name: float(value.numpy() if hasattr(value, 'numpy') else value)
         for name, value in eval_logs.items() if tf.rank(value) == 0}
     scores['best_ckpt_global_step'] = int(global_step)
-    with files.replacing(self.best_ckpt_logs_path) as path:
+    self._write(_SCORES, scores)
+
+  def _write(self, name, values):
+    with files.replacing(os.path.join(self._export_dir, name)) as path:
       with tf.io.gfile.GFile(path, 'w') as file:
-        json.dump(scores, file, indent=2)
+        json.dump(values, file, indent=2)
 
   def _maybe_load_best_eval_metric(self):
     return read_best_scores(self._export_dir)
