@@ -25,20 +25,20 @@ def run(main: Callable[[Sequence[str]], Optional[int]],
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   # Skips Keras 3, which nothing here uses, and saves a second.
   os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
-  program = sys.modules['__main__']
   if set(sys.argv[1:]) & {'--help', '-help', '-h', '--helpshort'}:
-    print(program.__doc__.strip(), _flags_help(program.__file__), sep='\n\n')
+    about = sys.modules['__main__'].__doc__.strip()
+    print(about, _flags_help(), sep='\n\n')
     if describe:
       print(describe())
     sys.exit(0)
   try:
     arguments = flags.FLAGS(sys.argv)
   except flags.Error as error:
-    _exit_with_line(program.__file__, str(error))
+    _exit_with_line(str(error))
   try:
     code = main(arguments)
   except errors.UserError as error:
-    _exit_with_line(program.__file__, str(error))
+    _exit_with_line(str(error))
   except KeyboardInterrupt:
     print('\nInterrupted.', file=sys.stderr)
     sys.exit(130)
@@ -62,17 +62,17 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
         '--flag=value; see --help.')
 
 
-def _exit_with_line(program: str, message: str):
-  name = os.path.basename(program)
+def _exit_with_line(message: str):
+  name = os.path.basename(sys.argv[0])
   print(f'{name}: {message}', file=sys.stderr, flush=True)
   sys.exit(2)
 
 
-def _flags_help(program: str) -> str:
+def _flags_help() -> str:
   """The flags that the program itself defines, not those of its libraries."""
   module = flags.FLAGS.find_module_defining_flag
   own = [flag for flag in map(flags.FLAGS.__getitem__, sorted(flags.FLAGS))
-         if module(flag.name) in ('__main__', program, sys.argv[0])]
+         if module(flag.name) in ('__main__', sys.argv[0])]
   lines = ['Flags:']
   for flag in own:
     lines += [f'  --{flag.name}', f'      {flag.help}']

@@ -231,7 +231,7 @@ def test_report_compares_with_plain_model():
 
 @pytest.mark.parametrize('argument, message', [
     ('--experiment=tokenlearner_digit', 'Known: tokenlearner_digits, '),
-    ('--params_override=a=1', 'Unknown experiment None'),
+    ('--params_override=a=1', '--experiment must be given'),
     ('experiment=tokenlearner_digits', 'Not understood: experiment='),
 ])
 def test_program_refuses(argument, message):

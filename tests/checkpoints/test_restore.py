@@ -33,7 +33,7 @@ def test_all_is_restored(tmp_path, capsys):
   restore.initialize(fresh, save(saved, tmp_path), 'all')
   for ours, theirs in zip(fresh.variables, saved.variables):
     tf.debugging.assert_equal(ours, theirs)
-  assert 'Initialised 19 variables of model' in capsys.readouterr().out
+  assert 'Initialised 19 variables of model' in capsys.readouterr().err
 
 
 def test_backbone_alone_leaves_the_head(tmp_path):
