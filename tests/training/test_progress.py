@@ -79,7 +79,7 @@ def test_evaluation_and_notes_stay(clock):
   line.start('tracing ...')
   line.evaluate(50, {'accuracy': .75, 'validation_loss': 1.})
   assert stream.getvalue().endswith(
-      'evaluated at step 50: accuracy 0.7500  validation_loss 1.0000\n')
+      'evaluated at step 50: accuracy 0.7500  loss 1.0000\n')
 
 
 @pytest.mark.parametrize('seconds, text', [

@@ -68,7 +68,8 @@ class Progress:
 
   def evaluate(self, step: int, logs: Mapping[str, Any]) -> None:
     """After an evaluation: a line that stays."""
-    scores = '  '.join(f'{name} {value:.4f}' for name, value in logs.items())
+    scores = '  '.join(f'{name.removeprefix("validation_")} {value:.4f}'
+                       for name, value in logs.items())
     self.note(f'evaluated at step {step:,}: {scores}')
     now = time.monotonic()
     self._evaluation_seconds = now - self._last_time
