@@ -98,7 +98,7 @@ def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
   assert 'continuing from step ' in err
   assert 'Best accuracy' in out and 'at step ' in out
   assert 'multiply-accumulates an image' in out
-  assert 'Exported' in out and 'reloaded in a new process' in out
+  assert 'Exported' in out and 'Loaded again in a new process' in out
   assert (tmp_path / 'exported' / 'saved_model.pb').exists()
   assert 'Traceback' not in err
 

@@ -77,8 +77,8 @@ def test_optional_section_appears():
     ('steps=true', 'steps: expected a whole number, received True'),
     ('is_on=1', 'is_on: expected true or false, received 1'),
     ('name=5', 'name: expected text, received 5'),
-    ('place=[1, a]', 'place: expected a whole number or a list of a whole '
-                     'number or null'),
+    ('place=[1, a]', 'place: expected a whole number or a list of whole '
+                     'numbers, such as [1, 2] or null'),
     ('choice.first.rate=fast', 'choice.first.rate: expected a number'),
     ('choice=5', 'choice: expected keys and values, received 5'),
     ('steps.x=5', 'steps: expected a whole number, received keys x'),

@@ -261,7 +261,7 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
 @pytest.mark.parametrize('options, message', [
     (dict(), 'Give either'),
     (dict(tfds_name='digits', input_path='x'), 'Give either'),
-    (dict(input_path='nowhere/train*'), 'neither a folder nor the pattern'),
+    (dict(input_path='nowhere/train*'), 'There is no folder /.*, nor do any TFRecord files match'),
 ])
 def test_sources_that_cannot_be(options, message):
   with pytest.raises(errors.UserError, match=message):

@@ -82,9 +82,34 @@ def test_kill_before_the_last_evaluation_is_made_up_for(
   assert 'evaluated' not in capsys.readouterr().err
 
 
-def test_other_best_metric_of_a_finished_run(run_copy, parse):
-  with pytest.raises(errors.UserError, match="'acuracy'. Known: "):
+def test_finished_run_of_another_config(run_copy, parse):
+  with pytest.raises(errors.UserError) as caught:
     train(parse('trainer.best_checkpoint_eval_metric=acuracy'), run_copy)
+  assert 'is a finished run of another config' in str(caught.value)
+  assert str(caught.value).endswith(
+      '\n  trainer.best_checkpoint_eval_metric: accuracy -> acuracy')
+
+
+def test_run_of_another_experiment(run_copy):
+  params = experiments.parse('tokenlearner_cifar10')
+  with pytest.raises(errors.UserError, match='is a run of tokenlearner_digits'):
+    runner.train('tokenlearner_cifar10', params, run_copy, evaluate=True)
+
+
+def test_interrupted_run_keeps_its_last_step(
+    tmp_path, parse, monkeypatch, capsys):
+  folder = str(tmp_path / 'run')
+
+  def interrupt(self, step, logs):
+    if step == 4:
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr(runner.progress.Progress, 'train', interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    train(parse('trainer.train_steps=20,trainer.checkpoint_interval=20'),
+          folder)
+  assert 'Stopped at step 4; the same command' in capsys.readouterr().err
+  assert restore.global_step(tf.train.latest_checkpoint(folder)) == 4
 
 
 def test_longer_run_continues(run_copy, parse, capsys):
@@ -166,9 +191,14 @@ def test_continuous_evaluation_gives_up(tmp_path, parse):
 
 
 def test_other_architecture_in_the_same_folder(run_copy, parse):
+  other = ('trainer.train_steps=6,task.model.backbone.token_learner_vit.'
+           'num_layers=3')
+  before = experiments.load(run_copy)
   with pytest.raises(errors.UserError) as caught:
-    train(parse('trainer.train_steps=6,task.model.backbone.token_learner_vit.'
-                'num_layers=3'), run_copy)
+    train(parse(other), run_copy)
+  assert experiments.load(run_copy).params.as_dict() == before.params.as_dict()
+  with pytest.raises(errors.UserError, match='does not fit the model'):
+    runner.evaluate(experiments.load(run_copy, [other]).params, run_copy)
   assert 'missing in the checkpoint: model/backbone/encoder/stages/' in str(
       caught.value)
 

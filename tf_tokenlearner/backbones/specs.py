@@ -127,7 +127,7 @@ class TransformerSpec:
             f'token_learner_location={location!r} is outside 0..'
             f'{self.num_layers - 1}: it names the first of the '
             f'{self.num_layers} blocks, counted from 0, that sees learned '
-            'tokens. None leaves the TokenLearner out.')
+            'tokens; null (in Python: None) leaves the TokenLearner out.')
     if len(dict(locations)) < len(locations):
       raise errors.UserError(
           f'token_learner_location={self.token_learner_location} names a block '

@@ -93,7 +93,8 @@ def check(params: cfg.ExperimentConfig) -> None:
     raise errors.UserError(
         f'trainer.optimizer_config.warmup.{optimizer_config.warmup.type}.'
         f'warmup_steps={warmup.warmup_steps} must be below trainer.train_steps='
-        f'{trainer.train_steps}: training would end before it began.')
+        f'{trainer.train_steps}, or the learning rate would never be reached: '
+        'set both.')
   schedule = optimizer_config.learning_rate.get()
   # The end of the schedule is the end of training, unless said otherwise.
   if getattr(schedule, 'decay_steps', 0) is None:
@@ -184,8 +185,19 @@ def use_data_service(params: cfg.ExperimentConfig, address: str) -> None:
 
 def changes(old: cfg.ExperimentConfig,
             new: cfg.ExperimentConfig) -> List[str]:
-  """'key: before -> after' for every value in which two configs differ."""
+  """'key: before -> after' for every value in which two configs differ.
+
+  What the new one leaves open, for the data to fill in, is no difference.
+  """
   before, after = _flatten(old.as_dict()), _flatten(new.as_dict())
+  if not after.get('task.model.num_classes', True):
+    after['task.model.num_classes'] = before.get('task.model.num_classes')
+  validation = 'task.validation_data.'
+  if not (after.get(validation + 'tfds_name', True)
+          or after.get(validation + 'input_path', True)):
+    # As the task does, when it has seen the data.
+    after.update({key: before[key] for key in before
+                  if key.startswith(validation) and not after.get(key)})
   return [f'{key}: {before.get(key)} -> {after.get(key)}'
           for key in sorted(set(before) | set(after))
           if before.get(key) != after.get(key)]

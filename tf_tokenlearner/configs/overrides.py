@@ -116,6 +116,7 @@ def _fits(value: Any, kind: Any) -> bool:
   return isinstance(value, kind) if isinstance(kind, type) else True
 
 
+_PLURALS = {int: 'whole numbers', float: 'numbers'}
 _SPELLINGS = {int: 'a whole number', float: 'a number', str: 'text',
               bool: 'true or false', type(None): 'null'}
 
@@ -126,8 +127,8 @@ def _spell(kind: Any) -> str:
   if origin is Union:
     return ' or '.join(map(_spell, arguments))
   if origin is not None:
-    inner = ' or '.join(_spell(a) for a in arguments if a is not Ellipsis)
-    return f'a list of {inner}' if inner else 'a list'
+    inner = [_PLURALS.get(a, 'values') for a in arguments if a is not Ellipsis]
+    return f'a list of {inner[0]}, such as [1, 2]' if inner else 'a list'
   if isinstance(kind, type) and issubclass(kind, hyperparams.Config):
     return 'keys and values'
   return _SPELLINGS.get(kind, str(kind))

@@ -5,6 +5,7 @@ its ops the augmentation; ours is what lies between: any TFDS data set, folder
 or TFRecord, decoded once and never encoded again.
 """
 
+import os
 from typing import Callable, Optional, Sequence, Tuple
 
 import tensorflow as tf
@@ -44,8 +45,8 @@ def open_source(
         max_unreadable_fraction=params.max_unreadable_fraction)
   if not tf.io.gfile.glob(str(params.input_path).split(',')):
     raise errors.UserError(
-        f'input_path={params.input_path} is neither a folder nor the pattern '
-        'of TFRecord files that exist.')
+        f'There is no folder {os.path.abspath(str(params.input_path))}, nor do '
+        f'any TFRecord files match input_path={params.input_path}.')
   return None
 
 

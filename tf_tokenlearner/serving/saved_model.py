@@ -69,8 +69,9 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
   except (OSError, tf.errors.OpError) as error:
     raise errors.UserError(
         f'{export_dir} cannot be written: {error}') from error
-  print(f'Exported {path} to {export_dir}: {num_classes} classes; reloaded in '
-        f'a new process, probabilities differ by {difference:.0e} at most.')
+  print(f'Exported to {export_dir}: {num_classes} classes. Loaded again in a '
+        f'new process,\nits probabilities are the model\'s within '
+        f'{max(difference, 1e-8):.0e}.')
 
 
 def refuse_foreign(model_dir: str, export_dir: str) -> None:

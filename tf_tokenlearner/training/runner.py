@@ -43,10 +43,11 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     UserError: data, config and folder do not go together, or the loss became
       NaN.
   """
-  latest = _latest_of_run(model_dir)
+  latest = _latest_of_run(experiment, model_dir)
   first_step = restore.global_step(latest) if latest else 0
   train_steps = params.trainer.train_steps
   if first_step >= train_steps:
+    _refuse_changes(params, model_dir)
     print(f'Finished already: {latest} is at step {first_step:,} of '
           f'{train_steps:,}.')
     if evaluate and _was_killed_before_evaluation(params, model_dir, latest):
@@ -56,7 +57,6 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   strategy = _make_strategy(params)
   label_names = experiments.resolve(params)
   _say_changes(params, model_dir)
-  experiments.save(experiment, params, label_names, model_dir)
   line = progress.Progress(
       train_steps, first_step, params.task.train_data.global_batch_size,
       params.trainer.validation_interval if evaluate else 0)
@@ -68,8 +68,15 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     runner = _build(
         strategy, params, model_dir,
         'train_and_eval' if evaluate else 'train', line, keep_best=evaluate)
+    # Only now: a checkpoint that does not fit leaves the folder as it was.
+    experiments.save(experiment, params, label_names, model_dir)
     try:
       runner.run()
+    except KeyboardInterrupt:
+      runner.controller.save_checkpoint()
+      step = restore.global_step(tf.train.latest_checkpoint(model_dir))
+      line.note(f'Stopped at step {step:,}; the same command continues there.')
+      raise
     except RuntimeError as error:
       if 'The loss value' not in str(error):
         raise
@@ -230,7 +237,7 @@ def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
             _make_exporter(params, model_dir) if keep_best else None),
         **datasets)
   latest = tf.train.latest_checkpoint(model_dir)
-  if latest and is_training:  # The runner is about to restore it.
+  if latest:  # The runner is about to restore it.
     restore.require_fit(latest, trainer.model)
   step = lambda: int(trainer.global_step.numpy())
   return train_lib.OrbitExperimentRunner(
@@ -308,28 +315,49 @@ def _was_killed_before_evaluation(
           and exporter.last_step() < restore.global_step(latest))
 
 
-def _latest_of_run(model_dir: str) -> Optional[str]:
+def _latest_of_run(experiment: str, model_dir: str) -> Optional[str]:
   """The latest checkpoint of a run in this folder.
 
   Raises:
-    UserError: there are checkpoints, but not of a run of this project.
+    UserError: the folder holds a run of another experiment, or checkpoints of
+      something else.
   """
   latest = tf.train.latest_checkpoint(model_dir)
   if latest and not experiments.is_run(model_dir):
     raise errors.UserError(
         f'{model_dir} holds a checkpoint ({os.path.basename(latest)}) of '
         'something else. Choose another --model_dir.')
+  if experiments.is_run(model_dir):
+    theirs = experiments.load(model_dir).experiment
+    if theirs != experiment:
+      raise errors.UserError(
+          f'{model_dir} is a run of {theirs}, not of {experiment}. Choose '
+          'another --model_dir.')
   return latest
 
 
-def _say_changes(params: cfg.ExperimentConfig, model_dir: str):
+def _changes(params: cfg.ExperimentConfig, model_dir: str) -> List[str]:
   if not experiments.is_run(model_dir):
-    return
-  changed: List[str] = experiments.changes(
-      experiments.load(model_dir).params, params)
+    return []
+  changed = experiments.changes(experiments.load(model_dir).params, params)
+  if len(changed) > 10:
+    changed[10:] = [f'... and {len(changed) - 10} more']
+  return changed
+
+
+def _say_changes(params: cfg.ExperimentConfig, model_dir: str):
+  changed = _changes(params, model_dir)
   if changed:
     print('The config differs from that of the run so far:\n  '
           + '\n  '.join(changed))
+
+
+def _refuse_changes(params: cfg.ExperimentConfig, model_dir: str):
+  changed = _changes(params, model_dir)
+  if changed:
+    raise errors.UserError(
+        f'{model_dir} is a finished run of another config; choose another '
+        '--model_dir, or train it longer:\n  ' + '\n  '.join(changed))
 
 
 def _say_cost(params: cfg.ExperimentConfig):
@@ -355,11 +383,8 @@ def _say_best(params: cfg.ExperimentConfig, model_dir: str):
     print(f'Checkpoint: {tf.train.latest_checkpoint(model_dir)}')
     return
   metric = params.trainer.best_checkpoint_eval_metric
-  if metric not in scores:
-    raise errors.unknown_name(
-        'trainer.best_checkpoint_eval_metric', metric, scores)
   print(f'Best {metric} {scores[metric]:.4f} at step '
-        f'{int(scores["best_ckpt_global_step"]):,}, checkpoint '
+        f'{int(scores["best_ckpt_global_step"]):,}, kept in\n'
         f'{tf.train.latest_checkpoint(best)}')
 
 

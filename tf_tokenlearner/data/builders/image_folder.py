@@ -94,7 +94,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       raise errors.UserError(
           f'{num_unreadable:,} of the {num_files:,} images in '
           f'{self._listing.folder} cannot be read, more than '
-          f'max_unreadable_fraction={self._max_unreadable_fraction:g} allows: '
+          f'max_unreadable_fraction={self._max_unreadable_fraction:g} allows; '
+          'remove them or raise task.train_data.max_unreadable_fraction: '
           f'{"; ".join(found["unreadable"])}'
           f'{"; ..." if num_unreadable > _NUM_NAMED else ""}.')
 
