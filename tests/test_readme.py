@@ -1,0 +1,47 @@
+"""What the README shows is true."""
+
+# bazel-tags: manual
+
+import pathlib
+import re
+
+import pytest
+import tf_keras
+
+from tf_tokenlearner import registry
+from tf_tokenlearner.configs import experiments
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEXT = (ROOT / 'README.md').read_text()
+
+
+def blocks(language):
+  return re.findall(rf'```{language}\n(.*?)```', TEXT, re.DOTALL)
+
+
+def test_layer_in_five_lines():
+  names = {}
+  exec(blocks('python')[1], names)  # pylint: disable=exec-used
+  assert isinstance(names['model'], tf_keras.Model)
+  assert names['model'].output_shape == (None, 8, 768)
+
+
+def test_small_config(tmp_path):
+  path = tmp_path / 'small.yaml'
+  path.write_text(blocks('yaml')[0])
+  params = experiments.parse('tokenlearner_image_folder', [str(path)])
+  model = params.task.model
+  spec = model.backbone.get().resolved(tuple(model.input_size))
+  assert (spec.num_layers, spec.token_learner_location) == (6, 3)
+  assert params.trainer.train_steps == 500
+
+
+def test_experiments_exist():
+  named = set(re.findall(r'--experiment=(\w+)', TEXT))
+  assert named and named <= set(registry.EXPERIMENTS)
+
+
+@pytest.mark.parametrize('link', sorted(set(
+    re.findall(r'\]\((?!http)([^)#]+)\)', TEXT))))
+def test_links_lead_somewhere(link):
+  assert (ROOT / link).exists()
