@@ -3,6 +3,7 @@
 import errno
 import http.server
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -79,9 +80,11 @@ def raises(error):
 
 def test_once(tmp_path, capsys):
   builder, lines = prepare(tmp_path)
-  assert lines == [
+  assert lines[:-1] == [
       f'Preparing numbers/1.0.0 in {tmp_path}, once; TFDS does not say how '
-      'much it downloads.', 'Prepared numbers/1.0.0 in 0 s: train 3.']
+      'much it downloads.']
+  assert re.fullmatch(
+      r'Prepared numbers/1\.0\.0 in \d+ s: train 3\.', lines[-1])
   assert builder.info.splits['train'].num_examples == 3
   _, lines = prepare(tmp_path, lambda manager: 1 / 0)
   assert not lines
@@ -155,7 +158,7 @@ def test_no_network(tmp_path, monkeypatch, scheme):
   start = time.monotonic()
   message = fails(
       tmp_path, lambda manager: manager.download(f'{scheme}://{host}/a.zip'))
-  assert time.monotonic() - start < 5
+  assert time.monotonic() - start < 90  # TFDS alone takes three minutes.
   assert message.startswith(
       f'{host}, where the data set is downloaded from, cannot be reached. '
       'Check the network (HTTPS_PROXY names a proxy), or prepare')
