@@ -10,6 +10,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.serving import saved_model
+from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 
@@ -28,7 +29,7 @@ def images(height, width, count=2):
 @pytest.mark.parametrize('size', [(8, 8), (31, 20), (5, 64)])
 def test_probabilities_equal_the_model(exported, finished_run, size):
   params = experiments.load(finished_run).params
-  model = runner.load_model(params, runner.find_checkpoint(params, finished_run))
+  model = runner.load_model(params, run_folder.find_checkpoint(params, finished_run))
   pixels = image_pipeline.evaluation_pixels(images(*size), (8, 8, 1), 1.)
   signature = tf.saved_model.load(exported).signatures['serving_default']
   probabilities = signature(images=images(*size))['probabilities']

@@ -14,6 +14,7 @@ from tensorflow.python.framework import config as determinism
 from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import restore
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 
@@ -146,7 +147,7 @@ def test_same_seed_same_weights(tmp_path, parse):
 def test_evaluation_equals_the_model_by_hand(finished_run, capsys):
   run = experiments.load(finished_run)
   scores = runner.evaluate(run.params, finished_run)
-  path = runner.find_checkpoint(run.params, finished_run)
+  path = run_folder.find_checkpoint(run.params, finished_run)
   assert path in capsys.readouterr().err
   model = runner.load_model(run.params, path)
   from tf_tokenlearner.data import image_pipeline
@@ -267,7 +268,7 @@ def test_averaged_weights_are_what_is_scored_and_loaded(
       'best_checkpoint_export_subdir: lowest}'), folder)
   params = experiments.load(folder).params
   latest = tf.train.latest_checkpoint(folder)
-  best = runner.find_checkpoint(params, folder)
+  best = run_folder.find_checkpoint(params, folder)
   averaged = runner.load_model(params, latest)
   assert np.abs(averaged.head.kernel - head_kernel(folder)).max() > 1e-5
   scores = runner.evaluate(params, folder, latest)

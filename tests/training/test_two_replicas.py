@@ -13,6 +13,7 @@ cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 overrides, folder = sys.argv[1:]
 runner._make_strategy = lambda params: tf.distribute.MirroredStrategy(
@@ -39,12 +40,13 @@ def fixture_folder(tmp_path, tiny_digits):
 def test_scores_equal_those_of_one_replica(folder):
   """360 examples in batches of 2 x 50: at the end one replica gets none."""
   from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.training import run_folder
   from tf_tokenlearner.training import runner
   with open(f'{folder}/best_ckpt/info.json') as file:
     theirs = json.load(file)
   params = experiments.load(folder).params
   scores = runner.evaluate(
-      params, folder, runner.find_checkpoint(params, folder))
+      params, folder, run_folder.find_checkpoint(params, folder))
   assert scores['accuracy'] == pytest.approx(theirs['accuracy'], abs=1e-6)
   assert scores['validation_loss'] == pytest.approx(
       theirs['validation_loss'], rel=1e-5)

@@ -17,6 +17,7 @@ from tf_tokenlearner import files
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.serving import reload_saved_model
+from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 _ORIGIN = 'origin.json'  # Which run and checkpoint an export came from.
@@ -42,7 +43,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
       written, or the reloaded model gives other numbers.
   """
   run = experiments.load(model_dir)
-  path = runner.find_checkpoint(run.params, model_dir, checkpoint)
+  path = run_folder.find_checkpoint(run.params, model_dir, checkpoint)
   if tf.io.gfile.exists(export_dir):
     refuse_foreign(model_dir, export_dir)
     if _read_origin(export_dir)['checkpoint'] == os.path.abspath(path):

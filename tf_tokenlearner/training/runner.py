@@ -1,7 +1,6 @@
 """Runs one experiment: strategy, task, trainer, progress, last words."""
 
-import os
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Dict, Iterable, Optional
 
 import orbit
 import tensorflow as tf
@@ -21,6 +20,7 @@ from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.training import addons_optimizers
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import quiet
+from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import trainer as trainer_lib
 
 _STRATEGIES = ('one_device', 'mirrored', 'multi_worker_mirrored', 'tpu')
@@ -43,20 +43,20 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     UserError: data, config and folder do not go together, or the loss became
       NaN.
   """
-  latest = _latest_of_run(experiment, model_dir)
+  latest = run_folder.latest_of_run(experiment, model_dir)
   first_step = restore.global_step(latest) if latest else 0
   train_steps = params.trainer.train_steps
   if first_step >= train_steps:
-    _refuse_changes(params, model_dir)
+    run_folder.refuse_changes(params, model_dir)
     print(f'Finished already: {latest} is at step {first_step:,} of '
           f'{train_steps:,}.')
     if evaluate and _was_killed_before_evaluation(params, model_dir, latest):
       _evaluate_each([latest], params, model_dir, keep_best=True)
-    _say_best(params, model_dir)
+    run_folder.say_best(params, model_dir)
     return
   strategy = _make_strategy(params)
   label_names = experiments.resolve(params)
-  _say_changes(params, model_dir)
+  run_folder.say_changes(params, model_dir)
   line = progress.Progress(
       train_steps, first_step, params.task.train_data.global_batch_size,
       params.trainer.validation_interval if evaluate else 0)
@@ -86,7 +86,7 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     finally:
       line.close()
   _say_cost(params)
-  _say_best(params, model_dir)
+  run_folder.say_best(params, model_dir)
 
 
 def evaluate(params: cfg.ExperimentConfig, model_dir: str,
@@ -102,7 +102,7 @@ def evaluate(params: cfg.ExperimentConfig, model_dir: str,
     UserError: no checkpoint, or one that does not fit: never a score of random
       weights.
   """
-  path = find_checkpoint(params, model_dir, checkpoint)
+  path = run_folder.find_checkpoint(params, model_dir, checkpoint)
   return _evaluate_each([path], params, model_dir)
 
 
@@ -127,7 +127,7 @@ def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
     raise errors.UserError(
         f'No checkpoint came to {model_dir} within '
         f'{params.trainer.continuous_eval_timeout} seconds.')
-  _say_best(params, model_dir)
+  run_folder.say_best(params, model_dir)
 
 
 def _evaluate_each(
@@ -146,30 +146,13 @@ def _evaluate_each(
       restore.require_fit(path, trainer.model)
       with strategy.scope():
         runner.controller.restore_checkpoint(path)
-        if is_averaged(path):
+        if run_folder.is_averaged(path):
           # Written while the averages stood in: evaluation swaps them again.
           _swap_averages(trainer)
         line.note(path)
         scores = runner.controller.evaluate(
             steps=params.trainer.validation_steps)
   return scores
-
-
-def find_checkpoint(params: cfg.ExperimentConfig, model_dir: str,
-                    checkpoint: str = '') -> str:
-  """A path as given, or a run's best checkpoint, or its latest.
-
-  Raises:
-    UserError: there is none.
-  """
-  if checkpoint:
-    return restore.find(checkpoint)
-  best = tf.train.latest_checkpoint(_best_dir(params, model_dir))
-  return best or restore.find(model_dir)
-
-
-def _best_dir(params: cfg.ExperimentConfig, model_dir: str) -> str:
-  return os.path.join(model_dir, params.trainer.best_checkpoint_export_subdir)
 
 
 def load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
@@ -194,7 +177,7 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
   task = task_factory.get_task(params.task)
   averages = (params.trainer.optimizer_config.ema is not None
               or params.trainer.optimizer_config.optimizer.type == 'swa')
-  if is_averaged(path) or not averages:
+  if run_folder.is_averaged(path) or not averages:
     model = task.build_model()
     restore.require_fit(path, model)
     tf.train.Checkpoint(model=model).read(path).expect_partial()
@@ -206,11 +189,6 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
     trainer.checkpoint.restore(path).expect_partial()
     _swap_averages(trainer)
   return trainer.model
-
-
-def is_averaged(path: str) -> bool:
-  """Whether a checkpoint was written while averaged weights stood in."""
-  return os.path.basename(path).startswith(train_utils.BEST_CHECKPOINT_NAME)
 
 
 def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
@@ -305,7 +283,8 @@ def _make_exporter(
           and trainer.best_checkpoint_eval_metric):
     return None
   return trainer_lib.BestCheckpointExporter(
-      _best_dir(params, model_dir), trainer.best_checkpoint_eval_metric, trainer.best_checkpoint_metric_comp)
+      run_folder.best_dir(params, model_dir),
+      trainer.best_checkpoint_eval_metric, trainer.best_checkpoint_metric_comp)
 
 
 def _was_killed_before_evaluation(
@@ -313,51 +292,6 @@ def _was_killed_before_evaluation(
   exporter = _make_exporter(params, model_dir)
   return (exporter is not None
           and exporter.last_step() < restore.global_step(latest))
-
-
-def _latest_of_run(experiment: str, model_dir: str) -> Optional[str]:
-  """The latest checkpoint of a run in this folder.
-
-  Raises:
-    UserError: the folder holds a run of another experiment, or checkpoints of
-      something else.
-  """
-  latest = tf.train.latest_checkpoint(model_dir)
-  if latest and not experiments.is_run(model_dir):
-    raise errors.UserError(
-        f'{model_dir} holds a checkpoint ({os.path.basename(latest)}) of '
-        'something else. Choose another --model_dir.')
-  if experiments.is_run(model_dir):
-    theirs = experiments.load(model_dir).experiment
-    if theirs != experiment:
-      raise errors.UserError(
-          f'{model_dir} is a run of {theirs}, not of {experiment}. Choose '
-          'another --model_dir.')
-  return latest
-
-
-def _changes(params: cfg.ExperimentConfig, model_dir: str) -> List[str]:
-  if not experiments.is_run(model_dir):
-    return []
-  changed = experiments.changes(experiments.load(model_dir).params, params)
-  if len(changed) > 10:
-    changed[10:] = [f'... and {len(changed) - 10} more']
-  return changed
-
-
-def _say_changes(params: cfg.ExperimentConfig, model_dir: str):
-  changed = _changes(params, model_dir)
-  if changed:
-    print('The config differs from that of the run so far:\n  '
-          + '\n  '.join(changed))
-
-
-def _refuse_changes(params: cfg.ExperimentConfig, model_dir: str):
-  changed = _changes(params, model_dir)
-  if changed:
-    raise errors.UserError(
-        f'{model_dir} is a finished run of another config; choose another '
-        '--model_dir, or train it longer:\n  ' + '\n  '.join(changed))
 
 
 def _say_cost(params: cfg.ExperimentConfig):
@@ -370,26 +304,14 @@ def _say_cost(params: cfg.ExperimentConfig):
           'multiply-accumulates an image')
   if spec.token_learner_location is not None:
     plain = count(cost.without_token_learner(spec))
-    text += (f';\nthe same ViT without TokenLearner: {plain.macs / 1e6:,.2f} M, '
+    text += (';\nthe same ViT without TokenLearner: '
+             f'{plain.macs / 1e6:,.2f} M, '
              f'{plain.macs / ours.macs:.1f} times as many')
   print(text + '.')
 
 
-def _say_best(params: cfg.ExperimentConfig, model_dir: str):
-  """The best score, its step and its checkpoint; or the latest checkpoint."""
-  best = _best_dir(params, model_dir)
-  scores = trainer_lib.read_best_scores(best)
-  if not scores:
-    print(f'Checkpoint: {tf.train.latest_checkpoint(model_dir)}')
-    return
-  metric = params.trainer.best_checkpoint_eval_metric
-  print(f'Best {metric} {scores[metric]:.4f} at step '
-        f'{int(scores["best_ckpt_global_step"]):,}, kept in\n'
-        f'{tf.train.latest_checkpoint(best)}')
-
-
 def _swap_averages(trainer: trainer_lib.Trainer):
-  """Puts averaged weights, if the optimizer keeps any, where the others were."""
+  """Puts averaged weights, if there are any, where the others were."""
   if hasattr(trainer.optimizer, 'swap_weights'):  # The Garden's EMA.
     trainer.optimizer.swap_weights()
   addons_optimizers.swap_averages(trainer.optimizer, trainer.model)
