@@ -1,9 +1,9 @@
-"""The arithmetic equals built models, TensorFlow's profiler and the paper."""
+"""The cost of whole models equals built ones, the profiler and the paper."""
 
 from absl import flags
 import pytest
-import tensorflow as tf
 
+from tests.analysis import profiler
 from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
 from tf_tokenlearner.analysis import cost
@@ -23,14 +23,6 @@ norm                               [5, 12]          0.024       0.000   0.0 %
 head                                   [7]          0.091       0.084   0.1 %
 -----------------------------------------------------------------------------
 total                                               5.768      69.732 100.0 %"""
-
-# What the profiler counts and we do not: BiasAdd and Softmax, and the products,
-# sums, means, powers and roots of LayerNorm and residuals. GELU's and sigmoid's
-# kernels it does not count either.
-COUNTED = ('MatMul', 'BatchMatMulV2', 'Conv2D')
-NOT_COUNTED = {
-    'AddV2', 'BiasAdd', 'Mean', 'Mul', 'Pow', 'RealDiv', 'Rsqrt', 'Softmax',
-    'Sub'}
 
 MODELS = {
     'plain': (SQUARE, dict()),
@@ -59,34 +51,6 @@ def make_spec(**kwargs):
       patch_size=(4, 4), num_tokens=5), **kwargs})
 
 
-def profile(model, input_size):
-  """Floating-point operations of each kind of operation, for one example."""
-  graph = tf.function(model).get_concrete_function(
-      tf.TensorSpec([1, *input_size])).graph
-  builder = tf.compat.v1.profiler.ProfileOptionBuilder
-  options = builder(builder.float_operation()).with_empty_output().build()
-  # Each kind of operation is the only child of the one before it.
-  node = tf.compat.v1.profiler.profile(graph, cmd='op', options=options)
-  operations = {}
-  while node.children:
-    node = node.children[0]
-    operations[node.name] = node.float_ops
-  return operations
-
-
-def check_macs(rows, model, input_size):
-  operations = profile(model, input_size)
-  assert set(operations) - set(COUNTED) <= NOT_COUNTED
-  # Two floating-point operations make one MAC.
-  assert 2 * sum(row.macs for row in rows) == sum(
-      operations.get(kind, 0) for kind in COUNTED)
-
-
-def parameters_of(layers):
-  return [(layer.name, layer.count_params()) for layer in layers
-          if layer.count_params()]
-
-
 @pytest.mark.parametrize('name', MODELS)
 def test_equals_built_model(name):
   input_size, kwargs = MODELS[name]
@@ -95,26 +59,12 @@ def test_equals_built_model(name):
   model = backbones.Classifier(vit, num_classes=7)
   result = cost.image_classifier_cost(spec, input_size, 7)
 
-  assert [(row.name, row.parameters) for row in result.rows] == parameters_of(
+  assert [(row.name, row.parameters) for row in result.rows] == profiler.parameters_of(
       [vit.patch_embedding, vit.class_token, vit.position_embedding,
        *vit.encoder.stages, vit.encoder.norm, vit.pre_logits, model.head])
   assert result.parameters == model.count_params()
   assert result.macs == sum(row.macs for row in result.rows)
-  check_macs(result.rows, model, input_size)
-
-
-@pytest.mark.parametrize('use_token_fuser', [False, True])
-def test_encoder_of_a_clip(use_token_fuser):
-  """Learning and fusing run once per frame, attention sees all frames."""
-  spec = make_spec(token_learner_location=2, token_learner=V11,
-                   use_token_fuser=use_token_fuser).resolved(SQUARE)
-  encoder = backbones.Encoder(spec, grid_size=(2, 4), num_frames=3)
-  encoder.build([None, 24, 12])
-  rows = cost.encoder_rows(spec, num_positions=8, num_frames=3)
-  assert [(row.name, row.parameters) for row in rows] == parameters_of(
-      [*encoder.stages, encoder.norm])
-  assert rows[-1].output == ('[24, 12]' if use_token_fuser else '[15, 12]')
-  check_macs(rows, encoder, (24, 12))
+  profiler.check_macs(result.rows, model, input_size)
 
 
 def test_known_number_of_parameters():
