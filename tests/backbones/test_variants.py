@@ -29,3 +29,33 @@ def test_refuses_letter():
   with pytest.raises(errors.UserError, match="Unknown variant letter 'b'. "
                      'Known: B, '):
     variants.parse_image_variant('b/16')
+
+
+@pytest.mark.parametrize('variant, size, tubelet', [
+    ('B/16x2', (12, 768, 3072, 12), (2, 16, 16)),
+    ('L/14x2', (24, 1024, 4096, 16), (2, 14, 14)),
+    ('Ti/7x10', (12, 192, 768, 3), (10, 7, 7)),
+])
+def test_parse_video(variant, size, tubelet):
+  assert variants.parse_video_variant(variant) == (size, tubelet)
+
+
+@pytest.mark.parametrize('variant', ['B/16x0', 'B/x2', 'B/16X2', 'x', None])
+def test_video_refuses_form(variant):
+  with pytest.raises(errors.UserError) as caught:
+    variants.parse_video_variant(variant)
+  assert str(caught.value) == (
+      f'Variant {variant!r} is not of the form letter/patchxframes, such as '
+      'B/16x2; letters: Ti, S, B, L, H.')
+
+
+def test_video_refuses_image_variant_with_a_hint():
+  with pytest.raises(errors.UserError, match='letters: Ti, S, B, L, H. An '
+                     'image model is meant by L/14; say how many frames a '
+                     'tubelet holds, such as L/14x2.'):
+    variants.parse_video_variant('L/14')
+
+
+def test_video_refuses_letter():
+  with pytest.raises(errors.UserError, match="Unknown variant letter 'XL'"):
+    variants.parse_video_variant('XL/16x2')

@@ -7,15 +7,28 @@ from tf_tokenlearner import backbones
 
 WIDTH = 8
 IMAGE = (8, 12, 3)
-GRID = (2, 3)  # Of patches in an image.
+CLIP = (6, 8, 12, 3)
+GRID = (2, 3)  # Of patches in an image, and of tubelets in two frames.
+FRAMES = 3  # Tubelets that follow each other in a clip.
 V10 = backbones.TokenLearnerSpec('v1.0')
 V11 = backbones.TokenLearnerSpec('v1.1', bottleneck_dim=6)
 
 
+_SIZES = dict(num_layers=3, hidden_size=WIDTH, mlp_dim=12, num_heads=2,
+              num_tokens=4, token_learner=V11)
+
+
 def spec(**kwargs: Any) -> backbones.ViTSpec:
-  return backbones.ViTSpec(**{**dict(
-      variant='Ti/4', num_layers=3, hidden_size=WIDTH, mlp_dim=12, num_heads=2,
-      num_tokens=4, token_learner=V11), **kwargs})
+  return backbones.ViTSpec(**{'variant': 'Ti/4', **_SIZES, **kwargs})
+
+
+def vivit_spec(**kwargs: Any) -> backbones.ViViTSpec:
+  return backbones.ViViTSpec(**{'variant': 'Ti/4x2', **_SIZES, **kwargs})
+
+
+def factorized_spec(**kwargs: Any) -> backbones.FactorizedViViTSpec:
+  return backbones.FactorizedViViTSpec(**{
+      'variant': 'Ti/4x2', 'temporal_num_layers': 2, **_SIZES, **kwargs})
 
 
 def encoder(num_frames: int = 1, scale: float = .3,

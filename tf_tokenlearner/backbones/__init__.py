@@ -4,4 +4,6 @@ from tf_tokenlearner.backbones.classifier import Classifier
 from tf_tokenlearner.backbones.encoder import Encoder
 from tf_tokenlearner.backbones.specs import TokenLearnerSpec
 from tf_tokenlearner.backbones.specs import ViTSpec
+from tf_tokenlearner.backbones.video_specs import FactorizedViViTSpec
+from tf_tokenlearner.backbones.video_specs import ViViTSpec
 from tf_tokenlearner.backbones.vit import VisionTransformer

@@ -5,11 +5,11 @@ the arithmetic of its cost. Every combination that makes no sense is refused
 here, before anything is built.
 """
 
-import copy
 import dataclasses
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.backbones import spec_checks
 from tf_tokenlearner.backbones import variants
 
 VERSIONS = ('v1.0', 'v1.1')
@@ -51,6 +51,9 @@ class TransformerSpec:
     dropout_rate: after the position embedding, attention and dense layers.
     attention_dropout_rate: on attention weights.
     stochastic_depth_rate: of the last block; grows linearly from 0.
+    pooler: 'gap' mean, 'gmp' maximum or 'gsp' sum over tokens, as in the
+      official code; 'token' a class token, without TokenLearner only.
+    representation_size: width of a dense tanh layer after pooling, or None.
   """
   variant: str = 'B/16'
   num_layers: Optional[int] = None
@@ -65,6 +68,14 @@ class TransformerSpec:
   dropout_rate: float = 0.
   attention_dropout_rate: float = 0.
   stochastic_depth_rate: float = 0.
+  pooler: str = 'gap'
+  representation_size: Optional[int] = None
+
+  @classmethod
+  def from_dict(cls, values: Dict[str, Any]) -> 'TransformerSpec':
+    """What dataclasses.asdict made a dict of."""
+    learn = TokenLearnerSpec(**values.get('token_learner', {}))
+    return cls(**{**values, 'token_learner': learn})
 
   def learn_locations(self) -> List[Tuple[int, int]]:
     """(block, tokens) of each TokenLearner, in order of depth."""
@@ -73,8 +84,8 @@ class TransformerSpec:
   def _locations(self):
     if self.token_learner_location is None:
       return []
-    locations = _as_list(self.token_learner_location)
-    num_tokens = _as_list(self.num_tokens)
+    locations = spec_checks.as_list(self.token_learner_location)
+    num_tokens = spec_checks.as_list(self.num_tokens)
     if len(num_tokens) == 1:
       num_tokens *= len(locations)
     if len(num_tokens) != len(locations):
@@ -84,15 +95,21 @@ class TransformerSpec:
           'tokens for all locations, or one for each.')
     return list(zip(locations, num_tokens))
 
-  def _fill_in(self, size: variants.Size):
+  def _resolved_as(self, kind: type, size: variants.Size):
+    """A checked copy of this kind; what is None comes from the variant."""
+    spec = spec_checks.plain_copy(kind, self)
+    spec.token_learner = spec_checks.plain_copy(
+        TokenLearnerSpec, self.token_learner)
     for name, value in size._asdict().items():
-      if getattr(self, name) is None:
-        setattr(self, name, value)
+      if getattr(spec, name) is None:
+        setattr(spec, name, value)
+    spec._check()
+    return spec
 
   def _check(self):
     """Raises UserError for what makes no sense together."""
     for name in variants.Size._fields:
-      _require_positive(name, getattr(self, name))
+      spec_checks.require_positive(name, getattr(self, name))
     if self.hidden_size % self.num_heads:
       raise errors.UserError(
           f'hidden_size={self.hidden_size} is no multiple of num_heads='
@@ -104,30 +121,23 @@ class TransformerSpec:
         raise errors.UserError(
             f'{name} must lie in [0, 1), received {rate!r}.')
     self._check_token_learner()
+    self._check_pooling()
 
   def _check_token_learner(self):
     learn = self.token_learner
-    if learn.version not in VERSIONS:
-      raise errors.unknown_name(
-          'token_learner.version', learn.version, VERSIONS)
-    if learn.pooling not in ('sum', 'mean'):
-      raise errors.unknown_name(
-          'token_learner.pooling', learn.pooling, ('sum', 'mean'))
+    spec_checks.require_known('token_learner.version', learn.version, VERSIONS)
+    spec_checks.require_known(
+        'token_learner.pooling', learn.pooling, ('sum', 'mean'))
     if learn.pooling != 'sum' and learn.version != 'v1.0':
       raise errors.UserError(
           f'token_learner.pooling={learn.pooling} goes with version v1.0 only: '
           'the weights of v1.1 sum to 1, so its tokens are means already.')
-    _require_positive('token_learner.bottleneck_dim', learn.bottleneck_dim)
+    spec_checks.require_positive(
+        'token_learner.bottleneck_dim', learn.bottleneck_dim)
     locations = self._locations()
     for location, num_tokens in locations:
-      _require_positive('num_tokens', num_tokens)
-      if (isinstance(location, bool) or not isinstance(location, int)
-          or not 0 <= location < self.num_layers):
-        raise errors.UserError(
-            f'token_learner_location={location!r} is outside 0..'
-            f'{self.num_layers - 1}: it names the first of the '
-            f'{self.num_layers} blocks, counted from 0, that sees learned '
-            'tokens; null (in Python: None) leaves the TokenLearner out.')
+      spec_checks.require_positive('num_tokens', num_tokens)
+      self._check_location(location)
     if len(dict(locations)) < len(locations):
       raise errors.UserError(
           f'token_learner_location={self.token_learner_location} names a block '
@@ -143,6 +153,32 @@ class TransformerSpec:
           'at one location only: after it there is no map. Use v1.1 for '
           'several.')
 
+  def _check_location(self, location: Any):
+    last = self._last_location()
+    if (isinstance(location, bool) or not isinstance(location, int)
+        or not 0 <= location <= last):
+      after_all = (f' {last} is behind all of them;' if last == self.num_layers
+                   else '')
+      raise errors.UserError(
+          f'token_learner_location={location!r} is outside 0..{last}: it names '
+          f'the first of the {self.num_layers} blocks, counted from 0, that '
+          f'sees learned tokens;{after_all} null (in Python: None) leaves the '
+          'TokenLearner out.')
+
+  def _last_location(self) -> int:
+    return self.num_layers - 1
+
+  def _check_pooling(self):
+    spec_checks.require_known('pooler', self.pooler, POOLERS)
+    if self.pooler == 'token' and self.learn_locations():
+      raise errors.UserError(
+          'pooler=token (a class token) cannot go with a TokenLearner, which '
+          'would pool the class token away. Use pooler=gap, as the paper does, '
+          'or token_learner_location=null.')
+    if self.representation_size is not None:
+      spec_checks.require_positive(
+          'representation_size', self.representation_size)
+
 
 @dataclasses.dataclass
 class ViTSpec(TransformerSpec):
@@ -150,13 +186,8 @@ class ViTSpec(TransformerSpec):
 
   Attributes:
     patch_size: (height, width) in pixels; None takes it from the variant.
-    pooler: 'gap' mean, 'gmp' maximum or 'gsp' sum over tokens, as in the
-      official code; 'token' a class token, for a plain ViT only.
-    representation_size: width of a dense tanh layer after pooling, or None.
   """
   patch_size: Optional[List[int]] = None
-  pooler: str = 'gap'
-  representation_size: Optional[int] = None
 
   def resolved(self, input_size: Tuple[int, int, int]) -> 'ViTSpec':
     """A checked copy in which nothing is left to the variant.
@@ -170,61 +201,23 @@ class ViTSpec(TransformerSpec):
     Raises:
       UserError: unknown names, or options that make no sense together.
     """
-    spec = _plain_copy(ViTSpec, self)
-    spec.token_learner = _plain_copy(TokenLearnerSpec, self.token_learner)
-    size, patch_size = variants.parse_image_variant(spec.variant)
-    spec._fill_in(size)
+    size, patch_size = variants.parse_image_variant(self.variant)
+    spec = self._resolved_as(ViTSpec, size)
     if spec.patch_size is None:
       spec.patch_size = patch_size
-    _require_sizes('patch_size', spec.patch_size, ('height', 'width'))
+    spec_checks.require_sizes(
+        'patch_size', spec.patch_size, ('height', 'width'))
     spec.patch_size = tuple(spec.patch_size)
-    spec._check()
-    if spec.pooler not in POOLERS:
-      raise errors.unknown_name('pooler', spec.pooler, POOLERS)
-    if spec.pooler == 'token' and spec.learn_locations():
-      raise errors.UserError(
-          'pooler=token (a class token) cannot go with a TokenLearner, which '
-          'would pool the class token away. Use pooler=gap, as the paper does, '
-          'or token_learner_location=null.')
-    if spec.representation_size is not None:
-      _require_positive('representation_size', spec.representation_size)
     spec.grid_size(input_size)
     return spec
 
   def grid_size(self, input_size: Tuple[int, int, int]) -> Tuple[int, int]:
     """(H, W) in patches. Raises UserError if patches do not tile the image."""
-    _require_sizes('input_size', input_size, ('height', 'width', 'channels'))
+    spec_checks.require_sizes(
+        'input_size', input_size, ('height', 'width', 'channels'))
     for axis, pixels, patch in zip(
         ('height', 'width'), input_size, self.patch_size):
-      if pixels % patch:
-        below = max(pixels // patch, 1) * patch
-        raise errors.UserError(
-            f'The image {axis} {pixels} is no multiple of the patch {axis} '
-            f'{patch}. Nearest that fit: {below} and {below + patch}.')
+      spec_checks.require_multiple(
+          f'The image {axis}', pixels, f'the patch {axis}', patch)
     return (input_size[0] // self.patch_size[0],
             input_size[1] // self.patch_size[1])
-
-
-def _plain_copy(kind: type, other: Any) -> Any:
-  """A spec with the fields of another, which may be a Garden config."""
-  return kind(**{
-      field.name: copy.deepcopy(getattr(other, field.name))
-      for field in dataclasses.fields(kind)})
-
-
-def _as_list(value: Any) -> list:
-  return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _require_sizes(name: str, values: Any, axes: Tuple[str, ...]) -> None:
-  if not isinstance(values, (list, tuple)) or len(values) != len(axes):
-    raise errors.UserError(
-        f'{name} must be [{", ".join(axes)}], received {values!r}.')
-  for axis, value in zip(axes, values):
-    _require_positive(f'{name} {axis}', value)
-
-
-def _require_positive(name: str, value: Any) -> None:
-  if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-    raise errors.UserError(
-        f'{name} must be a whole number of at least 1, received {value!r}.')

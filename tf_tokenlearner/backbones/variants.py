@@ -6,7 +6,7 @@ Dosovitskiy et al. 2021 (arXiv 2010.11929), table 1.
 """
 
 import re
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from tf_tokenlearner import errors
 
@@ -34,12 +34,40 @@ def parse_image_variant(variant: str) -> Tuple[Size, Tuple[int, int]]:
   Raises:
     UserError: not of the form letter/patch, or an unknown letter.
   """
-  match = re.fullmatch(r'([A-Za-z]+)/([1-9]\d*)', str(variant))
+  match = _match(r'([1-9]\d*)', variant)
   if not match:
-    raise errors.UserError(
-        f'Variant {variant!r} is not of the form letter/patch, such as B/16; '
-        f'letters: {", ".join(SIZES)}.')
-  letter, patch = match.groups()
+    raise _wrong_form(variant, 'letter/patch, such as B/16')
+  patch = int(match[2])
+  return _size(match[1]), (patch, patch)
+
+
+def parse_video_variant(variant: str) -> Tuple[Size, Tuple[int, int, int]]:
+  """'B/16x2' -> (sizes of B, (2, 16, 16)), tubelets of (t, h, w).
+
+  Raises:
+    UserError: not of the form letter/patch x frames, or an unknown letter.
+  """
+  match = _match(r'([1-9]\d*)x([1-9]\d*)', variant)
+  if not match:
+    hint = (f' An image model is meant by {variant}; say how many frames a '
+            f'tubelet holds, such as {variant}x2.'
+            if _match(r'([1-9]\d*)', variant) else '')
+    raise _wrong_form(variant, 'letter/patchxframes, such as B/16x2', hint)
+  patch, frames = int(match[2]), int(match[3])
+  return _size(match[1]), (frames, patch, patch)
+
+
+def _match(tail: str, variant: str) -> Optional[re.Match]:
+  return re.fullmatch(f'([A-Za-z]+)/{tail}', str(variant))
+
+
+def _size(letter: str) -> Size:
   if letter not in SIZES:
     raise errors.unknown_name('variant letter', letter, SIZES)
-  return SIZES[letter], (int(patch), int(patch))
+  return SIZES[letter]
+
+
+def _wrong_form(variant: str, form: str, hint: str = '') -> errors.UserError:
+  return errors.UserError(
+      f'Variant {variant!r} is not of the form {form}; letters: '
+      f'{", ".join(SIZES)}.{hint}')

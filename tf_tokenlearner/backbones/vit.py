@@ -53,8 +53,7 @@ class VisionTransformer(tf_keras.Model):
                name: Optional[str] = None):
     super().__init__(name=name)
     if isinstance(spec, dict):
-      learn = specs.TokenLearnerSpec(**spec.get('token_learner', {}))
-      spec = specs.ViTSpec(**{**spec, 'token_learner': learn})
+      spec = specs.ViTSpec.from_dict(spec)
     self.spec = spec = spec.resolved(tuple(input_size))
     self.input_size = tuple(input_size)
     self.patch_embedding = layers.PatchEmbedding(
