@@ -15,6 +15,8 @@ CASES = (
     layer_checks.Case(layers.ClassToken, {}, ((9, 8),), (10, 8)),
     layer_checks.Case(layers.PositionEmbedding, {}, ((9, 8),), (9, 8)),
     layer_checks.Case(layers.PositionEmbedding, {}, ((2, 3, 8),), (2, 3, 8)),
+    layer_checks.Case(
+        layers.PositionEmbedding, {'num_repeats': 3}, ((9, 8),), (9, 8)),
 )
 
 
@@ -106,6 +108,26 @@ def test_class_token_refuses_map():
 def test_positions_refuse_shape(shape, message):
   with pytest.raises(ValueError, match=message):
     layers.PositionEmbedding()(tf_keras.Input(shape))
+
+
+def test_repeated_positions_are_the_same_in_every_frame():
+  layer, (x,) = CASES[4].make(), CASES[4].tensors()
+  assert layer.embedding.shape == [1, 3, 8]
+  for frame in range(3):
+    part = slice(3 * frame, 3 * frame + 3)
+    np.testing.assert_array_equal(
+        layer(x)[:, part], x[:, part] + layer.embedding)
+
+
+def test_repeated_positions_refuse():
+  with pytest.raises(ValueError, match='PositionEmbedding: 9 positions are no '
+                     'multiple of num_repeats=2.'):
+    layers.PositionEmbedding(2)(tf_keras.Input([9, 8]))
+  with pytest.raises(ValueError, match='built for 9 positions, received shape '
+                     r'\(None, 3, 8\)'):
+    CASES[4].make()(tf_keras.Input([3, 8]))
+  with pytest.raises(ValueError, match='PositionEmbedding: num_repeats must'):
+    layers.PositionEmbedding(0)
 
 
 @pytest.mark.parametrize('shape', [[3, 4, 8], [10, 8]])

@@ -45,6 +45,28 @@ def test_require_pair():
     shapes.require_pair('Layer', 'size', (3, 0))
 
 
+def test_require_sizes():
+  axes = ('frames', 'height', 'width')
+  assert shapes.require_sizes('Layer', 'size', [2, 3, 4], axes) == (2, 3, 4)
+  with pytest.raises(ValueError, match=r'^Layer: size must be \(frames, '
+                     r'height, width\), received \[3, 4\].$'):
+    shapes.require_sizes('Layer', 'size', [3, 4], axes)
+  with pytest.raises(ValueError, match='Layer: size frames must be a whole'):
+    shapes.require_sizes('Layer', 'size', [0, 3, 4], axes)
+
+
+@pytest.mark.parametrize('pixels, nearest', [
+    (33, '32 and 48'), (9, '16 and 32')])
+def test_require_tiled(pixels, nearest):
+  tiled = lambda width: shapes.require_tiled(
+      'Layer', 'image', (8, width), 'patch', (4, 16), ('height', 'width'))
+  tiled(48)
+  with pytest.raises(ValueError, match=f'^Layer: the image width {pixels} is '
+                     f'no multiple of the patch width 16. Nearest that fit: '
+                     f'{nearest}.$'):
+    tiled(pixels)
+
+
 @pytest.mark.parametrize('shape, message', [
     ([2, 8], r'x must be of rank 3, \[B, N, C\], or rank 4, \[B, H, W, C\], '
      r'received shape \(2, 8\)'),

@@ -2,7 +2,7 @@
 
 Shapes: B batch, T frames, N positions per frame, S learned tokens, C channels,
 H W map. Every layer takes token lists [B, N, C] and, where a map makes sense,
-maps [B, H, W, C].
+maps [B, H, W, C]; embeddings take images and clips.
 """
 
 from tf_tokenlearner.layers.embeddings import ClassToken
@@ -16,3 +16,4 @@ from tf_tokenlearner.layers.self_attention import SelfAttention
 from tf_tokenlearner.layers.token_fuser import TokenFuser
 from tf_tokenlearner.layers.token_learner import TokenLearner
 from tf_tokenlearner.layers.token_learner import TokenLearnerV11
+from tf_tokenlearner.layers.tubelet_embedding import TubeletEmbedding

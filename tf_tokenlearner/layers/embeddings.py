@@ -56,14 +56,9 @@ class PatchEmbedding(tf_keras.layers.Layer):
       raise ValueError(
           'PatchEmbedding: expected images [B, height, width, channels] of '
           f'known size, received shape {tuple(shape)}.')
-    for axis, size, patch in zip(
-        ('height', 'width'), shape[1:3], self.patch_size):
-      if size % patch:
-        below = max(size // patch, 1) * patch
-        raise ValueError(
-            f'PatchEmbedding: the image {axis} {size} is no multiple of the '
-            f'patch {axis} {patch}. Nearest that fit: {below} and '
-            f'{below + patch}.')
+    shapes.require_tiled(
+        'PatchEmbedding', 'image', shape[1:3], 'patch', self.patch_size,
+        ('height', 'width'))
 
   def call(self, inputs):
     self._require_tiled(inputs.shape)  # The convolution would drop the rest.
@@ -119,6 +114,10 @@ class PositionEmbedding(tf_keras.layers.Layer):
   Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), equation 1; normal(0.02)
   at first, as in the official code.
 
+  Args:
+    num_repeats: int > 0. The positions are this many runs of the same ones, for
+      instance the frames of a clip, which share their vectors.
+
   Call arguments:
     inputs: float tensor [B, N, C] or [B, H, W, C]; only B may be unknown.
 
@@ -126,25 +125,40 @@ class PositionEmbedding(tf_keras.layers.Layer):
     float tensor of the shape of inputs.
 
   Raises:
-    ValueError: wrong rank, unknown axis, or not the positions it was built for.
+    ValueError: wrong rank, unknown axis, not the positions it was built for, or
+      positions that are no multiple of num_repeats.
 
   Example:
     >>> PositionEmbedding()(tf.zeros([2, 14, 14, 32])).shape
     TensorShape([2, 14, 14, 32])
   """
 
+  def __init__(self, num_repeats: int = 1, **kwargs):
+    super().__init__(**kwargs)
+    shapes.require_positive('PositionEmbedding', num_repeats=num_repeats)
+    self.num_repeats = num_repeats
+
   def build(self, input_shape):
     shapes.require_tokens_or_map('PositionEmbedding', 'inputs', input_shape)
+    positions = shapes.num_positions(input_shape)
+    if positions % self.num_repeats:
+      raise ValueError(
+          f'PositionEmbedding: {positions} positions are no multiple of '
+          f'num_repeats={self.num_repeats}.')
     self.embedding = self.add_weight(
-        'embedding', [1, shapes.num_positions(input_shape), input_shape[-1]],
+        'embedding', [1, positions // self.num_repeats, input_shape[-1]],
         initializer=tf_keras.initializers.RandomNormal(stddev=0.02))
     super().build(input_shape)
 
   def call(self, inputs):
     shapes.require_tokens_or_map('PositionEmbedding', 'inputs', inputs.shape)
-    built_for = self.embedding.shape[1]
+    built_for = self.embedding.shape[1] * self.num_repeats
     if shapes.num_positions(inputs.shape) != built_for:
       raise ValueError(
           f'PositionEmbedding: built for {built_for} positions, received shape '
           f'{inputs.shape}.')
-    return inputs + tf.reshape(self.embedding, [1, *inputs.shape[1:]])
+    embedding = tf.tile(self.embedding, [1, self.num_repeats, 1])  # [1, N, C]
+    return inputs + tf.reshape(embedding, [1, *inputs.shape[1:]])
+
+  def get_config(self):
+    return {**super().get_config(), 'num_repeats': self.num_repeats}

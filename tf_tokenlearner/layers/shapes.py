@@ -1,7 +1,7 @@
 """Shape checks and folds that the layers share."""
 
 import math
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -15,14 +15,32 @@ def require_positive(layer: str, **values: int) -> None:
           f'received {value!r}.')
 
 
+def require_sizes(
+    layer: str, name: str, value: Any, axes: Sequence[str]) -> Tuple[int, ...]:
+  """The value as a tuple; ValueError unless it has a size for each axis."""
+  if not isinstance(value, (list, tuple)) or len(value) != len(axes):
+    raise ValueError(
+        f'{layer}: {name} must be ({", ".join(axes)}), received {value!r}.')
+  require_positive(layer, **{
+      f'{name} {axis}': size for axis, size in zip(axes, value)})
+  return tuple(value)
+
+
 def require_pair(layer: str, name: str, value: Any) -> Tuple[int, int]:
   """(height, width) as a tuple; ValueError unless both are sizes."""
-  if not isinstance(value, (list, tuple)) or len(value) != 2:
-    raise ValueError(
-        f'{layer}: {name} must be (height, width), received {value!r}.')
-  require_positive(layer, **{f'{name} height': value[0],
-                             f'{name} width': value[1]})
-  return tuple(value)
+  return require_sizes(layer, name, value, ('height', 'width'))
+
+
+def require_tiled(
+    layer: str, whole: str, size: Sequence[int], part: str,
+    steps: Sequence[int], axes: Sequence[str]) -> None:
+  """Raises ValueError if parts of these steps do not fill the whole."""
+  for axis, pixels, step in zip(axes, size, steps):
+    if pixels % step:
+      below = max(pixels // step, 1) * step
+      raise ValueError(
+          f'{layer}: the {whole} {axis} {pixels} is no multiple of the {part} '
+          f'{axis} {step}. Nearest that fit: {below} and {below + step}.')
 
 
 def require_rate(layer: str, **values: float) -> None:
