@@ -18,6 +18,18 @@ EXPERIMENTS = {
         'ImageNet-1k from scratch, 90 epochs, the official recipe',
     'tokenlearner_imagenet_finetune':
         'ImageNet-1k at 384 px from task.init_checkpoint, as ViT',
+    'tokenlearner_moving_digits':
+        'clips of real digits, the class is the motion, embedded; a demo',
+    'tokenlearner_video_folder':
+        'a folder of class folders of videos: task.train_data.input_path=FOLDER',
+    'tokenlearner_kinetics400':
+        'Kinetics-400 from task.init_checkpoint, as ViViT',
+    'tokenlearner_kinetics600':
+        'Kinetics-600 from task.init_checkpoint, as ViViT',
+    'tokenlearner_charades':
+        'Charades, any number of actions a video, mean average precision',
+    'tokenlearner_avid':
+        'AViD from scratch',
 }
 
 
@@ -26,4 +38,6 @@ def register_all() -> None:
   # pylint: disable=g-import-not-at-top,unused-import
   from tf_tokenlearner.configs import backbones
   from tf_tokenlearner.configs import image_classification
+  from tf_tokenlearner.configs import video_classification
   from tf_tokenlearner.tasks import image_classification as image_task
+  from tf_tokenlearner.tasks import video_classification as video_task

@@ -87,13 +87,16 @@ def require_fit(path: str, module: tf_keras.Model, name: str = 'model') -> None:
         f'trained with, or another --model_dir. What differs:\n{difference}')
 
 
-def initialize(model: tf_keras.Model, path: str, modules: str) -> None:
+def initialize(model: tf_keras.Model, path: str, modules: str) -> str:
   """Loads a checkpoint of this project into a fresh model.
 
   Args:
     model: built classifier.
     path: checkpoint, or the folder of a run (its latest one is taken).
     modules: 'all', or 'backbone' to leave the head fresh.
+
+  Returns:
+    The checkpoint that was taken.
 
   Raises:
     UserError: there is no checkpoint, or it does not fit.
@@ -114,6 +117,7 @@ def initialize(model: tf_keras.Model, path: str, modules: str) -> None:
   tf.train.Checkpoint(model=root).read(path).expect_partial()
   print(f'Initialised {len(module.variables)} variables of {name} from {path}.',
         file=sys.stderr)  # While training runs, stdout goes to a log.
+  return path
 
 
 def find(path: str) -> str:

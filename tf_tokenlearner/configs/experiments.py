@@ -6,7 +6,7 @@ export read.
 """
 
 import os
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import tensorflow as tf
 import yaml
@@ -149,6 +149,17 @@ def save(experiment: str, params: cfg.ExperimentConfig,
 def is_run(model_dir: str) -> bool:
   """Whether a run has saved its config here."""
   return tf.io.gfile.exists(os.path.join(model_dir, _RUN))
+
+
+def find_run(checkpoint: str) -> Optional[str]:
+  """The run folder that a checkpoint (a path or a folder of them) lies in."""
+  folder = (checkpoint if tf.io.gfile.isdir(checkpoint)
+            else os.path.dirname(checkpoint))
+  # The best checkpoint has a folder of its own inside.
+  for candidate in (folder, os.path.dirname(os.path.normpath(folder))):
+    if is_run(candidate):
+      return candidate
+  return None
 
 
 def load(model_dir: str, override_texts: Sequence[str] = ()) -> Run:

@@ -9,11 +9,10 @@ from typing import List, Optional
 
 from official.core import config_definitions as cfg
 from official.core import exp_factory
-from official.modeling import hyperparams
 from official.vision.configs import common
 
 from tf_tokenlearner.configs import backbones
-from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.configs import classification
 
 
 @dataclasses.dataclass
@@ -65,78 +64,37 @@ class DataConfig(cfg.DataConfig):
 
 
 @dataclasses.dataclass
-class ImageClassifier(hyperparams.Config):
+class ImageClassifier(classification.Classifier):
   """The network.
 
   Attributes:
-    num_classes: 0 lets the data set say.
     input_size: [height, width, channels] of what the network sees.
     backbone: which one, with its options.
-    dropout_rate: before the head.
-    head_bias: first bias of the head.
   """
-  num_classes: int = 0
   input_size: List[int] = dataclasses.field(
       default_factory=lambda: [224, 224, 3])
   backbone: backbones.Backbone = dataclasses.field(
       default_factory=backbones.Backbone)
-  dropout_rate: float = 0.
-  head_bias: float = 0.
 
 
 @dataclasses.dataclass
-class Losses(hyperparams.Config):
-  """The loss.
-
-  Attributes:
-    loss: 'softmax', one label an image; or 'sigmoid', any number of them, each
-      class a question of its own.
-    label_smoothing: in [0, 1).
-  """
-  loss: str = 'softmax'
-  label_smoothing: float = 0.
-
-
-@dataclasses.dataclass
-class ImageClassificationTask(cfg.TaskConfig):
-  """The task.
-
-  Attributes:
-    init_checkpoint: checkpoint file or folder to start from, '' for none.
-    init_checkpoint_modules: 'all', or 'backbone' to leave the head fresh.
-    freeze_backbone: train the head alone.
-  """
+class ImageClassificationTask(classification.ClassificationTask):
+  """The task; see the base class for more."""
   model: ImageClassifier = dataclasses.field(default_factory=ImageClassifier)
   train_data: DataConfig = dataclasses.field(
       default_factory=lambda: DataConfig(is_training=True))
   validation_data: DataConfig = dataclasses.field(
       default_factory=lambda: DataConfig(
           is_training=False, drop_remainder=False))
-  losses: Losses = dataclasses.field(default_factory=Losses)
-  init_checkpoint: str = ''
-  init_checkpoint_modules: str = 'all'
-  freeze_backbone: bool = False
 
 
 def _experiment(
     *, vit: dict, input_size: List[int], train_data: dict, validation_data: dict,
-    optimizer: dict, learning_rate: dict, batch_size: int, train_steps: int,
-    validation_interval: int, warmup_steps: int = 0, loss: Optional[dict] = None,
-    model: Optional[dict] = None) -> cfg.ExperimentConfig:
+    batch_size: int, loss: Optional[dict] = None, model: Optional[dict] = None,
+    **training) -> cfg.ExperimentConfig:
   """An experiment; the dicts hold what differs from the defaults."""
-  (optimizer_type, optimizer_options), = optimizer.items()
-  (schedule_type, schedule_options), = learning_rate.items()
-  interval = min(validation_interval, train_steps)
-  optimizer_config = {
-      'optimizer': {'type': optimizer_type, optimizer_type: optimizer_options},
-      'learning_rate': {'type': schedule_type, schedule_type: schedule_options},
-  }
-  if warmup_steps:
-    optimizer_config['warmup'] = {
-        'type': 'linear', 'linear': {'warmup_steps': warmup_steps}}
-  return cfg.ExperimentConfig(
-      runtime=cfg.RuntimeConfig(num_gpus=-1),  # As many as there are.
-      task=ImageClassificationTask(
+  return classification.experiment(
+      ImageClassificationTask(
           model=ImageClassifier(
               input_size=input_size,
               backbone=backbones.Backbone(
@@ -147,20 +105,8 @@ def _experiment(
           validation_data=DataConfig(
               is_training=False, drop_remainder=False,
               global_batch_size=batch_size, **validation_data),
-          losses=Losses(**(loss or {}))),
-      trainer=optimization.TrainerConfig(
-          train_steps=train_steps,
-          steps_per_loop=min(interval, 100),
-          summary_interval=min(interval, 100),
-          checkpoint_interval=interval,
-          validation_interval=interval,
-          best_checkpoint_export_subdir='best_ckpt',
-          best_checkpoint_eval_metric='accuracy',
-          optimizer_config=optimization.OptimizationConfig(optimizer_config)),
-      restrictions=[
-          'task.train_data.is_training != None',
-          'task.validation_data.is_training != None',
-      ])
+          losses=classification.Losses(**(loss or {}))),
+      **training)
 
 
 @exp_factory.register_config_factory('tokenlearner_digits')

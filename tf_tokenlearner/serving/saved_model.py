@@ -15,7 +15,7 @@ import tf_tokenlearner
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.serving import raw_inputs
 from tf_tokenlearner.serving import reload_saved_model
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
@@ -27,8 +27,10 @@ TOLERANCE = 1e-5  # Between the model and the SavedModel, on probabilities.
 def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
   """Writes and verifies a SavedModel, and prints where it lies.
 
-  The default signature takes uint8 images [B, H, W, 3] of any size and gives
-  probabilities [B, num_classes]; preprocessing is that of evaluation. The
+  The default signature takes uint8 images [B, H, W, 3] of any size, or the
+  frames of videos [B, T, H, W, 3] at the rate at which they are stored for
+  training, and gives probabilities [B, num_classes]; preprocessing is that of
+  evaluation (of videos: of their middle clip, seen once, in the centre). The
   signature label_names gives the classes' names, which also lie beside the
   model in assets/labels.txt.
 
@@ -56,17 +58,19 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
   model = runner.load_model(run.params, path)
   num_classes = run.params.task.model.num_classes
   names = run.label_names or tuple(map(str, range(num_classes)))
-  images = _test_images(run.params.task.model.input_size)
+  raw = raw_inputs.of_task(run.params.task)
+  sample = raw.sample()
   try:
     with files.replacing(export_dir) as beside:
-      module = _make_module(model, run.params.task, names, beside)
-      expected = module.serve(images)['probabilities'].numpy()
+      module = _make_module(
+          model, raw, run.params.task.losses.loss, names, beside)
+      expected = module.serve(sample)['probabilities'].numpy()
       tf.saved_model.save(module, beside, signatures={
           'serving_default': module.serve,
           'label_names': module.label_names})
       tf.io.gfile.remove(_labels_file(beside))  # The copy is in assets.
       _write_origin(beside, model_dir, path)
-      difference = _verify(beside, images, expected, names)
+      difference = _verify(beside, raw.spec.name, sample, expected, names)
   except (OSError, tf.errors.OpError) as error:
     raise errors.UserError(
         f'{export_dir} cannot be written: {error}') from error
@@ -104,21 +108,18 @@ class _Module(tf.Module):
   """What is saved: the variables and the functions of the signatures."""
 
 
-def _make_module(model: tf_keras.Model, task, names: Sequence[str],
-                 folder: str) -> _Module:
+def _make_module(model: tf_keras.Model, raw: raw_inputs.RawInputs, loss: str,
+                 names: Sequence[str], folder: str) -> _Module:
   """The functions close over the model, so that only variables are tracked.
 
   A Keras model as an attribute would be saved layer by layer, which takes
   minutes, for loading as Keras, which nobody asked for.
   """
-  input_size = tuple(task.model.input_size)
-  crop = task.validation_data.center_crop_fraction
-  activate = tf.nn.sigmoid if task.losses.loss == 'sigmoid' else tf.nn.softmax
+  activate = tf.nn.sigmoid if loss == 'sigmoid' else tf.nn.softmax
 
-  @tf.function(input_signature=[
-      tf.TensorSpec([None, None, None, 3], tf.uint8, 'images')])
-  def serve(images) -> Dict[str, tf.Tensor]:
-    pixels = image_pipeline.evaluation_pixels(images, input_size, crop)
+  @tf.function(input_signature=[raw.spec])
+  def serve(inputs) -> Dict[str, tf.Tensor]:
+    pixels = raw.to_pixels(inputs)
     return {'probabilities': activate(model(pixels, training=False))}
 
   @tf.function(input_signature=[])
@@ -140,20 +141,13 @@ def _labels_file(folder: str) -> str:
   return os.path.join(folder, 'labels.txt')
 
 
-def _test_images(input_size: Sequence[int]) -> np.ndarray:
-  """Images of another size than the network's, the same every time."""
-  height, width, _ = input_size
-  return np.random.default_rng(0).integers(
-      0, 256, [3, height + 5, width * 2 + 3, 3], dtype=np.uint8)
-
-
-def _verify(folder: str, images: np.ndarray, expected: np.ndarray,
-            names: Sequence[str]) -> float:
+def _verify(folder: str, input_name: str, sample: np.ndarray,
+            expected: np.ndarray, names: Sequence[str]) -> float:
   """Largest difference of the probabilities, as a new process sees them."""
   with tempfile.TemporaryDirectory() as scratch:
     request = os.path.join(scratch, 'request.npz')
     answer = os.path.join(scratch, 'answer.npz')
-    np.savez(request, images=images)
+    np.savez(request, **{input_name: sample})
     done = subprocess.run(
         [sys.executable, reload_saved_model.__file__, folder, request, answer],
         capture_output=True, text=True, check=False)

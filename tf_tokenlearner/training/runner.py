@@ -59,7 +59,8 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   run_folder.say_changes(params, model_dir)
   line = progress.Progress(
       train_steps, first_step, params.task.train_data.global_batch_size,
-      params.trainer.validation_interval if evaluate else 0)
+      params.trainer.validation_interval if evaluate else 0,
+      unit=task_factory.get_task_cls(type(params.task)).UNIT)
   line.note(f'{experiment} -> {model_dir}, ' + (
       f'continuing from step {first_step:,}' if latest
       else f'starting from {params.task.init_checkpoint or "random weights"}'))
@@ -296,17 +297,18 @@ def _was_killed_before_evaluation(
 
 def _say_cost(params: cfg.ExperimentConfig):
   model = params.task.model
-  spec = model.backbone.get().resolved(tuple(model.input_size))
-  count = lambda spec: cost.image_classifier_cost(
+  count = lambda spec: cost.classifier_cost(
       spec, model.input_size, model.num_classes)
+  spec = model.backbone.get().resolved(tuple(model.input_size))
   ours = count(spec)
+  unit = task_factory.get_task_cls(type(params.task)).UNIT
   text = (f'{ours.parameters:,} parameters, {ours.macs / 1e6:,.2f} M '
-          'multiply-accumulates an image')
-  if spec.token_learner_location is not None:
-    plain = count(cost.without_token_learner(spec))
-    text += (';\nthe same ViT without TokenLearner: '
-             f'{plain.macs / 1e6:,.2f} M, '
-             f'{plain.macs / ours.macs:.1f} times as many')
+          f'multiply-accumulates for each of the {unit}')
+  plain = cost.without_token_learner(spec)
+  if plain is not None:
+    macs = count(plain).macs
+    text += (f';\nthe same model without TokenLearner: {macs / 1e6:,.2f} M, '
+             f'{macs / ours.macs:.1f} times as many')
   print(text + '.')
 
 

@@ -36,7 +36,7 @@ class Trainer(base_trainer.Trainer):
       return
     metric = self.config.trainer.best_checkpoint_eval_metric
     known = [m.name for m in self.validation_metrics]
-    known.append(self.validation_loss.name)
+    known += [self.validation_loss.name, *self.task.whole_set_scores()]
     if metric not in known:
       raise errors.unknown_name(
           'trainer.best_checkpoint_eval_metric', metric, known)
@@ -51,7 +51,11 @@ class Trainer(base_trainer.Trainer):
     return logs
 
   def eval_step(self, iterator):
-    """As in the base class, but the loss weighs by the size of the batch."""
+    """As in the base class, but the loss weighs by the size of the batch.
+
+    What the task scores the whole set by is gathered from all workers: each of
+    them sees its own share of the examples only.
+    """
     def step(inputs):
       logs = self.task.validation_step(
           inputs, model=self.model, metrics=self.validation_metrics)
@@ -63,7 +67,7 @@ class Trainer(base_trainer.Trainer):
     inputs, passthrough = self.next_eval_inputs(iterator)
     outputs = self.strategy.run(step, args=(inputs,))
     logs = tf.nest.map_structure(
-        self.strategy.experimental_local_results, outputs)
+        lambda value: self.strategy.gather(value, axis=0), outputs)
     return {**passthrough, **logs}
 
 

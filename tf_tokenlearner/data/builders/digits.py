@@ -1,5 +1,7 @@
 """scikit-learn's handwritten digits as a TFDS data set; nothing to download."""
 
+from typing import List, Tuple
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -45,21 +47,24 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager):
     del dl_manager
-    from sklearn import datasets  # pylint: disable=g-import-not-at-top, slow
-    digits = datasets.load_digits()
-    images = np.rint(digits.images * (255 / _DARKEST)).astype(np.uint8)
-    labels = digits.target.tolist()
-    keys_by_class = {str(label): [] for label in range(10)}
-    for i, label in enumerate(labels):
-      keys_by_class[str(label)].append(str(i))
-    test = stratified_split.held_out(keys_by_class, _TEST_EXAMPLES)
-    return {
-        name: self._generate_examples(
-            images, labels,
-            [i for i in range(len(labels)) if (str(i) in test) == is_test])
-        for name, is_test in (('train', False), ('test', True))
-    }
+    return {split: self._generate_examples(*load(split))
+            for split in ('train', 'test')}
 
   def _generate_examples(self, images, labels, indices):
-    for i in indices:
-      yield i, {'image': images[i][..., np.newaxis], 'label': labels[i]}
+    for image, label, i in zip(images, labels, indices):
+      yield i, {'image': image[..., np.newaxis], 'label': label}
+
+
+def load(split: str) -> Tuple[np.ndarray, List[int], List[int]]:
+  """Digits of 'train' or 'test': uint8 [N, 8, 8], labels, scikit-learn's index."""
+  from sklearn import datasets  # pylint: disable=g-import-not-at-top, slow
+  digits = datasets.load_digits()
+  images = np.rint(digits.images * (255 / _DARKEST)).astype(np.uint8)
+  labels = digits.target.tolist()
+  keys_by_class = {str(label): [] for label in range(10)}
+  for i, label in enumerate(labels):
+    keys_by_class[str(label)].append(str(i))
+  test = stratified_split.held_out(keys_by_class, _TEST_EXAMPLES)
+  chosen = [i for i in range(len(labels))
+            if (str(i) in test) == (split == 'test')]
+  return images[chosen], [labels[i] for i in chosen], chosen

@@ -1,0 +1,223 @@
+"""What the tasks of images and of videos share."""
+
+import types
+from typing import List, Optional, Tuple
+
+import tensorflow as tf
+import tf_keras
+from official.core import base_task
+from official.vision.modeling.backbones import factory
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.tasks import classification
+from tf_tokenlearner.tasks import mean_average_precision
+
+# Validation data that name no source have these from the training data.
+_SOURCE_KEYS = (
+    'tfds_name', 'input_path', 'tfds_data_dir', 'label_field_key',
+    'validation_fraction', 'max_unreadable_fraction')
+
+
+class ClassificationTask(base_task.Task):
+  """Examples in, one label or many out.
+
+  The Garden's training step, optimizers and metrics loop are used as they are;
+  this class gives them the model, the batches, the loss, and mean average
+  precision where examples have several labels.
+
+  Attributes:
+    PIPELINE: module that opens sources, checks options and builds data sets.
+    UNIT: what an example is called, in the plural.
+    SOURCE_KEYS: keys of validation data that say where they come from.
+  """
+
+  PIPELINE: types.ModuleType
+  UNIT: str
+  SOURCE_KEYS: Tuple[str, ...] = _SOURCE_KEYS
+
+  def __init__(self, *args, **kwargs):
+    super().__init__(*args, **kwargs)
+    self._evaluates_many_labels = False  # Known when the data are opened.
+
+  @classmethod
+  def resolve(cls, task: config.ClassificationTask) -> Tuple[str, ...]:
+    """Lets the data set fill in what the config leaves open, and checks both.
+
+    Sets model.num_classes, and validation_data's source where it has none. Says
+    what is about to be prepared or downloaded, if anything.
+
+    Returns:
+      The names of the classes; () if the data (TFRecord) have none.
+
+    Raises:
+      UserError: what cannot be read or does not go together.
+    """
+    cls.check_options(task)
+    train, validation = task.train_data, task.validation_data
+    if not (validation.tfds_name or validation.input_path):
+      for key in cls.SOURCE_KEYS:
+        setattr(validation, key, getattr(train, key))
+    source = cls.PIPELINE.open_source(train)
+    if source is None:
+      if not task.model.num_classes:
+        raise errors.UserError(
+            'TFRecord files do not tell the number of classes: set '
+            'task.model.num_classes.')
+      names = ()
+    else:
+      names = source.label_names
+      if task.model.num_classes not in (0, source.num_classes):
+        raise errors.UserError(
+            f'task.model.num_classes={task.model.num_classes}, but '
+            f'{train.tfds_name or train.input_path} has {source.num_classes} '
+            'classes. Leave it out to take the data set\'s.')
+      if source.multi_label and task.losses.loss != 'sigmoid':
+        raise errors.UserError(
+            f'{train.tfds_name} has several labels an example: set '
+            'task.losses.loss=sigmoid.')
+      if source.multi_label and train.mixup_and_cutmix:
+        raise errors.UserError(
+            f'{train.tfds_name} has several labels an example, which '
+            'task.train_data.mixup_and_cutmix cannot mix.')
+      task.model.num_classes = source.num_classes
+      for data, its_source in (
+          (train, source), (validation, cls.PIPELINE.open_source(validation))):
+        if its_source:
+          its_source.num_examples(data.tfds_split)  # Refuses unknown splits.
+          if its_source.num_classes != source.num_classes:
+            raise errors.UserError(
+                f'Training data have {source.num_classes} classes, validation '
+                f'data {its_source.num_classes}.')
+    task.model.backbone.get().resolved(tuple(task.model.input_size))
+    return names
+
+  @classmethod
+  def check_options(cls, task: config.ClassificationTask):
+    """Refuses options that a task would have to ignore."""
+    _check_options(task)
+    for name in ('train_data', 'validation_data'):
+      cls.PIPELINE.check_options(
+          name, getattr(task, name), task.model.input_size)
+
+  def build_model(self) -> backbones.Classifier:
+    model_config = self.task_config.model
+    backbone = factory.build_backbone(
+        input_specs=tf_keras.layers.InputSpec(
+            shape=[None, *model_config.input_size]),
+        backbone_config=model_config.backbone,
+        norm_activation_config=None)
+    backbone.trainable = not self.task_config.freeze_backbone
+    return backbones.Classifier(
+        backbone, model_config.num_classes, model_config.dropout_rate,
+        model_config.head_bias)
+
+  def initialize(self, model: backbones.Classifier):
+    """Starts from init_checkpoint, if one is given."""
+    if self.task_config.init_checkpoint:
+      restore.initialize(model, self.task_config.init_checkpoint,
+                         self.task_config.init_checkpoint_modules)
+
+  def build_inputs(
+      self, params,
+      input_context: Optional[tf.distribute.InputContext] = None
+  ) -> tf.data.Dataset:
+    source = self.PIPELINE.open_source(params)
+    # TFRecord files do not say how many labels an example has.
+    multi_label = (source.multi_label if source
+                   else self.task_config.losses.loss == 'sigmoid')
+    if not params.is_training:
+      self._evaluates_many_labels = multi_label
+    model_config = self.task_config.model
+    return self.PIPELINE.build_dataset(
+        params, source, model_config.input_size, model_config.num_classes,
+        multi_label=multi_label, input_context=input_context)
+
+  def build_losses(self, labels, model_outputs, aux_losses=None) -> tf.Tensor:
+    losses = self.task_config.losses
+    loss = classification.mean_loss(classification.example_losses(
+        labels, model_outputs, losses.loss, losses.label_smoothing))
+    return tf.add_n([loss, *aux_losses]) if aux_losses else loss
+
+  def build_metrics(
+      self, training: bool = True) -> List[tf_keras.metrics.Metric]:
+    del training
+    return classification.build_metrics(self.task_config.model.num_classes)
+
+  def whole_set_scores(self) -> Tuple[str, ...]:
+    """Names of the scores that reduce_aggregated_logs adds."""
+    return (mean_average_precision.NAMES if self._evaluates_many_labels else ())
+
+  def validation_step(self, inputs, model, metrics=None):
+    """As in the base class; with many labels, what the whole set is scored by."""
+    examples, labels = inputs
+    logits = tf.cast(self.inference_step(examples, model), tf.float32)
+    logs = {self.loss: self.build_losses(labels, logits, model.losses)}
+    self.process_metrics(metrics or [], labels, logits)
+    if self._evaluates_many_labels:
+      logs.update(labels=labels, logits=logits)
+    return logs
+
+  def aggregate_logs(self, state=None, step_outputs=None):
+    """Collects labels and logits of every batch, on the host."""
+    if not self._evaluates_many_labels:
+      return state
+    state = state or mean_average_precision.Collector()
+    state.add(step_outputs['labels'], step_outputs['logits'])
+    return state
+
+  def reduce_aggregated_logs(self, aggregated_logs, global_step=None):
+    del global_step
+    return aggregated_logs.scores()
+
+
+def _check_options(task: config.ClassificationTask):
+  """What is the same for images and videos."""
+  if task.losses.loss not in classification.LOSSES:
+    raise errors.unknown_name(
+        'task.losses.loss', task.losses.loss, classification.LOSSES)
+  if not 0 <= task.losses.label_smoothing < 1:
+    raise errors.UserError(
+        'task.losses.label_smoothing must lie in [0, 1), received '
+        f'{task.losses.label_smoothing}.')
+  if task.init_checkpoint_modules not in restore.MODULES:
+    raise errors.unknown_name(
+        'task.init_checkpoint_modules', task.init_checkpoint_modules,
+        restore.MODULES)
+  if task.allow_image_summary:
+    raise errors.UserError(
+        'task.allow_image_summary is not offered: it is for detection models.')
+  for name, data in (('train_data', task.train_data),
+                     ('validation_data', task.validation_data)):
+    for key in ('tfds_as_supervised', 'tfds_skip_decoding_feature'):
+      if getattr(data, key):
+        raise errors.UserError(
+            f'task.{name}.{key} cannot be set: pictures are always read by '
+            'feature name and decoded once.')
+    if data.is_training != (name == 'train_data'):
+      raise errors.UserError(
+          f'task.{name}.is_training must be {name == "train_data"}, received '
+          f'{data.is_training}.')
+    if data.global_batch_size < 1:
+      raise errors.UserError(
+          f'task.{name}.global_batch_size must be at least 1, received '
+          f'{data.global_batch_size}.')
+    if data.deterministic and data.seed is None:
+      raise errors.UserError(
+          f'task.{name}.deterministic needs a seed, received '
+          f'{data.deterministic}.')
+  if task.freeze_backbone and not task.init_checkpoint:
+    raise errors.UserError(
+        'task.freeze_backbone would leave the backbone random for good: set '
+        'task.init_checkpoint.')
+  mix = task.train_data.mixup_and_cutmix
+  if mix and mix.label_smoothing and task.losses.label_smoothing:
+    raise errors.UserError(
+        'Labels would be smoothed twice: set one of task.losses.label_smoothing'
+        ' and task.train_data.mixup_and_cutmix.label_smoothing to 0.')
+  if task.validation_data.mixup_and_cutmix:
+    raise errors.UserError(
+        'task.validation_data.mixup_and_cutmix cannot be set: evaluation looks '
+        'at pictures as they are.')
