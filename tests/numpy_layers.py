@@ -88,3 +88,21 @@ def token_fuser(x, original, layer):
   tokens = layer_norm(dense(mixed, layer.mix).swapaxes(1, 2), layer.norm_after)
   masks = sigmoid(mlp(layer_norm(original, layer.original_norm), layer.mlp))
   return masks @ tokens
+
+
+def vector_transformer(x, layer):
+  """One channel after the other."""
+  q, k, v = np.split(
+      dense(layer_norm(x, layer.norm), layer.qkv), 3, axis=-1)
+  channels = [
+      softmax(q[..., [i]] * k[:, np.newaxis, :, i]) @ v[..., [i]]
+      for i in range(x.shape[-1])]
+  return x + np.concatenate(channels, axis=-1)
+
+
+def space_time_token_fuser(x, original, layer):
+  """Tokens [B, T*S, C] and maps [B, T, H, W, C]."""
+  mixed = dense(x.swapaxes(1, 2), layer.mix).swapaxes(1, 2)
+  frames = mixed.reshape([len(x), original.shape[1], -1, x.shape[-1]])
+  masks = sigmoid(dense(original, layer.masks))
+  return np.einsum('bthws,btsc->bthwc', masks, frames)

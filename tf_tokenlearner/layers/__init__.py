@@ -13,7 +13,9 @@ from tf_tokenlearner.layers.layer_norm import LayerNorm
 from tf_tokenlearner.layers.matmul_dense import MatmulDense
 from tf_tokenlearner.layers.mlp_block import MlpBlock
 from tf_tokenlearner.layers.self_attention import SelfAttention
+from tf_tokenlearner.layers.space_time_token_fuser import SpaceTimeTokenFuser
 from tf_tokenlearner.layers.token_fuser import TokenFuser
 from tf_tokenlearner.layers.token_learner import TokenLearner
 from tf_tokenlearner.layers.token_learner import TokenLearnerV11
 from tf_tokenlearner.layers.tubelet_embedding import TubeletEmbedding
+from tf_tokenlearner.layers.vector_transformer import VectorTransformer
