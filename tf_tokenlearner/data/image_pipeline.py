@@ -1,21 +1,19 @@
 """From encoded images to batches of pixels in [-1, 1] and labels.
 
-The Garden's input reader does the reading, shuffling, caching and batching and
-its ops the augmentation; ours is what lies between: any TFDS data set, folder
-or TFRecord, decoded once and never encoded again.
+The Garden's ops do the augmentation; ours is what lies between: any TFDS data
+set, folder or TFRecord, decoded once and never encoded again.
 """
 
-import os
 from typing import Callable, Optional, Sequence, Tuple
 
 import tensorflow as tf
-import tensorflow_datasets as tfds
-from official.core import input_reader
 from official.vision.ops import augment
 from official.vision.ops import preprocess_ops
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import image_classification as config
+from tf_tokenlearner.data import batching
+from tf_tokenlearner.data import labels
+from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.data import tfds_source
 
 # A box is (top, left, height, width) in pixels, of a shape [H, W, channels].
@@ -29,25 +27,14 @@ def open_source(
   Raises:
     UserError: none or two named, not to be found, or not of images.
   """
-  if bool(params.tfds_name) == bool(params.input_path):
-    raise errors.UserError(
-        'Give either task.train_data.tfds_name (a TFDS data set) or '
-        'task.train_data.input_path (a folder of class folders, or TFRecord '
-        f'files); received tfds_name={params.tfds_name!r} and '
-        f'input_path={params.input_path!r}.')
-  if params.tfds_name:
-    return tfds_source.open_image_source(
-        params.tfds_name, params.tfds_data_dir, params.image_field_key,
-        params.label_field_key)
-  if tf.io.gfile.isdir(params.input_path):
-    return tfds_source.open_image_folder(
-        params.input_path, params.tfds_data_dir, params.validation_fraction,
-        max_unreadable_fraction=params.max_unreadable_fraction)
-  if not tf.io.gfile.glob(str(params.input_path).split(',')):
-    raise errors.UserError(
-        f'There is no folder {os.path.abspath(str(params.input_path))}, nor do '
-        f'any TFRecord files match input_path={params.input_path}.')
-  return None
+  return batching.open_source(
+      params,
+      lambda: tfds_source.open_image_source(
+          params.tfds_name, params.tfds_data_dir, params.image_field_key,
+          params.label_field_key),
+      lambda: tfds_source.open_image_folder(
+          params.input_path, params.tfds_data_dir, params.validation_fraction,
+          max_unreadable_fraction=params.max_unreadable_fraction))
 
 
 def build_dataset(
@@ -69,19 +56,10 @@ def build_dataset(
     Data set of (float [B, height, width, channels] in [-1, 1], int [B] or float
     [B, num_classes]); endless in training, each example once in evaluation.
   """
-  if params.cache and source is None:
-    raise errors.UserError(
-        'cache is not offered for TFRecord files: what is cached there has been '
-        'augmented already.')
-  mix = params.mixup_and_cutmix if params.is_training else None
-  reader = input_reader.InputReader(
-      params.replace(cache=False),  # Ours comes before the augmentation.
-      decoder_fn=None if source else _tfrecord_decoder(params, multi_label),
-      parser_fn=_Parser(params, input_size, num_classes, multi_label),
-      postprocess_fn=mix and augment.MixupAndCutmix(
-          num_classes, **mix.as_dict()))
-  dataset = source and _read_source(params, source, input_context)
-  return reader.read(input_context, dataset)
+  return batching.make_batches(
+      params, source, _tfrecord_decoder(params, multi_label),
+      _Parser(params, input_size, num_classes, multi_label), num_classes,
+      input_context)
 
 
 def evaluation_pixels(
@@ -102,10 +80,10 @@ def evaluation_pixels(
   """
   height, width, channels = input_size
   box = _central_box(height / width, center_crop_fraction)
-  x = _convert_channels(images, channels)
+  x = pixel_ops.convert_channels(images, channels)
   top, left, box_height, box_width = box(tf.shape(x)[-3:])
   x = x[..., top:top + box_height, left:left + box_width, :]
-  return _scale(tf.image.resize(x, [height, width]))
+  return pixel_ops.scale(tf.image.resize(x, [height, width]))
 
 
 class _Parser:
@@ -117,7 +95,8 @@ class _Parser:
     self._input_size = tuple(input_size)
     self._num_classes = num_classes
     self._multi_label = multi_label
-    self._augmenter = _make_augmenter(params, self._input_size[-1])
+    self._augmenter = pixel_ops.make_augmenter(
+        params.aug_type, self._input_size[-1])
     self._erasing = params.random_erasing and augment.RandomErasing(
         **params.random_erasing.as_dict())
 
@@ -126,7 +105,8 @@ class _Parser:
               if self._params.is_training
               else self._evaluation_pixels(example['image']))
     pixels = tf.ensure_shape(pixels, self._input_size)
-    return pixels, self._label(example['label'])
+    return pixels, labels.for_network(
+        example['label'], self._num_classes, self._multi_label)
 
   def _evaluation_pixels(self, image):
     if image.dtype != tf.string:
@@ -135,7 +115,7 @@ class _Parser:
     height, width, channels = self._input_size
     box = _central_box(height / width, self._params.center_crop_fraction)
     x = _decode_box(image, box, channels)
-    return _scale(tf.image.resize(x, [height, width]))
+    return pixel_ops.scale(tf.image.resize(x, [height, width]))
 
   def _train_pixels(self, image):
     params = self._params
@@ -156,63 +136,8 @@ class _Parser:
           x, params.color_jitter, params.color_jitter, params.color_jitter)
     if self._augmenter:
       x = self._augmenter.distort(x)
-    x = _scale(tf.cast(x, tf.float32))
+    x = pixel_ops.scale(tf.cast(x, tf.float32))
     return self._erasing.distort(x) if self._erasing else x
-
-  def _label(self, label):
-    in_range = tf.reduce_all((label >= 0) & (label < self._num_classes))
-    checked = tf.debugging.Assert(in_range, [
-        f'A label is not in 0..{self._num_classes - 1}; -1 marks a split '
-        'without labels. Received:', label])
-    with tf.control_dependencies([checked]):
-      if not self._multi_label:
-        return tf.cast(label, tf.int32)
-      hot = tf.one_hot(tf.cast(label, tf.int32), self._num_classes)
-      return tf.minimum(tf.reduce_sum(hot, axis=0), 1.)
-
-
-def _make_augmenter(
-    params: config.DataConfig,
-    channels: int) -> Optional[augment.ImageAugment]:
-  """The Garden's RandAugment or AutoAugment, or None."""
-  if params.aug_type is None or params.aug_type.type is None:
-    return None
-  makers = {'randaug': augment.RandAugment, 'autoaug': augment.AutoAugment}
-  if params.aug_type.type not in makers:
-    raise errors.unknown_name('aug_type.type', params.aug_type.type, makers)
-  if channels != 3:
-    raise errors.UserError(
-        f'aug_type={params.aug_type.type} needs 3 channels, input_size has '
-        f'{channels}.')
-  return makers[params.aug_type.type](**params.aug_type.get().as_dict())
-
-
-def _read_source(
-    params: config.DataConfig, source: tfds_source.ImageSource,
-    input_context: Optional[tf.distribute.InputContext]) -> tf.data.Dataset:
-  """Examples of a source, this worker's share of them; endless in training."""
-  repeat = params.is_training and not params.cache
-  has_file_each = input_context is None or (
-      source.num_files(params.tfds_split) >= input_context.num_input_pipelines)
-  read_config = tfds.ReadConfig(
-      interleave_cycle_length=params.cycle_length,
-      interleave_block_length=params.block_length,
-      input_context=input_context if has_file_each else None,
-      shuffle_seed=params.seed,
-      repeat_filenames=repeat,
-      assert_cardinality=not repeat,
-      skip_prefetch=True)
-  dataset = source.as_dataset(
-      params.tfds_split, read_config=read_config,
-      shuffle_files=params.is_training)
-  if not has_file_each:
-    dataset = dataset.shard(
-        input_context.num_input_pipelines, input_context.input_pipeline_id)
-  if params.cache:
-    dataset = dataset.cache()
-    if params.is_training:
-      dataset = dataset.repeat()
-  return dataset
 
 
 def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
@@ -251,11 +176,12 @@ def _decode_box(image: tf.Tensor, box: _BoxFn, channels: int) -> tf.Tensor:
     return cut(tf.io.decode_image(image, channels=3, expand_animations=False))
 
   if image.dtype != tf.string:
-    return _convert_channels(cut(image), channels)
+    return pixel_ops.convert_channels(cut(image), channels)
   # To colour first: not every format is decoded to grey, and what is served
   # has come as colour too. For grey pictures the way there and back is exact.
   pixels = tf.cond(tf.io.is_jpeg(image), from_jpeg, from_other)
-  return _convert_channels(tf.ensure_shape(pixels, [None, None, 3]), channels)
+  return pixel_ops.convert_channels(
+      tf.ensure_shape(pixels, [None, None, 3]), channels)
 
 
 def _central_box(aspect_ratio: float, fraction: float) -> _BoxFn:
@@ -279,21 +205,3 @@ def _random_box(area_range: Sequence[float]) -> _BoxFn:
         use_image_if_no_bounding_boxes=True)
     return begin[0], begin[1], size[0], size[1]
   return box
-
-
-def _convert_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
-  """Grey to colour or back, if need be."""
-  if images.shape[-1] == channels:
-    return images
-  if (images.shape[-1], channels) == (1, 3):
-    return tf.image.grayscale_to_rgb(images)
-  if (images.shape[-1], channels) == (3, 1):
-    return tf.image.rgb_to_grayscale(images)
-  raise errors.UserError(
-      f'Images of {images.shape[-1]} channels cannot be brought to the '
-      f'{channels} of input_size; 1 and 3 can be converted.')
-
-
-def _scale(pixels: tf.Tensor) -> tf.Tensor:
-  """[0, 255] -> [-1, 1], as in the official code."""
-  return pixels / 127.5 - 1.

@@ -1,0 +1,106 @@
+"""From a config to batches: opening, reading, shuffling, augmenting in between.
+
+The Garden's input reader does the reading of TFRecords, the shuffling and the
+batching. What it shuffles is encoded; pixels are made after that.
+"""
+
+import os
+from typing import Any, Callable, Optional, TypeVar
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from official.core import config_definitions as cfg
+from official.core import input_reader
+from official.vision.ops import augment
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.data import labelled_source
+
+_Source = TypeVar('_Source', bound=labelled_source.LabelledSource)
+
+
+def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
+                open_folder: Callable[[], _Source]) -> Optional[_Source]:
+  """The data set that a config names; None for TFRecord files.
+
+  Args:
+    params: has tfds_name and input_path.
+    open_named: opens what tfds_name says.
+    open_folder: opens the folder of input_path.
+
+  Raises:
+    UserError: none or two named, not to be found, or what the openers raise.
+  """
+  if bool(params.tfds_name) == bool(params.input_path):
+    raise errors.UserError(
+        'Give either task.train_data.tfds_name (a TFDS data set) or '
+        'task.train_data.input_path (a folder of class folders, or TFRecord '
+        f'files); received tfds_name={params.tfds_name!r} and '
+        f'input_path={params.input_path!r}.')
+  if params.tfds_name:
+    return open_named()
+  if tf.io.gfile.isdir(params.input_path):
+    return open_folder()
+  if not tf.io.gfile.glob(str(params.input_path).split(',')):
+    raise errors.UserError(
+        f'There is no folder {os.path.abspath(str(params.input_path))}, nor do '
+        f'any TFRecord files match input_path={params.input_path}.')
+  return None
+
+
+def make_batches(
+    params: cfg.DataConfig, source: Optional[labelled_source.LabelledSource],
+    decoder: Callable[[tf.Tensor], Any], parser: Callable[[Any], Any],
+    num_classes: int, input_context: Optional[tf.distribute.InputContext]
+) -> tf.data.Dataset:
+  """Batches for one replica; endless in training.
+
+  Args:
+    params: also has mixup_and_cutmix.
+    source: what open_source gave for params.
+    decoder: turns a TFRecord into what the source would give.
+    parser: turns that into (pixels, label).
+    num_classes: classes of the labels.
+    input_context: as tf.distribute gives it.
+  """
+  if params.cache and source is None:
+    raise errors.UserError(
+        'cache is not offered for TFRecord files: what is cached there has been '
+        'augmented already.')
+  mix = params.mixup_and_cutmix if params.is_training else None
+  reader = input_reader.InputReader(
+      params.replace(cache=False),  # Ours comes before the augmentation.
+      decoder_fn=None if source else decoder,
+      parser_fn=parser,
+      postprocess_fn=mix and augment.MixupAndCutmix(
+          num_classes, **mix.as_dict()))
+  dataset = source and _read_source(params, source, input_context)
+  return reader.read(input_context, dataset)
+
+
+def _read_source(
+    params: cfg.DataConfig, source: labelled_source.LabelledSource,
+    input_context: Optional[tf.distribute.InputContext]) -> tf.data.Dataset:
+  """Examples of a source, this worker's share of them; endless in training."""
+  repeat = params.is_training and not params.cache
+  has_file_each = input_context is None or (
+      source.num_files(params.tfds_split) >= input_context.num_input_pipelines)
+  read_config = tfds.ReadConfig(
+      interleave_cycle_length=params.cycle_length,
+      interleave_block_length=params.block_length,
+      input_context=input_context if has_file_each else None,
+      shuffle_seed=params.seed,
+      repeat_filenames=repeat,
+      assert_cardinality=not repeat,
+      skip_prefetch=True)
+  dataset = source.as_dataset(
+      params.tfds_split, read_config=read_config,
+      shuffle_files=params.is_training)
+  if not has_file_each:
+    dataset = dataset.shard(
+        input_context.num_input_pipelines, input_context.input_pipeline_id)
+  if params.cache:
+    dataset = dataset.cache()
+    if params.is_training:
+      dataset = dataset.repeat()
+  return dataset

@@ -1,0 +1,173 @@
+"""Labelled data sets of TFDS: what those of images and of videos share."""
+
+import dataclasses
+import re
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tf_tokenlearner import errors
+
+_VALIDATION = ('validation', 'val', 'valid')
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledSource:
+  """A prepared data set of labelled examples.
+
+  Attributes:
+    builder: can be read.
+    label_key: feature of the label.
+    num_classes: labels are below it.
+    label_names: of the classes; '0', '1', ... if they have no names.
+    multi_label: an example has any number of labels.
+  """
+  builder: tfds.core.DatasetBuilder
+  label_key: str
+  num_classes: int
+  label_names: Tuple[str, ...]
+  multi_label: bool
+
+  def num_examples(self, split: str) -> int:
+    """Examples of a split, such as 'train' or 'train[:90%]+test'.
+
+    Raises:
+      UserError: no such split, or an empty one.
+    """
+    return self._resolve(split)[1]
+
+  def num_files(self, split: str) -> int:
+    """Files that a split is read from: so many workers can share it by file."""
+    return len(
+        self.builder.info.splits[self._resolve(split)[0]].file_instructions)
+
+  def _read(self, split: str, keys: Mapping[str, str], encoded: Sequence[str],
+            read_config: tfds.ReadConfig,
+            shuffle_files: bool) -> tf.data.Dataset:
+    """Reads a split; nothing but the named features is parsed.
+
+    Args:
+      split: as for num_examples.
+      keys: features of TFDS by the name that they get.
+      encoded: those of the features whose pixels stay as they are stored.
+      read_config: as in TFDS; an id that it adds gets the name 'id'.
+      shuffle_files: as in TFDS.
+    """
+    decoders = {key: tfds.decode.SkipDecoding() for key in encoded}
+    dataset = self.builder.as_dataset(
+        self._resolve(split)[0],
+        decoders=tfds.decode.PartialDecoding(
+            {key: True for key in keys.values()}, decoders=decoders or None),
+        read_config=read_config, shuffle_files=shuffle_files)
+    names = dict(keys, id='tfds_id') if read_config.add_tfds_id else keys
+    return dataset.map(
+        lambda example: {name: example[key] for name, key in names.items()})
+
+  def _resolve(self, split: str) -> Tuple[str, int]:
+    """The split as the builder calls it, and its number of examples.
+
+    'validation', 'val' and 'valid' mean the same where only one of them exists.
+    """
+    known, name = self.builder.info.splits, self.builder.info.full_name
+    present = [word for word in _VALIDATION if word in known]
+    if len(present) == 1:
+      split = re.sub(rf'\b({"|".join(_VALIDATION)})\b', present[0], split)
+    for word in re.findall(r'(?:^|\+)\s*([\w-]+)', split):
+      if word not in known and word != 'all':
+        raise errors.unknown_name(f'split of {name}', word, known)
+    try:
+      num_examples = known[split].num_examples
+    except (AssertionError, KeyError, ValueError) as error:
+      raise errors.UserError(
+          f'Split {split!r} of {name} is not understood: write train, '
+          'train[:90%], train[100:200] or train+test; known: '
+          f'{", ".join(known)}.') from error
+    if num_examples < 1:
+      raise errors.UserError(f'Split {split!r} of {name} holds no example.')
+    return split, num_examples
+
+
+def label_facts(info: tfds.core.DatasetInfo, label_key: str) -> Dict[str, Any]:
+  """What a LabelledSource says of its labels, by argument."""
+  feature = info.features[label_key]
+  label = _class_label(feature)
+  return dict(label_key=label_key, num_classes=label.num_classes,
+              label_names=tuple(label.names), multi_label=label is not feature)
+
+
+def find_label(
+    info: tfds.core.DatasetInfo, requested: str, examples: str) -> str:
+  """The feature of the label, checked.
+
+  Args:
+    info: of the data set.
+    requested: name of the feature; '' lets the data set say.
+    examples: what is labelled, 'images' or 'videos'.
+  """
+  candidates = {name: feature for name, feature in features_of(info).items()
+                if _class_label(feature)}
+  key = choose(info, 'label', requested, candidates, candidates, supervised=1,
+               examples=examples)
+  if not _class_label(candidates[key]).num_classes:
+    raise errors.UserError(
+        f'{info.full_name} does not say how many classes {key!r} has.')
+  return key
+
+
+def _class_label(feature: object) -> Optional[tfds.features.ClassLabel]:
+  """The ClassLabel that a feature is, or is a sequence of."""
+  if isinstance(feature, tfds.features.Sequence):
+    feature = feature.feature
+  return feature if isinstance(feature, tfds.features.ClassLabel) else None
+
+
+def choose(
+    info: tfds.core.DatasetInfo, kind: str, requested: str,
+    candidates: Mapping[str, object], allowed: Mapping[str, object],
+    supervised: int, examples: str) -> str:
+  """What is asked for, else what TFDS calls so, else the only one there is.
+
+  Args:
+    info: of the data set.
+    kind: of feature: 'image', 'video' or 'label'.
+    requested: name of the feature; '' lets the data set say.
+    candidates: features that are found without being asked for, by name.
+    allowed: features that may be asked for, by name.
+    supervised: which of the supervised_keys it is.
+    examples: what is labelled, 'images' or 'videos'.
+
+  Raises:
+    UserError: there is none, or several, or no such one.
+  """
+  option = f'task.train_data.{kind}_field_key'
+  described = ', '.join(
+      f'{name} ({type(feature).__name__})'
+      for name, feature in features_of(info).items())
+  if requested:
+    if requested not in features_of(info):
+      raise errors.unknown_name(
+          f'{option} for {info.full_name}', requested, features_of(info))
+    if requested not in allowed:
+      raise errors.UserError(
+          f'{option}={requested} of {info.full_name} is no {kind}; its '
+          f'features are: {described}.')
+    return requested
+  told = (info.supervised_keys or (None, None))[supervised]
+  if isinstance(told, str) and told in candidates:
+    return told
+  if len(candidates) == 1:
+    return next(iter(candidates))
+  if candidates:
+    raise errors.UserError(
+        f'{info.full_name} has several {kind}s: set {option} to one of '
+        f'{", ".join(candidates)}.')
+  raise errors.UserError(
+      f'{info.full_name} is no data set of labelled {examples}, it has no '
+      f'{kind} to train on; its features are: {described or "none"}.')
+
+
+def features_of(info: tfds.core.DatasetInfo) -> Dict[str, object]:
+  """Features by name, those that are not nested."""
+  return (dict(info.features.items())
+          if isinstance(info.features, tfds.features.FeaturesDict) else {})
