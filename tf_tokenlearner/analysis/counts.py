@@ -77,21 +77,21 @@ def encoder_rows(
   first = min(locations, default=spec.num_layers)
   n = num_positions  # What a block sees of each frame.
   output = lambda: [num_class_tokens + num_frames * n, width]
+  learner = lambda s: token_learner(learn, n, s, width).run(num_frames)
   rows = []
-  for i in range(spec.num_layers):
-    if spec.use_token_fuser and i >= first:
+  for i in range(spec.num_layers + 1):  # A TokenLearner may be behind them all.
+    if spec.use_token_fuser and first <= i < spec.num_layers:
       s = locations[first]
-      per_frame = token_learner(learn, n, s, width) + token_fuser(
-          learn.bottleneck_dim, n, s, width)
-      rows.append(row(f'fuse_{i}', output(), per_frame.run(
-          num_frames) + transformer_block(num_frames * s, width, mlp_dim)))
+      fuser = token_fuser(learn.bottleneck_dim, n, s, width).run(num_frames)
+      rows.append(row(f'fuse_{i}', output(), learner(s) + fuser
+                      + transformer_block(num_frames * s, width, mlp_dim)))
       continue
     if i in locations:
-      count = token_learner(learn, n, locations[i], width).run(num_frames)
-      n = locations[i]
+      count, n = learner(locations[i]), locations[i]
       rows.append(row(f'learn_{i}', output(), count))
-    rows.append(row(
-        f'block_{i}', output(), transformer_block(output()[0], width, mlp_dim)))
+    if i < spec.num_layers:
+      rows.append(row(f'block_{i}', output(),
+                      transformer_block(output()[0], width, mlp_dim)))
   return rows + [row('norm', output(), layer_norm(width))]
 
 

@@ -2,8 +2,11 @@
 
 from tf_tokenlearner.backbones.classifier import Classifier
 from tf_tokenlearner.backbones.encoder import Encoder
+from tf_tokenlearner.backbones.factorized_vivit import (
+    FactorizedVideoVisionTransformer)
 from tf_tokenlearner.backbones.specs import TokenLearnerSpec
 from tf_tokenlearner.backbones.specs import ViTSpec
 from tf_tokenlearner.backbones.video_specs import FactorizedViViTSpec
 from tf_tokenlearner.backbones.video_specs import ViViTSpec
 from tf_tokenlearner.backbones.vit import VisionTransformer
+from tf_tokenlearner.backbones.vivit import VideoVisionTransformer

@@ -14,11 +14,12 @@ from tf_tokenlearner.layers import building
 class Encoder(tf_keras.layers.Layer):
   """A flat list of stages, then a LayerNorm.
 
-  Without a Fuser, a learn stage stands before block k for each location k:
-  blocks before it see T*N positions, those from it on T*S tokens. With a Fuser,
-  each stage from k on learns, runs its block on the tokens, fuses and adds, and
-  T*N positions leave the encoder. Source: Ryoo et al. 2021 (arXiv 2106.11297),
-  sections 3.1 and 3.2; Encoder of the official Scenic code, no difference.
+  Without a Fuser, a learn stage stands before block k for each location k, or
+  behind the last block: blocks before it see T*N positions, those after it T*S
+  tokens. With a Fuser, each stage from k on learns, runs its block on the
+  tokens, fuses and adds, and T*N positions leave the encoder. Source: Ryoo et
+  al. 2021 (arXiv 2106.11297), sections 3.1 and 3.2; Encoder of the official
+  Scenic code, where none can stand behind the last block.
 
   Args:
     spec: TransformerSpec, resolved.
@@ -95,26 +96,30 @@ def _make_stages(
         spec.attention_dropout_rate, spec.stochastic_depth_rate * depth,
         name=f'block_{i}')
 
-  def learner(num_tokens):
+  def learner(i):
     return stages.make_token_learner(
-        spec.token_learner, num_tokens, grid_size, spec.dropout_rate)
+        spec.token_learner, locations[i], grid_size, spec.dropout_rate)
 
-  def fuser():
-    return layers.TokenFuser(
+  def learn(i):
+    return stages.LearnStage(learner(i), num_frames, name=f'learn_{i}')
+
+  def fuse(i):
+    fuser = layers.TokenFuser(
         spec.token_learner.bottleneck_dim, dropout_rate=spec.dropout_rate,
         name='token_fuser')
+    return stages.FuseStage(
+        learner(first), block(i), fuser, num_frames, name=f'fuse_{i}')
 
   locations = dict(spec.learn_locations())
   first = min(locations, default=spec.num_layers)
   made = []
   for i in range(spec.num_layers):
     if spec.use_token_fuser and i >= first:
-      made.append(stages.FuseStage(
-          learner(locations[first]), block(i), fuser(), num_frames,
-          name=f'fuse_{i}'))
+      made.append(fuse(i))
       continue
     if i in locations:
-      made.append(stages.LearnStage(
-          learner(locations[i]), num_frames, name=f'learn_{i}'))
+      made.append(learn(i))
     made.append(block(i))
+  if spec.num_layers in locations:  # Behind the last block.
+    made.append(learn(spec.num_layers))
   return made

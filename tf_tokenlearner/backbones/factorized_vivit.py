@@ -1,0 +1,111 @@
+"""Factorised encoder: space in each tubelet index first, then time."""
+
+from typing import Dict, Optional
+
+import tensorflow as tf
+import tf_keras
+
+from tf_tokenlearner import layers
+from tf_tokenlearner.backbones import encoder
+from tf_tokenlearner.backbones import transformer_backbone
+from tf_tokenlearner.backbones import video_specs
+
+
+@tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
+class FactorizedVideoVisionTransformer(
+    transformer_backbone.TransformerBackbone):
+  """The spatial part runs on each tubelet index, the temporal part on all.
+
+  What the spatial part gives for an index depends on no other, so that a clip
+  that moves on needs it for new tubelets only. Positions in time are places in
+  the window of T*S tokens, each with a vector of its own, which the temporal
+  part adds. Source: Arnab et al. 2021 (arXiv 2103.15691), section 3.3, model 2,
+  as SpaceTimeViViT of the official Scenic code less its head, which has no
+  TokenLearner. Differs from it in what video_specs.FactorizedViViTSpec says.
+
+  Args:
+    spec: FactorizedViViTSpec, or the dict of one.
+    input_size: (frames, height, width, channels) of the clips.
+
+  Call arguments:
+    inputs: float tensor [B, frames, height, width, channels], pixels in
+      [-1, 1].
+    training: bool. Turns dropout and stochastic depth on.
+
+  Returns:
+    dict of float tensors: features [B, T*S, C], what the temporal encoder
+    gives, and pre_logits [B, C or representation_size], what a head needs.
+
+  Raises:
+    UserError (a ValueError): a spec that makes no sense.
+
+  Example:
+    >>> spec = video_specs.FactorizedViViTSpec(
+    ...     'Ti/16x2', token_learner_location=2, num_layers=2)
+    >>> model = FactorizedVideoVisionTransformer(spec, (8, 32, 32, 3))
+    >>> model.spatial(tf.zeros([1, 2, 32, 32, 3])).shape  # One new tubelet.
+    TensorShape([1, 8, 192])
+    >>> model(tf.zeros([1, 8, 32, 32, 3]))['features'].shape
+    TensorShape([1, 32, 192])
+  """
+  spec_class = video_specs.FactorizedViViTSpec
+
+  def make_layers(self, spec: video_specs.FactorizedViViTSpec) -> None:
+    self.tubelet_embedding = layers.TubeletEmbedding(
+        spec.hidden_size, spec.tubelet_size, name='tubelet_embedding')
+    self.dropout = tf_keras.layers.Dropout(spec.dropout_rate)
+    self.class_token = self.make_class_token('class_token')
+    self.position_embedding = layers.PositionEmbedding(
+        name='position_embedding')
+    self.spatial_encoder = encoder.Encoder(
+        spec, spec.grid_size(self.input_size), name='spatial_encoder')
+    # Plain: one token of each index, as the pooler makes it.
+    self.reduce_frame = (
+        (lambda x: x) if spec.learn_locations()
+        else lambda x: self.reduce_tokens(x)[:, tf.newaxis])
+    self.temporal_class_token = self.make_class_token('temporal_class_token')
+    self.temporal_position_embedding = layers.PositionEmbedding(
+        name='temporal_position_embedding')
+    self.temporal_encoder = encoder.Encoder(
+        spec.temporal_spec(), (1, spec.tokens_per_frame()),
+        spec.num_frames(self.input_size), name='temporal_encoder')
+
+  def call(self, inputs, training=None):
+    tokens = self.spatial(inputs, training=training)
+    return self.temporal(tokens, training=training)
+
+  def spatial(self, clips: tf.Tensor, training: Optional[bool] = None):
+    """Clips of any number of tubelets in time -> tokens [B, T*S, C]."""
+    x = self.embed(clips, training=training)  # [B * T, N, C]
+    x = self.spatial_encoder(x, training=training)  # [B * T, N or S, C]
+    x = self.reduce_frame(x)  # [B * T, S, C]
+    num_frames = clips.shape[1] // self.spec.tubelet_size[0]
+    return tf.reshape(x, [-1, num_frames * x.shape[1], x.shape[2]])
+
+  def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
+    """Clips -> what the spatial encoder sees of each index, [B * T, N, C]."""
+    x = self.tubelet_embedding(inputs)  # [B, T, H, W, C]
+    x = tf.reshape(x, [-1, x.shape[2] * x.shape[3], x.shape[4]])
+    x = self.class_token(x)  # [B * T, N or 1 + N, C]
+    x = self.position_embedding(x)
+    return self.dropout(x, training=training)
+
+  def temporal(self, tokens: tf.Tensor,
+               training: Optional[bool] = None) -> Dict[str, tf.Tensor]:
+    """Tokens of a whole window, [B, T*S, C] -> features and pre_logits."""
+    x = self.temporal_class_token(tokens)
+    x = self.temporal_position_embedding(x)
+    x = self.dropout(x, training=training)
+    x = self.temporal_encoder(x, training=training)
+    return self.pool(x)
+
+  def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Where the learned tokens look in each tubelet index: [B, T, S, H, W].
+
+    Raises:
+      ValueError: the model has no TokenLearner.
+    """
+    maps = self.spatial_encoder.attention_maps(
+        self.embed(inputs, training=False))  # [B * T, 1, S, H, W]
+    num_frames = self.spec.num_frames(self.input_size)
+    return tf.reshape(maps, [-1, num_frames, *maps.shape[2:]])
