@@ -141,10 +141,10 @@ def _fit(name: str, theirs: tf_keras.layers.Layer, ours: tf_keras.layers.Layer,
   how = None
   if name == 'tubelet_embedding':
     frames = ours.kernel.shape[0]
-    how = ('patch_embedding, ' + (
-        f'at frame {frames // 2} of 0..{frames - 1}'
-        if tubelets == 'central_frame' else f'a {frames}th in each frame')
-           if frames > 1 else 'patch_embedding')
+    how = 'from patch_embedding'
+    if frames > 1:
+      how += (f', at frame {frames // 2} of 0..{frames - 1}'
+              if tubelets == 'central_frame' else f', 1/{frames} in each frame')
     values = [_inflate(value, frames, tubelets) if value.ndim == 4 else value
               for value in values]
   elif name == 'position_embedding':
@@ -170,25 +170,21 @@ def _fit_positions(values: List[np.ndarray], ours: tf_keras.layers.Layer,
   """Resizes the grid if need be, then repeats it over time if need be."""
   old = image.spec.grid_size(image.input_size)
   new = video.spec.grid_size(video.input_size)
-  (embedding,) = values
-  rows = embedding.reshape([-1, embedding.shape[-1]])
-  num_class_tokens = len(rows) - old[0] * old[1]
-  class_rows, rows = rows[:num_class_tokens], rows[num_class_tokens:]
+  rows, = values[0]  # [N, C], before them the row of a class token.
+  own_rows = ours.embedding.numpy()[0]
+  class_row, rows = rows[:-old[0] * old[1]], rows[-old[0] * old[1]:]
+  num_class_rows = len(own_rows) % (new[0] * new[1])
   how = f'{old[0]} x {old[1]} positions'
   if old != new:
     rows = position_embeddings.resize(rows, old, new)
     how += f' resized to {new[0]} x {new[1]}'
-  (variable,) = ours.weights
-  wants_class_row = variable.shape.num_elements() // rows.shape[-1] % len(rows)
-  num_frames = (variable.shape.num_elements() // rows.shape[-1]
-                - wants_class_row) // len(rows)
+  num_frames = len(own_rows) // (new[0] * new[1])
   if num_frames > 1:
     rows = position_embeddings.repeat(rows, num_frames)
     how += f', repeated {num_frames} times'
-  if wants_class_row and num_class_tokens:
-    rows = np.concatenate([class_rows, rows])
-  return how, [rows.reshape([-1 if size is None else size for size in (
-      [1] * (len(variable.shape) - 2) + [len(rows), rows.shape[-1]])])]
+  if num_class_rows:  # Of a class token that is fresh, its own stays.
+    rows = np.concatenate([class_row if len(class_row) else own_rows[:1], rows])
+  return how, [rows[np.newaxis]]
 
 
 def _fold(rows):
