@@ -73,13 +73,10 @@ def transfer(image_model: backbones.Classifier,
         f'{type(video_model.backbone).__name__} cannot start from an image '
         'model: it has no patches. Use token_learner_vivit or '
         'token_learner_vivit_factorized, or leave task.init_checkpoint out.')
-  if modules != 'all':
-    del ours['head']
-  loaded, assignments, misfits, used = [], [], [], set()
-  fresh = [] if modules == 'all' else ['head']
+  loaded, fresh, assignments, misfits, used = [], [], [], [], set()
   for name, part in ours.items():
     their_name = _their_name(name)
-    if their_name not in theirs:
+    if their_name not in theirs or (name == 'head' and modules != 'all'):
       fresh.append(name)
       continue
     used.add(their_name)
