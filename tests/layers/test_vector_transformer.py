@@ -91,8 +91,19 @@ def test_chunks_give_the_same_gradient(weights_at_once, compiled):
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+def waits_for(operation):
+  """All operations that must be done before this one starts."""
+  found, to_visit = set(), [operation]
+  while to_visit:
+    operation = to_visit.pop()
+    needs = [*operation.control_inputs, *[x.op for x in operation.inputs]]
+    to_visit += set(needs) - found
+    found.update(needs)
+  return found
+
+
 def test_holds_no_more_weights_than_it_may():
-  """Of N = 32 and C = 8: no tensor of either pass has all N * N * C."""
+  """Of N = 32 and C = 8: two channels at a time, chunk after chunk."""
   layer = layers.VectorTransformer(weights_at_once=2 * 32**2)
 
   def function(x):
@@ -101,11 +112,15 @@ def test_holds_no_more_weights_than_it_may():
     return tape.gradient(y, layer.trainable_variables)
 
   layer(tf.zeros([1, 32, 8]))
-  graph = tf.function(function).get_concrete_function(
-      tf.TensorSpec([1, 32, 8])).graph
-  sizes = [tensor.shape.num_elements() or 0
-           for op in graph.get_operations() for tensor in op.outputs]
-  assert max(sizes) == 2 * 32**2
+  operations = tf.function(function).get_concrete_function(
+      tf.TensorSpec([1, 32, 8])).graph.get_operations()
+  assert max(tensor.shape.num_elements() or 0 for operation in operations
+             for tensor in operation.outputs) == 2 * 32**2
+  chunks = [operation for operation in operations
+            if operation.type == 'Softmax']
+  assert len(chunks) == 4 + 4  # Made again for the gradient.
+  for earlier, later in zip(chunks, chunks[1:]):
+    assert earlier in waits_for(later)
 
 
 @pytest.mark.parametrize('batch', [1, None])

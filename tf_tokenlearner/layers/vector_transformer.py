@@ -77,10 +77,14 @@ def _attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor,
   """sum over j of softmax over j of q[i] k[j], times v[j]; all [B, C, N]."""
 
   def in_chunks(function, *tensors):
-    chunks = [
-        function(*[x[:, i:i + channels_at_once] for x in tensors])
-        for i in range(0, q.shape[1], channels_at_once)]
-    return [tf.concat(parts, axis=1) for parts in zip(*chunks)]
+    chunks = [tensors]
+    for i in range(0, q.shape[1], channels_at_once):
+      # One after the other, and the gradient's after the gradient has come:
+      # TensorFlow would start them all at once, and hold all they make.
+      with tf.control_dependencies(chunks[-1]):
+        chunks.append(
+            function(*[x[:, i:i + channels_at_once] for x in tensors]))
+    return [tf.concat(parts, axis=1) for parts in zip(*chunks[1:])]
 
   def forward(q, k, v):
     return (_weighted(_weights(q, k), v),)
