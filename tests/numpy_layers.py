@@ -62,12 +62,14 @@ def block(x, layer):
 
 
 def convolution(x, layer):
-  """3x3 without bias on maps [B, H, W, C], zeros around the map."""
+  """Of odd sides, without bias, on maps [B, H, W, C]; zeros around them."""
   kernel = weights(layer)['kernel']
-  padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+  rows, columns = kernel.shape[:2]
+  padded = np.pad(
+      x, [(0, 0), [rows // 2] * 2, [columns // 2] * 2, (0, 0)])
   height, width = x.shape[1:3]
   return sum(padded[:, i:i + height, j:j + width] @ kernel[i, j]
-             for i in range(3) for j in range(3))
+             for i in range(rows) for j in range(columns))
 
 
 def token_learner(x, layer):

@@ -25,6 +25,11 @@ CASES = (
                       ((9, 8),), (4, 8), SOFTMAX_SHIFT),
     layer_checks.Case(V11, {'num_tokens': 1}, ((3, 5, 8),), (1, 8),
                       SOFTMAX_SHIFT),
+    layer_checks.Case(
+        V10, {'num_tokens': 4, 'num_convolutions': 1, 'kernel_size': 1},
+        ((3, 5, 8),), (4, 8)),
+    layer_checks.Case(V10, {'num_tokens': 4, 'num_convolutions': 2},
+                      ((3, 5, 8),), (4, 8)),
 )
 GOLDEN_V10 = ['token_learner_v10_sum', 'token_learner_v10_mean',
               'token_learner_v10_rect']
@@ -97,8 +102,10 @@ def test_v11_equals_official(name, as_map):
       tf.reshape(weights, [2, 5, 36]), expected, **goldens.TOLERANCE)
 
 
-def test_v10_equals_numpy():
-  layer, (x,) = CASES[0].make(), CASES[0].tensors()
+@pytest.mark.parametrize('case', [CASES[0], CASES[5], CASES[6]],
+                         ids=['four', 'one 1x1', 'two'])
+def test_v10_equals_numpy(case):
+  layer, (x,) = case.make(), case.tensors()
   np.testing.assert_allclose(
       layer(x), numpy_layers.token_learner(x.numpy().astype('float64'), layer),
       **layer_checks.CLOSE)
@@ -155,6 +162,15 @@ def test_v11_does_not_care_for_the_order_of_positions():
       layer(tf.reverse(x, [1])), layer(x), **layer_checks.CLOSE)
 
 
+def test_one_convolution_is_a_sigmoid_of_a_linear_layer():
+  layer, (x,) = CASES[5].make(), CASES[5].tensors()
+  _, masks = layer(x, return_attention=True)
+  scores = layer.norm(x) @ layer.convs[0].kernel[0, 0]  # [B, H, W, S]
+  np.testing.assert_allclose(
+      masks, tf.sigmoid(tf.transpose(scores, [0, 3, 1, 2])),
+      **layer_checks.CLOSE)
+
+
 def test_v10_takes_maps_of_several_sizes():
   layer = CASES[0].make()
   x = tf.random.stateless_normal([2, 5, 3, 8], seed=[0, 1])
@@ -165,6 +181,10 @@ def test_v10_takes_maps_of_several_sizes():
 
 @pytest.mark.parametrize('kwargs, shape, message', [
     ({'num_tokens': 0}, [9, 8], 'TokenLearner: num_tokens must be'),
+    ({'num_tokens': 4, 'num_convolutions': 0}, [9, 8],
+     'TokenLearner: num_convolutions must be .* received 0'),
+    ({'num_tokens': 4, 'kernel_size': '3'}, [9, 8],
+     "TokenLearner: kernel_size must be .* received '3'"),
     ({'num_tokens': 4, 'pooling': 'max'}, [9, 8],
      r"pooling must be one of \('sum', 'mean'\), received 'max'"),
     ({'num_tokens': 4, 'grid_size': (3,)}, [9, 8],

@@ -30,16 +30,19 @@ def _pool(weights: tf.Tensor, inputs: tf.Tensor, return_attention: bool):
 class TokenLearner(tf_keras.layers.Layer):
   """Version 1.0: each token pools the map under a mask of its own.
 
-  LayerNorm, four 3x3 convolutions without bias (GELU after the first three),
-  sigmoid; the masks weigh the input as it came, not the normalised one.
+  LayerNorm, convolutions without bias (GELU after all but the last), sigmoid;
+  the masks weigh the input as it came, not the normalised one.
   Source: Ryoo et al. 2021 (arXiv 2106.11297), section 2, TokenLearnerModule of
-  the official Scenic code. Differs from it in taking rectangular token lists.
+  the official Scenic code, which has four 3x3 convolutions. Differs from it in
+  taking rectangular token lists; the paper's video model has one convolution.
 
   Args:
     num_tokens: int > 0. Tokens to learn (S).
     pooling: 'sum' (the released code) or 'mean' (the paper's text).
     grid_size: (H, W) of a token list; None takes it from a map, and from a
       list only if N is a square.
+    num_convolutions: int > 0.
+    kernel_size: int > 0. Side of each convolution.
 
   Call arguments:
     inputs: float tensor [B, H, W, C] or [B, N, C]; only B may be unknown.
@@ -58,9 +61,12 @@ class TokenLearner(tf_keras.layers.Layer):
   """
 
   def __init__(self, num_tokens: int, pooling: str = 'sum',
-               grid_size: Optional[Sequence[int]] = None, **kwargs):
+               grid_size: Optional[Sequence[int]] = None,
+               num_convolutions: int = 4, kernel_size: int = 3, **kwargs):
     super().__init__(**kwargs)
-    shapes.require_positive('TokenLearner', num_tokens=num_tokens)
+    shapes.require_positive(
+        'TokenLearner', num_tokens=num_tokens,
+        num_convolutions=num_convolutions, kernel_size=kernel_size)
     if pooling not in _POOLINGS:
       raise ValueError(
           f'TokenLearner: pooling must be one of {_POOLINGS}, '
@@ -69,6 +75,8 @@ class TokenLearner(tf_keras.layers.Layer):
     self.pooling = pooling
     self.grid_size = None if grid_size is None else shapes.require_pair(
         'TokenLearner', 'grid_size', grid_size)
+    self.num_convolutions = num_convolutions
+    self.kernel_size = kernel_size
 
   def build(self, input_shape):
     shapes.require_tokens_or_map('TokenLearner', 'inputs', input_shape)
@@ -77,9 +85,9 @@ class TokenLearner(tf_keras.layers.Layer):
     building.build(self.norm, input_shape)
     self.convs = []
     channels = input_shape[-1]
-    for i in range(4):
+    for i in range(self.num_convolutions):
       conv = tf_keras.layers.Conv2D(
-          self.num_tokens, 3, padding='same', use_bias=False,
+          self.num_tokens, self.kernel_size, padding='same', use_bias=False,
           kernel_initializer='lecun_normal', name=f'conv_{i}',
           dtype=self.dtype_policy)
       building.build(conv, [None, *map_size, channels])
@@ -120,6 +128,8 @@ class TokenLearner(tf_keras.layers.Layer):
         'num_tokens': self.num_tokens,
         'pooling': self.pooling,
         'grid_size': self.grid_size,
+        'num_convolutions': self.num_convolutions,
+        'kernel_size': self.kernel_size,
     }
 
 
