@@ -10,6 +10,7 @@ import tensorflow as tf
 from official.vision.ops import augment
 from official.vision.ops import preprocess_ops
 
+from tf_tokenlearner import errors
 from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import labels
@@ -35,6 +36,34 @@ def open_source(
       lambda: tfds_source.open_image_folder(
           params.input_path, params.tfds_data_dir, params.validation_fraction,
           max_unreadable_fraction=params.max_unreadable_fraction))
+
+
+def check_options(
+    name: str, params: config.DataConfig, input_size: Sequence[int]) -> None:
+  """Refuses augmentation that cannot be.
+
+  Args:
+    name: of params in the task, such as 'train_data'.
+    params: what to read and how to augment it.
+    input_size: (height, width, channels) of the images in the batches.
+
+  Raises:
+    UserError: an option is out of range, or does not go with input_size.
+  """
+  low, high = params.crop_area_range
+  height, width, channels = input_size
+  for holds, key, expected in (
+      (0 < params.center_crop_fraction <= 1, 'center_crop_fraction',
+       'must lie in (0, 1]'),
+      (0 < low <= high <= 1, 'crop_area_range',
+       'must be two shares of the area, 0 < smallest <= largest <= 1'),
+      (0 <= params.aug_shift < min(height, width), 'aug_shift',
+       f'must be at least 0 and below the image size {height} x {width}'),
+      (params.color_jitter == 0 or params.color_jitter > 0 and channels == 3,
+       'color_jitter', f'must be at least 0, and 0 with {channels} channels')):
+    if not holds:
+      raise errors.UserError(
+          f'task.{name}.{key} {expected}, received {getattr(params, key)}.')
 
 
 def build_dataset(

@@ -24,3 +24,20 @@ def for_network(label: tf.Tensor, num_classes: int,
       return tf.cast(label, tf.int32)
     hot = tf.one_hot(tf.cast(label, tf.int32), num_classes)
     return tf.minimum(tf.reduce_sum(hot, axis=0), 1.)
+
+
+def within(
+    label: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor, first: tf.Tensor,
+    last: tf.Tensor, fps: tf.Tensor) -> tf.Tensor:
+  """Those labels of a video that hold at some time of a clip.
+
+  Args:
+    label: int [L].
+    starts: float32 [L], second from which each holds.
+    ends: float32 [L], second until which each holds.
+    first: int32 [], frame of the video that the clip begins with.
+    last: int32 [], frame of the video that it ends with.
+    fps: float32 [], frames of the video a second.
+  """
+  begin, end = tf.cast(first, fps.dtype) / fps, tf.cast(last, fps.dtype) / fps
+  return tf.boolean_mask(label, (starts <= end) & (ends >= begin))

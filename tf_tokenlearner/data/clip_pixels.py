@@ -1,0 +1,87 @@
+"""From stored frames to the pixels of clips."""
+
+from typing import Callable, List, Sequence
+
+import tensorflow as tf
+
+from tf_tokenlearner.data import clip_boxes
+from tf_tokenlearner.data import pixel_ops
+
+_JPEG_BLOCK = 16  # The largest that common files are made of, in pixels.
+
+
+def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
+        channels: int) -> List[tf.Tensor]:
+  """Boxes out of frames, of which hardly more than they show is decoded.
+
+  Args:
+    frames: string [F], encoded images of one size, or uint8 [F, H, W, c]; F is
+      at least 1.
+    boxes_of: called once with the size of the frames, int32 [2] or more; gives
+      boxes [K, 4] of one size: top, left, height, width.
+    channels: C, that the boxes should have.
+
+  Returns:
+    K tensors, uint8 [F, box height, box width, C].
+  """
+  if frames.dtype != tf.string:
+    boxes = boxes_of(tf.shape(frames)[1:3])
+    around = tf.constant([0, 0])
+  else:
+    frames, boxes, around = tf.cond(
+        tf.io.is_jpeg(frames[0]), lambda: _decode_jpegs(frames, boxes_of),
+        lambda: _decode_others(frames, boxes_of))
+    # To colour first: not every format is decoded to grey, and what is served
+    # has come as colour too. For grey pictures the way there and back is exact.
+    frames = tf.ensure_shape(frames, [None, None, None, 3])
+  boxes -= tf.pad(around, [[0, 2]])
+  return [pixel_ops.convert_channels(
+      frames[:, top:top + height, left:left + width], channels)
+          for top, left, height, width in map(tf.unstack, tf.unstack(boxes))]
+
+
+def _decode_jpegs(frames, boxes_of):
+  """(what lies around the boxes, the boxes, where it begins in the frame)."""
+  boxes = boxes_of(tf.image.extract_jpeg_shape(frames[0]))
+  top, left, height, width = tf.unstack(clip_boxes.hull(boxes))
+  # Columns that begin within a block are decoded slower than whole blocks.
+  outside = left % _JPEG_BLOCK
+  left, width = left - outside, width + outside
+  window = tf.stack([top, left, height, width])
+  decoded = tf.map_fn(
+      lambda frame: tf.image.decode_and_crop_jpeg(frame, window, channels=3),
+      frames, fn_output_signature=tf.uint8)
+  return decoded, boxes, window[:2]
+
+
+def _decode_others(frames, boxes_of):
+  """As _decode_jpegs; of other formats every frame is decoded whole."""
+  decoded = tf.map_fn(
+      lambda frame: tf.ensure_shape(tf.io.decode_image(
+          frame, channels=3, expand_animations=False), [None, None, 3]),
+      frames, fn_output_signature=tf.uint8)
+  return decoded, boxes_of(tf.shape(decoded)[1:3]), tf.constant([0, 0])
+
+
+def flip(frames: tf.Tensor) -> tf.Tensor:
+  """Mirror images of frames [F, H, W, C], left to right.
+
+  Rows of pixels are what TensorFlow mirrors fast; frames take it longer than
+  decoding them.
+  """
+  shape = tf.shape(frames)
+  rows = tf.reshape(frames, [-1, shape[2], frames.shape[3]])
+  return tf.reshape(tf.reverse(rows, [1]), shape)
+
+
+def resize(frames: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+  """Frames of a network's size, in its range.
+
+  Args:
+    frames: uint8 [F, H, W, C].
+    size: (height, width).
+
+  Returns:
+    float32 [F, height, width, C] in [-1, 1].
+  """
+  return pixel_ops.scale(tf.image.resize(frames, size))

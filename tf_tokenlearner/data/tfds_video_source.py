@@ -1,0 +1,194 @@
+"""Video data sets of TFDS and video folders behind one interface."""
+
+import dataclasses
+import os
+from typing import Callable, Dict
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.data import builder_lookup
+from tf_tokenlearner.data import first_use
+from tf_tokenlearner.data import labelled_source
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoSource(labelled_source.LabelledSource):
+  """A prepared data set of labelled videos.
+
+  Attributes:
+    video_key: feature of the frames.
+  """
+  video_key: str
+
+  @property
+  def is_encoded(self) -> bool:
+    """Whether frames come as the bytes of images rather than as pixels."""
+    return isinstance(
+        self.builder.info.features[self.video_key], tfds.features.Sequence)
+
+  @property
+  def has_spans(self) -> bool:
+    """Whether the data say from when to when each label holds."""
+    return {'fps', 'label_start', 'label_end'} <= set(_extras(
+        self.builder.info))
+
+  def as_dataset(self, split: str, *, read_config: tfds.ReadConfig,
+                 shuffle_files: bool) -> tf.data.Dataset:
+    """Reads a split; nothing but what is listed below is parsed.
+
+    Args:
+      split: as for num_examples.
+      read_config: as in TFDS.
+      shuffle_files: as in TFDS.
+
+    Returns:
+      Data set of {'video': string [F], the bytes of its frames, or uint8 [F, H,
+      W, C] if not is_encoded; 'label': int64 [], or [L] if multi_label; 'name':
+      string [], made up if the data have none}, and, if the data have them,
+      'fps': float32 [], and 'label_start' and 'label_end': float32 [L], in
+      seconds.
+
+    Raises:
+      UserError: no such split, or an empty one.
+    """
+    keys = {'video': self.video_key, 'label': self.label_key,
+            **_extras(self.builder.info)}
+    if 'name' not in keys:
+      read_config = dataclasses.replace(read_config, add_tfds_id=True)
+    dataset = self._read(
+        split, keys, [self.video_key] if self.is_encoded else [], read_config,
+        shuffle_files)
+    return dataset.map(_tidy)
+
+
+def open_video_source(
+    tfds_name: str, data_dir: str = '', video_key: str = '',
+    label_key: str = '',
+    announce: Callable[[str], None] = print) -> VideoSource:
+  """Opens a TFDS data set, which is prepared first if need be.
+
+  Args:
+    tfds_name: 'name', 'name/config', 'name:version', one of our own builders,
+      or the folder of a prepared data set.
+    data_dir: where data sets lie; '' is TFDS's own place.
+    video_key: feature of the frames; '' lets the data set say.
+    label_key: feature of the label; '' lets the data set say.
+    announce: takes what is to be said while preparing, by lines.
+
+  Raises:
+    UserError: not found, cannot be prepared, or no labelled videos.
+  """
+  builder = builder_lookup.find_builder(tfds_name, data_dir)
+  # Before anything is downloaded in vain.
+  video_key = _video_key(builder.info, video_key)
+  label_key = labelled_source.find_label(
+      builder.info, label_key, examples='videos')
+  first_use.ensure_prepared(builder, announce)
+  return _make_source(builder, video_key, label_key)
+
+
+def open_video_folder(
+    folder: str, data_dir: str = '', validation_fraction: float = 0.2,
+    seed: int = 0, fps: float = 25., short_side: int = 256,
+    max_unreadable_fraction: float = 0.01,
+    announce: Callable[[str], None] = print) -> VideoSource:
+  """Opens a folder of class folders, which is decoded and packed if need be.
+
+  Args:
+    folder: folder/<class>/*.mp4, or folder/<split>/<class>/*.mp4; see
+      folder_listing.
+    data_dir: where the packed copy goes; '' is TFDS's own place.
+    validation_fraction: held out as split 'validation' where the folder has no
+      splits; 0 for none.
+    seed: of the choice which are held out.
+    fps: frames a second that are kept.
+    short_side: pixels of the frames' shorter side.
+    max_unreadable_fraction: of the files may be unreadable; they are left out.
+    announce: takes what is to be said while packing, by lines.
+
+  Raises:
+    UserError: the folder is not as it should be, or too many files cannot be
+      read.
+  """
+  # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner.data import folder_listing
+  from tf_tokenlearner.data.builders import video_folder
+
+  builder = video_folder.VideoFolder(
+      listing=folder_listing.scan(folder, folder_listing.VIDEOS),
+      validation_fraction=validation_fraction, seed=seed, fps=fps,
+      short_side=short_side, max_unreadable_fraction=max_unreadable_fraction,
+      announce=announce,
+      data_dir=os.path.expanduser(data_dir) if data_dir else None)
+  first_use.ensure_prepared(builder, announce)
+  builder.refuse_unreadable()
+  return _make_source(builder, 'video', 'label')
+
+
+def _make_source(builder: tfds.core.DatasetBuilder, video_key: str,
+                 label_key: str) -> VideoSource:
+  return VideoSource(
+      builder, video_key=video_key,
+      **labelled_source.label_facts(builder.info, label_key))
+
+
+def _video_key(info: tfds.core.DatasetInfo, requested: str) -> str:
+  """The feature of the frames, checked."""
+  features = labelled_source.features_of(info)
+  videos = {name: feature for name, feature in features.items()
+            if _is_sequence_of_images(feature)}
+  arrays = {
+      name: feature for name, feature in features.items()
+      if feature.__class__ is tfds.features.Tensor  # A ClassLabel is one, too.
+      and len(feature.shape) == 4}
+  key = labelled_source.choose(
+      info, 'video', requested, videos or arrays, {**videos, **arrays},
+      supervised=0, examples='videos')
+  # Files of 16 bits a channel decode to 8; arrays come as they are.
+  dtype = np.dtype(features[key].np_dtype)
+  if dtype != np.uint8 and (key in arrays or dtype != np.uint16):
+    raise errors.UserError(
+        f'Videos of {info.full_name} are {dtype.name} in {key!r}; expected '
+        'uint8 pixels.')
+  return key
+
+
+def _is_sequence_of_images(feature: object) -> bool:
+  """Whether it is a Video, or what it is made of."""
+  return (isinstance(feature, tfds.features.Sequence)
+          and not isinstance(feature, tfds.features.Dataset)
+          and isinstance(feature.feature, tfds.features.Image)
+          and not isinstance(feature.feature, tfds.features.LabeledImage))
+
+
+def _extras(info: tfds.core.DatasetInfo) -> Dict[str, str]:
+  """What our own builders store beside video and label, as far as it is there.
+
+  Other data sets may call other things so.
+  """
+  is_number = lambda feature: np.issubdtype(feature.np_dtype, np.number)
+  fits = {
+      'fps': lambda feature: feature.shape == () and is_number(feature),
+      'label_start': lambda feature: (
+          feature.shape == (None,) and is_number(feature)),
+      'label_end': lambda feature: (
+          feature.shape == (None,) and is_number(feature)),
+      'name': lambda feature: isinstance(feature, tfds.features.Text),
+  }
+  features = labelled_source.features_of(info)
+  return {name: name for name, fit in fits.items()
+          if name in features and fit(features[name])}
+
+
+def _tidy(example: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+  """Seconds as float32, and a name for every video."""
+  example = {
+      key: tf.cast(value, tf.float32)
+      if key in ('fps', 'label_start', 'label_end') else value
+      for key, value in example.items()}
+  if 'id' in example:
+    example['name'] = example.pop('id')
+  return example

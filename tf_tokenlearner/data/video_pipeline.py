@@ -1,0 +1,271 @@
+"""From encoded frames to batches of clips in [-1, 1] and labels.
+
+Only the frames of the clip are decoded, and of them what the clip shows. Every
+augmentation is one draw for all of its frames.
+"""
+
+from typing import Dict, Optional, Sequence
+
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.configs import video_classification as config
+from tf_tokenlearner.data import batching
+from tf_tokenlearner.data import clip_boxes
+from tf_tokenlearner.data import clip_colors
+from tf_tokenlearner.data import clip_frames
+from tf_tokenlearner.data import clip_pixels
+from tf_tokenlearner.data import labels
+from tf_tokenlearner.data import pixel_ops
+from tf_tokenlearner.data import tfds_video_source
+
+_LABELS_OF = ('video', 'clip')
+_PREFETCHED = 2  # Batches; a batch of clips is large.
+
+
+def open_source(
+    params: config.DataConfig) -> Optional[tfds_video_source.VideoSource]:
+  """The data set that a config names; None for TFRecord files.
+
+  Raises:
+    UserError: none or two named, not to be found, or not of videos.
+  """
+  return batching.open_source(
+      params,
+      lambda: tfds_video_source.open_video_source(
+          params.tfds_name, params.tfds_data_dir, params.video_field_key,
+          params.label_field_key),
+      lambda: tfds_video_source.open_video_folder(
+          params.input_path, params.tfds_data_dir, params.validation_fraction,
+          fps=params.fps, short_side=params.stored_short_side,
+          max_unreadable_fraction=params.max_unreadable_fraction))
+
+
+def check_options(
+    name: str, params: config.DataConfig, input_size: Sequence[int]) -> None:
+  """Refuses options that cannot be, or that would have to be ignored.
+
+  Args:
+    name: of params in the task, such as 'train_data'.
+    params: what to read and how to augment it.
+    input_size: (frames, height, width, channels) of the clips in the batches.
+
+  Raises:
+    UserError: an option is out of range, or does not go with the others.
+  """
+  _, height, width, channels = input_size
+  for key, known in (('short_videos', clip_frames.SHORT_VIDEOS),
+                     ('labels_of', _LABELS_OF)):
+    if getattr(params, key) not in known:
+      raise errors.unknown_name(
+          f'task.{name}.{key}', getattr(params, key), known)
+  in_evaluation = not params.is_training
+  jitter, mix = list(params.scale_jitter), params.mixup_and_cutmix
+  colored = 'needs 3 channels' if channels != 3 else 'must lie in [0, 1]'
+  for holds, key, expected in (
+      (params.temporal_stride >= 1, 'temporal_stride', 'must be at least 1'),
+      (params.num_test_clips >= 1, 'num_test_clips', 'must be at least 1'),
+      (params.num_test_crops in (1, 3), 'num_test_crops',
+       'must be 1, the centre, or 3, along the longer side'),
+      (in_evaluation or params.num_test_clips == 1, 'num_test_clips',
+       'is for evaluation; training takes one clip of each video'),
+      (in_evaluation or params.num_test_crops == 1, 'num_test_crops',
+       'is for evaluation; training takes one crop of each clip'),
+      (params.labels_of == 'video' or params.is_training, 'labels_of',
+       'is for training; evaluation asks for the labels of the whole video'),
+      (params.min_image_size >= min(height, width), 'min_image_size',
+       'must be at least the shorter side of input_size, '
+       f'{min(height, width)}'),
+      (not jitter or len(jitter) == 2 and 0 < jitter[0] <= jitter[1],
+       'scale_jitter', 'must be [] or two numbers, 0 < smallest <= largest'),
+      (not mix or not mix.cutmix_alpha or height <= width, 'mixup_and_cutmix',
+       'mixes labels wrongly with cutmix_alpha > 0 where clips are higher than '
+       'wide'),
+      *((0 <= getattr(params, key) <= (channels == 3), key, colored)
+        for key in ('color_jitter_probability', 'color_drop_probability'))):
+    if not holds:
+      raise errors.UserError(
+          f'task.{name}.{key} {expected}; received {getattr(params, key)}.')
+  pixel_ops.make_augmenter(params.aug_type, channels, f'task.{name}.aug_type')
+
+
+def build_dataset(
+    params: config.DataConfig,
+    source: Optional[tfds_video_source.VideoSource],
+    input_size: Sequence[int], num_classes: int, multi_label: bool,
+    input_context: Optional[tf.distribute.InputContext] = None
+) -> tf.data.Dataset:
+  """Batches of clips and labels for one replica.
+
+  Args:
+    params: what to read and how to augment it.
+    source: what open_source gave for params.
+    input_size: (frames, height, width, channels) of the clips.
+    num_classes: classes of the labels.
+    multi_label: labels come as [B, num_classes] of zeros and ones.
+    input_context: as tf.distribute gives it.
+
+  Returns:
+    In training an endless data set of (float [B, T, H, W, C] in [-1, 1], int
+    [B] or float [B, num_classes]). In evaluation one of (float [B, V, T, H, W,
+    C], as above), each video once: V views, num_test_crops of each of
+    num_test_clips.
+
+  Raises:
+    UserError: the data lack what params ask for.
+  """
+  if params.labels_of == 'clip' and not (
+      multi_label and source and source.has_spans):
+    raise errors.UserError(
+        'task.train_data.labels_of=clip needs data with any number of labels a '
+        'video, each from label_start to label_end, and frames at a known fps; '
+        f'{params.tfds_name or params.input_path} has not.')
+  if params.mixup_and_cutmix and multi_label:
+    raise errors.UserError(
+        'task.train_data.mixup_and_cutmix cannot mix several labels a video.')
+  params = params.replace(
+      prefetch_buffer_size=params.prefetch_buffer_size or _PREFETCHED)
+  return batching.make_batches(
+      params, source, _tfrecord_decoder(params, multi_label),
+      _Parser(params, input_size, num_classes, multi_label), num_classes,
+      input_context)
+
+
+def serving_clip(
+    clips: tf.Tensor, input_size: Sequence[int], temporal_stride: int,
+    short_videos: str, min_image_size: int) -> tf.Tensor:
+  """What every export does to clips: the one view of plain evaluation.
+
+  The middle of the clip at temporal_stride; of its frames, scaled until the
+  shorter side is min_image_size, the centre; channels are converted.
+
+  Args:
+    clips: uint8 [B, T, H, W, channels], of any length and size.
+    input_size: (frames, height, width, channels) of the result.
+    temporal_stride: as in the config.
+    short_videos: as in the config.
+    min_image_size: as in the config.
+
+  Returns:
+    float32 [B, frames, height, width, channels] in [-1, 1].
+  """
+  num_frames, height, width, channels = input_size
+  length = tf.shape(clips)[1]
+  starts = clip_frames.even_starts(length, 1, num_frames, temporal_stride)
+  indices = clip_frames.frame_indices(
+      starts[0], length, num_frames, temporal_stride, short_videos)
+  frames = tf.gather(clips, indices, axis=1)
+  frames = tf.reshape(frames, tf.concat([[-1], tf.shape(clips)[2:]], 0))
+  frames = tf.ensure_shape(frames, [None, None, None, clips.shape[-1]])
+  x, = clip_pixels.cut(
+      frames, lambda shape: clip_boxes.even_boxes(
+          shape, (height, width), min_image_size, 1), channels)
+  return tf.reshape(
+      clip_pixels.resize(x, (height, width)), [-1, *input_size])
+
+
+class _Parser:
+  """One video {'video', 'label', ...} -> (clip or views, label)."""
+
+  def __init__(self, params: config.DataConfig, input_size: Sequence[int],
+               num_classes: int, multi_label: bool):
+    self._params = params
+    self._num_frames, *self._size, self._channels = input_size
+    self._num_classes = num_classes
+    self._multi_label = multi_label
+    self._augmenter = pixel_ops.make_augmenter(params.aug_type, self._channels)
+
+  def __call__(self, example):
+    params = self._params
+    video, label = _refuse_empty(example), example['label']
+    length = tf.shape(video)[0]
+    if params.is_training:
+      start = clip_frames.random_start(
+          length, self._num_frames, params.temporal_stride)
+      indices = self._indices(start, length)
+      if params.labels_of == 'clip':
+        label = labels.within(
+            label, example['label_start'], example['label_end'],
+            tf.reduce_min(indices), tf.reduce_max(indices), example['fps'])
+      pixels = self._train_pixels(tf.gather(video, indices))
+    else:
+      starts = clip_frames.even_starts(
+          length, params.num_test_clips, self._num_frames,
+          params.temporal_stride)
+      pixels = self._views(video, self._indices(starts, length))
+    return pixels, labels.for_network(
+        label, self._num_classes, self._multi_label)
+
+  def _indices(self, starts, length):
+    return clip_frames.frame_indices(
+        starts, length, self._num_frames, self._params.temporal_stride,
+        self._params.short_videos)
+
+  def _train_pixels(self, frames):
+    """Frames of a clip -> [T, H, W, C]."""
+    params = self._params
+    x, = clip_pixels.cut(
+        frames, lambda shape: clip_boxes.random_box(
+            shape, self._size, params.min_image_size, params.scale_jitter),
+        self._channels)
+    if params.aug_rand_hflip:
+      x = tf.cond(
+          tf.random.uniform([]) < 0.5, lambda: clip_pixels.flip(x), lambda: x)
+    x = clip_pixels.resize(x, self._size)
+    x = clip_colors.maybe_jitter(x, params.color_jitter_probability)
+    x = clip_colors.maybe_drop(x, params.color_drop_probability)
+    if self._augmenter:
+      x = tf.cast(tf.round((x + 1.) * 127.5), tf.uint8)
+      x = pixel_ops.scale(tf.cast(self._augmenter.distort(x), tf.float32))
+    return tf.ensure_shape(x, [self._num_frames, *self._size, self._channels])
+
+  def _views(self, video, indices):
+    """A video and the frames of its clips [clips, T] -> [V, T, H, W, C]."""
+    params = self._params
+    several = params.num_test_clips > 1
+    # Clips may share frames, which are then decoded and resized once.
+    needed, places = (tf.unique(tf.reshape(indices, [-1])) if several
+                      else (indices[0], None))
+    crops = clip_pixels.cut(
+        tf.gather(video, needed), lambda shape: clip_boxes.even_boxes(
+            shape, self._size, params.min_image_size, params.num_test_crops),
+        self._channels)
+    views = []
+    for crop in crops:
+      x = clip_pixels.resize(crop, self._size)
+      x = tf.gather(x, places) if several else x
+      views.append(tf.reshape(x, [
+          params.num_test_clips, self._num_frames, *self._size,
+          self._channels]))
+    return tf.reshape(tf.stack(views, axis=1), [
+        params.num_test_clips * params.num_test_crops, self._num_frames,
+        *self._size, self._channels])
+
+
+def _refuse_empty(example: Dict[str, tf.Tensor]) -> tf.Tensor:
+  """The frames of an example, of which there is at least one."""
+  video = example['video']
+  told = ([example['name']] if 'name' in example
+          else ['its label is', example['label']])
+  has_frames = tf.debugging.Assert(
+      tf.shape(video)[0] > 0, ['A video has no frames:', *told])
+  with tf.control_dependencies([has_frames]):
+    return tf.identity(video)
+
+
+def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
+  """Serialized tf.SequenceExample, as the Garden reads it -> example."""
+  video_key = params.video_field_key or 'image/encoded'
+  label_key = params.label_field_key or 'clip/label/index'
+
+  def decode(serialized):
+    context, lists = tf.io.parse_single_sequence_example(
+        serialized,
+        {label_key: (tf.io.VarLenFeature(tf.int64) if multi_label
+                     else tf.io.FixedLenFeature([], tf.int64))},
+        {video_key: tf.io.FixedLenSequenceFeature([], tf.string)})
+    label = context[label_key]
+    return {'video': lists[video_key],
+            'label': tf.sparse.to_dense(label) if multi_label else label}
+
+  return decode
