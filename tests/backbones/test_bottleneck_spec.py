@@ -23,15 +23,15 @@ def test_sizes_of_x3d_m():
   assert paper.map_size(PAPER) == (64, 7, 7)
   assert paper.map_size((64, 256, 256, 3)) == (64, 8, 8)
   assert paper.map_size((5, 33, 1, 3)) == (5, 2, 1)
-  assert [paper.holds_module(3, i) for i in range(7)] == [False] * 4 + [
-      True] * 3
-  assert not any(paper.holds_module(2, i) for i in range(11))
+  plain, module = ('conv2d', 'conv1d'), ('conv2d', 'token_learner')
+  assert [paper.parts(3, i) for i in range(7)] == [plain] * 4 + [module] * 3
+  assert {paper.parts(2, i) for i in range(11)} == {plain}
   assert [paper.stride(i) for i in range(3)] == [2, 1, 1]
 
 
 @pytest.mark.parametrize('name, parts', bottleneck_spec.MODULES.items())
 def test_modules_are_named_after_their_parts(name, parts):
-  assert spec(module=name).resolved(TINY).parts() == parts
+  assert spec(module=name).resolved(TINY).parts(3, 2) == parts
   words = [part.removesuffix('_transformer') for part in parts]
   assert name.removesuffix('_transformer') == '_'.join(words)
 

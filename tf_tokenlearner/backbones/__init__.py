@@ -1,5 +1,8 @@
 """Backbones: embed, encode, pool; and the classifier around them."""
 
+from tf_tokenlearner.backbones.bottleneck_spec import BottleneckSpec
+from tf_tokenlearner.backbones.bottleneck_transformer import (
+    BottleneckTransformer)
 from tf_tokenlearner.backbones.classifier import Classifier
 from tf_tokenlearner.backbones.encoder import Encoder
 from tf_tokenlearner.backbones.factorized_vivit import (

@@ -30,7 +30,7 @@ MODULES: Dict[str, Tuple[str, ...]] = {
 ATTENTIONS = ('joint_mhsa', 'spatial_transformer', 'temporal_transformer')
 TOKENIZERS = ('token_learner', 'fixed_split', 'dense', 'frame_pooling')
 NUM_STAGES = 4
-_STRIDE = 2  # Of the stem and of the first block of every stage.
+STRIDE = 2  # Of the stem and of the first block of every stage.
 
 _Clip = Tuple[int, int, int, int]
 
@@ -113,32 +113,30 @@ class BottleneckSpec:
     spec._check_tokenizer(input_size)
     return spec
 
-  def parts(self) -> Tuple[str, ...]:
-    """What the module is a sequence of."""
-    return MODULES[self.module]
-
   def inner_width(self, stage: int) -> int:
     """Channels between expansion and reduction, in a stage counted from 0."""
     return round(self.stage_widths[stage] * self.expansion)
 
-  def holds_module(self, stage: int, block: int) -> bool:
-    """Whether this block, both counted from 0, holds the module."""
-    return (stage == NUM_STAGES - 1
-            and block >= self.num_blocks[stage] - self.num_module_blocks)
+  def parts(self, stage: int, block: int) -> Tuple[str, ...]:
+    """What a block, of a stage, both counted from 0, holds in its middle."""
+    first = self.num_blocks[-1] - self.num_module_blocks
+    if stage == NUM_STAGES - 1 and block >= first:
+      return MODULES[self.module]
+    return MODULES['conv2d_conv1d']
 
   def stride(self, block: int) -> int:
     """Of the block of any stage, counted from 0, over height and width."""
-    return _STRIDE if block == 0 else 1
+    return STRIDE if block == 0 else 1
 
   def stem_size(self, input_size: _Clip) -> Tuple[int, int, int]:
     """(T, H, W) of the map that the stem gives."""
     frames, height, width, _ = input_size
-    return frames, math.ceil(height / _STRIDE), math.ceil(width / _STRIDE)
+    return frames, math.ceil(height / STRIDE), math.ceil(width / STRIDE)
 
   def map_size(self, input_size: _Clip) -> Tuple[int, int, int]:
     """(T, H, W) of the map of the last stage."""
     frames, height, width, _ = input_size
-    stride = _STRIDE**(1 + NUM_STAGES)
+    stride = STRIDE**(1 + NUM_STAGES)
     return frames, math.ceil(height / stride), math.ceil(width / stride)
 
   def split_grid(self) -> Tuple[int, int]:
@@ -173,7 +171,7 @@ class BottleneckSpec:
           f'norm_epsilon must be above 0, received {self.norm_epsilon}.')
 
   def _check_attention(self):
-    if not set(self.parts()) & set(ATTENTIONS):
+    if not set(MODULES[self.module]) & set(ATTENTIONS):
       return
     for name, width in (('attention_dim', self.attention_dim), (
         'The inner width of the last stage', self.inner_width(-1))):
@@ -183,7 +181,7 @@ class BottleneckSpec:
 
   def _check_tokenizer(self, input_size: _Clip):
     if self.tokenizer != 'token_learner' and (
-        'token_learner' not in self.parts()):
+        'token_learner' not in MODULES[self.module]):
       raise errors.UserError(
           f'tokenizer={self.tokenizer} takes the place of a TokenLearner, but '
           f'module={self.module} has none. Known with one: '
