@@ -1,4 +1,4 @@
-"""Image models become TFLite files of built-in operations only."""
+"""Models become TFLite files of built-in operations only."""
 
 from ai_edge_litert import interpreter as litert
 import numpy as np
@@ -13,20 +13,29 @@ from tf_tokenlearner import backbones
 def convert(model, batch):
   """A flatbuffer; built-ins only, so Flex or custom operations are errors."""
   function = tf.function(
-      lambda images: {'logits': model(images)},
-      input_signature=[tf.TensorSpec([batch, *tiny.IMAGE], name='images')])
+      lambda inputs: {'logits': model(inputs)}, input_signature=[
+          tf.TensorSpec([batch, *model.backbone.input_size], name='inputs')])
   converter = tf.lite.TFLiteConverter.from_concrete_functions(
       [function.get_concrete_function()], model)
   converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
   return converter.convert()
 
 
-def run(flatbuffer, images):
+def run(flatbuffer, inputs):
   interpreter = litert.Interpreter(model_content=flatbuffer, num_threads=1)
   (detail,) = interpreter.get_input_details()
-  interpreter.resize_tensor_input(detail['index'], images.shape)
+  interpreter.resize_tensor_input(detail['index'], inputs.shape)
   runner = interpreter.get_signature_runner()
-  return runner(images=images)['logits']
+  return runner(inputs=inputs)['logits']
+
+
+def check(model, batch):
+  layer_checks.draw_weights(model.head)
+  flatbuffer = convert(model, batch)
+  assert b'Flex' not in flatbuffer
+  inputs = np.random.default_rng(7).uniform(
+      -1, 1, [batch or 3, *model.backbone.input_size]).astype('float32')
+  np.testing.assert_allclose(run(flatbuffer, inputs), model(inputs), atol=1e-4)
 
 
 @pytest.mark.parametrize('batch', [1, None])
@@ -36,11 +45,23 @@ def run(flatbuffer, images):
     dict(token_learner_location=1, use_token_fuser=True),
     dict(pooler='token', representation_size=5),
 ], ids=['v1.0', 'v1.1', 'fuser', 'plain'])
-def test_converts_without_flex(kwargs, batch):
-  model = backbones.Classifier(tiny.vit(num_layers=2, **kwargs), 5)
-  layer_checks.draw_weights(model.head)
-  flatbuffer = convert(model, batch)
-  assert b'Flex' not in flatbuffer
-  images = np.random.default_rng(7).uniform(
-      -1, 1, [batch or 3, *tiny.IMAGE]).astype('float32')
-  np.testing.assert_allclose(run(flatbuffer, images), model(images), atol=1e-4)
+def test_image_models_convert_without_flex(kwargs, batch):
+  check(backbones.Classifier(tiny.vit(num_layers=2, **kwargs), 5), batch)
+
+
+@pytest.mark.parametrize('make, kwargs', [
+    (tiny.vivit, dict(pooler='token')),
+    (tiny.vivit, dict(
+        token_learner_location=1, use_token_fuser=True, variant='Ti/4x1',
+        tubelet_embedding='temporal_sampling', num_sampled_frames=3,
+        position_embedding='repeated')),
+    (tiny.factorized, dict(pooler='token')),
+    (tiny.factorized, dict(token_learner_location=2)),
+], ids=['vivit', 'vivit-fuser', 'factorized', 'factorized-learned'])
+def test_video_models_convert_without_flex(make, kwargs):
+  check(backbones.Classifier(make(num_layers=2, **kwargs), 5), batch=None)
+
+
+def test_video_model_of_one_clip_converts_without_flex():
+  check(backbones.Classifier(
+      tiny.vivit(token_learner_location=1, token_learner=tiny.V10), 5), batch=1)

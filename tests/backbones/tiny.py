@@ -46,3 +46,18 @@ def vit(**kwargs: Any) -> backbones.VisionTransformer:
   model = backbones.VisionTransformer(spec(**kwargs), IMAGE)
   layer_checks.draw_weights(model)
   return model
+
+
+def vivit(**kwargs: Any) -> backbones.VideoVisionTransformer:
+  """A video vision transformer with drawn weights."""
+  model = backbones.VideoVisionTransformer(vivit_spec(**kwargs), CLIP)
+  layer_checks.draw_weights(model)
+  return model
+
+
+def factorized(**kwargs: Any) -> backbones.FactorizedVideoVisionTransformer:
+  """A factorised encoder with drawn weights."""
+  model = backbones.FactorizedVideoVisionTransformer(
+      factorized_spec(**kwargs), CLIP)
+  layer_checks.draw_weights(model)
+  return model

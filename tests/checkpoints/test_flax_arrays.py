@@ -109,6 +109,40 @@ def test_every_variable_has_one_entry(kwargs):
     assert len(set(sources)) == len(sources)
 
 
+@pytest.mark.parametrize('make, kwargs', [
+    (tiny.vivit, dict(pooler='token', representation_size=5)),
+    (tiny.vivit, dict(token_learner_location=[0, 2], num_tokens=[4, 2])),
+    (tiny.factorized, dict(pooler='token')),
+    (tiny.factorized, dict(token_learner_location=3, representation_size=5)),
+])
+def test_every_variable_of_a_video_model_has_one_entry(make, kwargs):
+  model = backbones.Classifier(make(**kwargs), 5)
+  entries = list(flax_names.classifier_entries(model, flax_names.SCENIC))
+  assert sorted(entry.variable.name for entry in entries) == sorted(
+      variable.name for variable in model.variables)
+  sources = [source for entry in entries for source in entry.sources]
+  assert len(set(sources)) == len(sources)
+
+
+def test_a_model_without_official_checkpoints():
+  class Other(backbones.VisionTransformer):
+    pass
+
+  model = backbones.Classifier(Other(tiny.spec(), tiny.IMAGE), 5)
+  with pytest.raises(
+      errors.UserError, match='There are no official checkpoints of Other; '
+      'they fit VisionTransformer, VideoVisionTransformer, Factorized'):
+    flax_arrays.load_scenic(model, {})
+
+
+def test_patches_do_not_become_tubelets_of_several_frames():
+  golden = goldens.read('vivit_token_learner_temporal_sampling')
+  model = backbones.Classifier(tiny.vivit(), 5)
+  with pytest.raises(errors.UserError, match=r'other shape: embedding/kernel '
+                     r'\[\(8, 8, 3, 24\)\] does not fit .* \(2, 4, 4, 3, 8\)'):
+    flax_arrays.load_scenic(model, golden.params)
+
+
 def test_whole_model_is_left_as_it_was():
   golden = goldens.read('vit_token_learner_v11')
   model = backbones.Classifier(tiny.vit(token_learner_location=1), 5)

@@ -1,4 +1,4 @@
-"""What the backbones for clips are made of, as plain data without TensorFlow."""
+"""What the backbones for clips are made of: plain data without TensorFlow."""
 
 import dataclasses
 from typing import List, Optional, Tuple

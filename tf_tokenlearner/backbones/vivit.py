@@ -1,7 +1,7 @@
 """Video vision transformer with TokenLearner: all of a clip in one encoder."""
 
 import math
-from typing import Optional
+from typing import List, Optional
 
 import tensorflow as tf
 import tf_keras
@@ -36,6 +36,7 @@ class VideoVisionTransformer(transformer_backbone.TransformerBackbone):
 
   Raises:
     UserError (a ValueError): a spec that makes no sense.
+    ValueError: clips of another size than input_size.
 
   Example:
     >>> spec = video_specs.ViViTSpec(
@@ -52,7 +53,7 @@ class VideoVisionTransformer(transformer_backbone.TransformerBackbone):
     frames = spec.sampled_frames(self.input_size)
     self.sample_frames = (
         (lambda clips: clips) if frames is None
-        else lambda clips: tf.gather(clips, frames, axis=1))
+        else lambda clips: _sample(clips, frames, self.input_size[0]))
     self.tubelet_embedding = layers.TubeletEmbedding(
         spec.hidden_size, spec.tubelet_size, name='tubelet_embedding')
     self.class_token = self.make_class_token('class_token')
@@ -70,3 +71,11 @@ class VideoVisionTransformer(transformer_backbone.TransformerBackbone):
     x = self.class_token(x)  # [B, T*N or 1 + T*N, C]
     x = self.position_embedding(x)
     return self.dropout(x, training=training)
+
+
+def _sample(clips: tf.Tensor, frames: List[int], length: int) -> tf.Tensor:
+  if clips.shape[1] != length:  # Others would be taken silently.
+    raise ValueError(
+        f'VideoVisionTransformer: frames {frames} of clips of {length} are '
+        f'sampled, received shape {clips.shape}.')
+  return tf.gather(clips, frames, axis=1)

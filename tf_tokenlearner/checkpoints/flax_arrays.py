@@ -11,15 +11,15 @@ from tf_tokenlearner.checkpoints import flax_names
 
 def load_scenic(
     model: backbones.Classifier, params: Mapping[str, Any]) -> None:
-  """Loads the parameters of an official TokenLearner image model.
+  """Loads the parameters of an official TokenLearner or ViViT model.
 
   Args:
-    model: the classifier of the same architecture.
+    model: the classifier of the same architecture, for images or clips.
     params: nested dict of arrays, as Flax gives it.
 
   Raises:
     UserError: arrays missing, left over or of another shape; all are listed,
-      and the model is left as it was.
+      and the model is left as it was. Or there is no official model like this.
   """
   assign(flax_names.classifier_entries(model, flax_names.SCENIC),
          flatten(params))

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
 from tf_tokenlearner import layers
 from tf_tokenlearner.backbones import stages
 
@@ -38,17 +39,61 @@ VISION_TRANSFORMER = Spelling('MultiHeadDotProductAttention_1', 'LayerNorm_2',
 
 def classifier_entries(
     model: backbones.Classifier, spelling: Spelling) -> Iterator[Entry]:
-  """Every variable of an image classifier, in order of the forward path."""
-  vit = model.backbone
-  yield from _kernel_bias(vit.patch_embedding.projection, 'embedding')
-  if isinstance(vit.class_token, layers.ClassToken):
-    yield Entry(vit.class_token.embedding, ('cls',))
-  yield Entry(vit.position_embedding.embedding,
-              ('Transformer/posembed_input/pos_embedding',))
-  yield from encoder_entries(vit.encoder, 'Transformer', spelling)
-  if isinstance(vit.pre_logits, layers.MatmulDense):
-    yield from _kernel_bias(vit.pre_logits, 'pre_logits')
+  """Every variable of a classifier, in order of the forward path.
+
+  Raises:
+    UserError: the official code has no model like this one.
+  """
+  backbone = model.backbone
+  if type(backbone) not in _BACKBONE_ENTRIES:
+    known = ', '.join(kind.__name__ for kind in _BACKBONE_ENTRIES)
+    raise errors.UserError(
+        f'There are no official checkpoints of {type(backbone).__name__}; they '
+        f'fit {known}.')
+  yield from _BACKBONE_ENTRIES[type(backbone)](backbone, spelling)
+  if isinstance(backbone.pre_logits, layers.MatmulDense):
+    yield from _kernel_bias(backbone.pre_logits, 'pre_logits')
   yield from _kernel_bias(model.head, spelling.head)
+
+
+def image_entries(
+    vit: backbones.VisionTransformer, spelling: Spelling) -> Iterator[Entry]:
+  """A vision transformer less its pre_logits."""
+  yield from _kernel_bias(vit.patch_embedding.projection, 'embedding')
+  yield from _class_token(vit.class_token, 'cls')
+  yield from _positions(vit.position_embedding, 'Transformer')
+  yield from encoder_entries(vit.encoder, 'Transformer', spelling)
+
+
+def video_entries(
+    vivit: backbones.VideoVisionTransformer,
+    spelling: Spelling) -> Iterator[Entry]:
+  """ViViT, with or without TokenLearner, less its pre_logits."""
+  yield from _tubelets(vivit.tubelet_embedding)
+  yield from _class_token(vivit.class_token, 'cls')
+  yield from _positions(vivit.position_embedding, 'Transformer')
+  yield from encoder_entries(vivit.encoder, 'Transformer', spelling)
+
+
+def factorized_entries(
+    vivit: backbones.FactorizedVideoVisionTransformer,
+    spelling: Spelling) -> Iterator[Entry]:
+  """ViViT's factorised encoder less its pre_logits."""
+  space, time = 'SpatialTransformer', 'TemporalTransformer'
+  yield from _tubelets(vivit.tubelet_embedding)
+  yield from _class_token(vivit.class_token, f'cls_{space}')
+  yield from _positions(vivit.position_embedding, space)
+  yield from encoder_entries(vivit.spatial_encoder, space, spelling)
+  yield from _class_token(vivit.temporal_class_token, f'cls_{time}')
+  yield from _positions(vivit.temporal_position_embedding, time)
+  yield from encoder_entries(vivit.temporal_encoder, time, spelling)
+
+
+_BACKBONE_ENTRIES = {
+    backbones.VisionTransformer: image_entries,
+    backbones.VideoVisionTransformer: video_entries,
+    backbones.FactorizedVideoVisionTransformer: factorized_entries,
+}
 
 
 def encoder_entries(
@@ -129,6 +174,23 @@ def token_fuser_entries(
   yield from _kernel_bias(layer.mix, f'{prefix}Dense_0')
   yield from _norm(layer.original_norm, f'{prefix}LayerNorm_0')
   yield from _mlp(layer.mlp, f'{prefix}token_masking')
+
+
+def _tubelets(layer: layers.TubeletEmbedding) -> Iterator[Entry]:
+  """Patches of sampled frames have no axis of time there."""
+  yield Entry(layer.kernel, ('embedding/kernel',),
+              lambda x: x[np.newaxis] if x.ndim == 4 else x)
+  yield Entry(layer.bias, ('embedding/bias',))
+
+
+def _class_token(layer: tf.Module, name: str) -> Iterator[Entry]:
+  if isinstance(layer, layers.ClassToken):
+    yield Entry(layer.embedding, (name,))
+
+
+def _positions(
+    layer: layers.PositionEmbedding, prefix: str) -> Iterator[Entry]:
+  yield Entry(layer.embedding, (f'{prefix}/posembed_input/pos_embedding',))
 
 
 def _norm(layer: layers.LayerNorm, path: str) -> Iterator[Entry]:
