@@ -51,3 +51,10 @@ def test_plain_lines_may_go_elsewhere(clock):
   clock[0] += 11
   line.show('a')
   assert said == ['a'] and not stream.getvalue()
+
+
+@pytest.mark.parametrize('seconds, text', [
+    (0, '0:00'), (7.4, '0:07'), (59.6, '1:00'), (750, '12:30'),
+    (11100, '3:05:00')])
+def test_duration(seconds, text):
+  assert status_line.duration(seconds) == text

@@ -61,3 +61,12 @@ class StatusLine:
   def _write_plain(self, text: str) -> None:
     self._stream.write(text + '\n')
     self._stream.flush()
+
+
+def duration(seconds: float) -> str:
+  """0:07, 12:30 or 3:05:00."""
+  minutes, seconds = divmod(int(seconds + 0.5), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours}:{minutes:02d}:{seconds:02d}'
+  return f'{minutes}:{seconds:02d}'

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import image_files
 from tf_tokenlearner.data import tfds_source
+from tf_tokenlearner.data.builders import folder_builder
 from tf_tokenlearner.data.builders import image_folder
 
 CLASSES = ('cat', 'dog', 'emu')
@@ -239,7 +240,7 @@ def test_no_space_on_the_disk(opener, monkeypatch):
       tfds.core.utils, 'has_sufficient_disk_space',
       lambda needed, directory: asked.append(needed) or not needed)
   # A GiB and more is shuffled on the disk.
-  monkeypatch.setattr(image_folder, '_SHUFFLED_IN_MEMORY', 100)
+  monkeypatch.setattr(folder_builder, '_SHUFFLED_IN_MEMORY', 100)
   with pytest.raises(errors.UserError, match=(
       r'No space left on the disk of .*data to pack .*photos: .* are needed\. '
       'Make room')):

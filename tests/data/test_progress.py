@@ -38,3 +38,18 @@ def test_one_line_on_a_terminal(monkeypatch):
   assert parts[1] == 'Checking images: 100 of 1,000'
   assert parts[9] == 'Checking images: 900 of 1,000'
   assert parts[10:] == ['']  # It is gone when all is done.
+
+
+def test_time_left(monkeypatch):
+  """By what was done since it began; said once it can be guessed."""
+  now, lines = [0.], []
+  monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
+  with progress.Progress('Decoding', 1000, lines.append, done=500) as counter:
+    for seconds in (4, 11, 22, 1500):
+      now[0] = seconds
+      counter.advance(50)
+    now[0] = 3000
+    counter.advance(300)
+  assert lines == [
+      'Decoding: 600 of 1,000, 0:44 left', 'Decoding: 650 of 1,000, 0:51 left',
+      'Decoding: 700 of 1,000, 37:30 left', 'Decoding: 1,000 of 1,000']

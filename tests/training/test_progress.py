@@ -80,10 +80,3 @@ def test_evaluation_and_notes_stay(clock):
   line.evaluate(50, {'accuracy': .75, 'validation_loss': 1.})
   assert stream.getvalue().endswith(
       'evaluated at step 50: accuracy 0.7500  loss 1.0000\n')
-
-
-@pytest.mark.parametrize('seconds, text', [
-    (0, '0:00'), (7.4, '0:07'), (59.6, '1:00'), (750, '12:30'),
-    (11100, '3:05:00')])
-def test_duration(seconds, text):
-  assert progress.duration(seconds) == text

@@ -6,8 +6,6 @@ from typing import Callable, Dict, Tuple
 
 import tensorflow as tf
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.bmp', '.webp')
-
 # Larger ones would take the memory of a whole batch, and are mostly mistakes.
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
@@ -24,7 +22,7 @@ def load(path: str) -> bytes:
   wrongly (animated WebP, BMP with palette or compression): these become PNG.
 
   Args:
-    path: a local file of any of EXTENSIONS; the content decides what it is.
+    path: a local file; its content decides what it is.
 
   Returns:
     bytes that tf.io.decode_image(channels=3, expand_animations=False) decodes,

@@ -1,28 +1,44 @@
 """Counts what a long preparation has done."""
 
+import time
 from typing import Callable
 
 from tf_tokenlearner import status_line
 
+# Before, a guess at the time left would jump about.
+_SECONDS_TO_GUESS = 5.
+
 
 class Progress:
-  """'Checking images: 100 of 1,000', on a line of its own while it lasts.
+  """'Checking images: 100 of 1,000, 2:30 left', on a line of its own.
 
   Args:
     what: is being done, 'Checking images'.
     total: how many there are.
     announce: takes plain lines; not called on a terminal.
+    done: how many of them are done before this begins.
   """
 
-  def __init__(self, what: str, total: int, announce: Callable[[str], None]):
+  def __init__(self, what: str, total: int, announce: Callable[[str], None],
+               done: int = 0):
     self._what, self._total = what, total
     self._line = status_line.StatusLine(announce=announce)
-    self._done = 0
+    self._start, self._done_at_start = time.monotonic(), done
+    self._done = done
 
   def advance(self, count: int = 1) -> None:
     """`count` more are done."""
     self._done += count
-    self._line.show(f'{self._what}: {self._done:,} of {self._total:,}')
+    self._line.show(f'{self._what}: {self._done:,} of {self._total:,}'
+                    + self._time_left())
+
+  def _time_left(self) -> str:
+    elapsed = time.monotonic() - self._start
+    left = self._total - self._done
+    if elapsed < _SECONDS_TO_GUESS or not left:
+      return ''
+    seconds = elapsed / (self._done - self._done_at_start) * left
+    return f', {status_line.duration(seconds)} left'
 
   def __enter__(self) -> 'Progress':
     return self

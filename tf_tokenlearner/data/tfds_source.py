@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import builder_lookup
 from tf_tokenlearner.data import first_use
-from tf_tokenlearner.data import image_listing
+from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data.builders import image_folder
 
@@ -87,7 +87,7 @@ def open_image_folder(
 
   Args:
     folder: folder/<class>/*.jpg, or folder/<split>/<class>/*.jpg; see
-      image_listing.
+      folder_listing.
     data_dir: where the packed copy goes; '' is TFDS's own place.
     validation_fraction: held out as split 'validation' where the folder has no
       splits; 0 for none.
@@ -100,7 +100,7 @@ def open_image_folder(
       read.
   """
   builder = image_folder.ImageFolder(
-      listing=image_listing.scan(folder),
+      listing=folder_listing.scan(folder, folder_listing.IMAGES),
       validation_fraction=validation_fraction, seed=seed,
       max_unreadable_fraction=max_unreadable_fraction, announce=announce,
       data_dir=os.path.expanduser(data_dir) if data_dir else None)

@@ -63,7 +63,8 @@ class Progress:
       if self._evaluation_interval:
         evaluations = -(-left // self._evaluation_interval)
         seconds += evaluations * self._evaluation_seconds
-      parts += [f'{speed:,.0f} {self._unit}/s', f'left {duration(seconds)}']
+      parts += [f'{speed:,.0f} {self._unit}/s',
+                f'left {status_line.duration(seconds)}']
     self._line.show('  '.join(parts), force=step >= self._train_steps)
 
   def evaluate(self, step: int, logs: Mapping[str, Any]) -> None:
@@ -82,12 +83,3 @@ class Progress:
   def close(self) -> None:
     """Clears the updating line, if there is one."""
     self._line.clear()
-
-
-def duration(seconds: float) -> str:
-  """0:07, 12:30 or 3:05:00."""
-  minutes, seconds = divmod(int(seconds + 0.5), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f'{hours}:{minutes:02d}:{seconds:02d}'
-  return f'{minutes}:{seconds:02d}'

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tf_tokenlearner import errors
-from tf_tokenlearner.data import image_listing
+from tf_tokenlearner.data import folder_listing
 
 
 def make(folder, *paths):
@@ -17,6 +17,10 @@ def make(folder, *paths):
   return str(folder)
 
 
+def scan(folder, kind=folder_listing.IMAGES):
+  return folder_listing.scan(folder, kind)
+
+
 def paths(listing, split):
   return {name: [file.path for file in files]
           for name, files in listing.splits[split].items()}
@@ -25,10 +29,10 @@ def paths(listing, split):
 def test_classes(tmp_path):
   folder = make(tmp_path, 'dog/b.PNG', 'dog/a.jpeg', 'cat/2019/may/c.webp',
                 'cat/d.Bmp', 'cat/e.gif', 'cat/f.jpg')
-  listing = image_listing.scan(folder)
+  listing = scan(folder)
   assert listing.class_names == ('cat', 'dog')
-  assert list(listing.splits) == [image_listing.WHOLE]
-  assert paths(listing, image_listing.WHOLE) == {
+  assert list(listing.splits) == [folder_listing.WHOLE]
+  assert paths(listing, folder_listing.WHOLE) == {
       'cat': ['cat/d.Bmp', 'cat/e.gif', 'cat/f.jpg', 'cat/2019/may/c.webp'],
       'dog': ['dog/a.jpeg', 'dog/b.PNG']}
   assert not listing.num_ignored
@@ -38,7 +42,7 @@ def test_classes(tmp_path):
 def test_splits(tmp_path, name):
   folder = make(tmp_path, 'Train/cat/a.jpg', 'Train/dog/b.jpg',
                 f'{name}/dog/c.jpg', 'test/cat/d.jpg')
-  listing = image_listing.scan(folder)
+  listing = scan(folder)
   assert listing.class_names == ('cat', 'dog')
   assert set(listing.splits) == {'train', 'validation', 'test'}
   assert paths(listing, 'validation') == {'dog': [f'{name}/dog/c.jpg']}
@@ -49,12 +53,12 @@ def test_splits(tmp_path, name):
 
 def test_splits_without_train(tmp_path):
   folder = make(tmp_path, 'val/cat/a.jpg', 'test/dog/b.jpg')
-  assert image_listing.scan(folder).class_names == ('cat', 'dog')
+  assert scan(folder).class_names == ('cat', 'dog')
 
 
 def test_classes_may_be_called_as_splits_are(tmp_path):
   folder = make(tmp_path, 'car/a.jpg', 'train/b.jpg', 'test/c.jpg')
-  assert image_listing.scan(folder).class_names == ('car', 'test', 'train')
+  assert scan(folder).class_names == ('car', 'test', 'train')
 
 
 def test_others_are_counted(tmp_path):
@@ -62,7 +66,7 @@ def test_others_are_counted(tmp_path):
       tmp_path, 'cat/a.jpg', 'dog/b.jpg', 'dog/notes.txt', 'dog/._b.jpg',
       'dog/.hidden/c.jpg', 'dog/Thumbs.db', 'dog/LICENSE', 'README.txt',
       '.DS_Store', 'c.jpg', '__MACOSX/dog/d.jpg')
-  listing = image_listing.scan(folder)
+  listing = scan(folder)
   assert [file.path for file in listing.files()] == ['cat/a.jpg', 'dog/b.jpg']
   assert listing.num_ignored == {
       '.txt': 2, '.jpg': 2, '.db': 1, 'LICENSE': 1, '.DS_Store': 1}
@@ -74,8 +78,8 @@ def test_links(tmp_path):
   os.symlink(tmp_path / 'elsewhere', tmp_path / 'folder' / 'bird')
   os.symlink(tmp_path / 'folder' / 'cat', tmp_path / 'folder' / 'cat' / 'loop')
   os.symlink(tmp_path / 'nowhere', tmp_path / 'folder' / 'dog' / 'gone.jpg')
-  listing = image_listing.scan(folder)
-  assert paths(listing, image_listing.WHOLE) == {
+  listing = scan(folder)
+  assert paths(listing, folder_listing.WHOLE) == {
       'bird': ['bird/c.jpg'], 'cat': ['cat/a.jpg'],
       'dog': ['dog/b.jpg', 'dog/gone.jpg']}
 
@@ -83,7 +87,7 @@ def test_links(tmp_path):
 def test_fingerprint(tmp_path):
   folder = make(tmp_path, 'cat/a.jpg', 'dog/b.jpg')
   fingerprint = (
-      lambda *options: image_listing.scan(folder).fingerprint(*options))
+      lambda *options: scan(folder).fingerprint(*options))
   first = fingerprint()
   assert first == fingerprint() and len(first) == 16
   assert first != fingerprint(0.2) != fingerprint(0.3)
@@ -119,15 +123,37 @@ def test_fingerprint(tmp_path):
 ])
 def test_mistakes(tmp_path, files, message):
   with pytest.raises(errors.UserError, match=message):
-    image_listing.scan(make(tmp_path, *files))
+    scan(make(tmp_path, *files))
 
 
 def test_many_names_are_cut_short(tmp_path):
   folder = make(tmp_path, 'cat/a.jpg', *(f'c{i:02d}/a.txt' for i in range(12)))
   with pytest.raises(errors.UserError, match=r'c00, .*, c09, \.\.\.\. Remove'):
-    image_listing.scan(folder)
+    scan(folder)
 
 
 def test_no_folder(tmp_path):
   with pytest.raises(errors.UserError, match='There is no folder .*/none. Exp'):
-    image_listing.scan(str(tmp_path / 'none'))
+    scan(str(tmp_path / 'none'))
+
+
+def test_videos(tmp_path):
+  folder = make(tmp_path, 'run/a.mp4', 'run/b.AVI', 'run/c.mov', 'jump/d.webm',
+                'jump/e.gif', 'jump/f.mkv', 'jump/g.m4v', 'jump/h.jpg')
+  listing = scan(folder, folder_listing.VIDEOS)
+  assert listing.kind is folder_listing.VIDEOS
+  assert paths(listing, folder_listing.WHOLE) == {
+      'jump': ['jump/d.webm', 'jump/e.gif', 'jump/f.mkv', 'jump/g.m4v'],
+      'run': ['run/a.mp4', 'run/b.AVI', 'run/c.mov']}
+  assert listing.num_ignored == {'.jpg': 1}
+
+
+@pytest.mark.parametrize('files,message', [
+    (['a.mp4'], r'has videos, but no class folders. Expected '
+                r'folder/<class>/\*.mp4 with two'),
+    (['run/a.mp4', 'jump/b.jpg'],
+     r'folders without videos \(.mp4, .avi, .* .m4v\): jump. Remove or'),
+])
+def test_mistakes_with_videos(tmp_path, files, message):
+  with pytest.raises(errors.UserError, match=message):
+    scan(make(tmp_path, *files), folder_listing.VIDEOS)

@@ -1,0 +1,102 @@
+"""Video files for tests: the brightness of a frame tells which one it is."""
+
+import fractions
+import struct
+
+import av
+import cv2
+import numpy as np
+
+STEP = 9  # Of brightness, from one frame to the next.
+
+
+def numbered(count, height=48, width=64):
+  """uint8 [T, H, W, 3], grey, a white corner at the top left."""
+  frames = np.empty([count, height, width, 3], np.uint8)
+  frames[:] = 10 + STEP * np.arange(count)[:, None, None, None]
+  frames[:, :height // 4, :width // 4] = 255
+  return frames
+
+
+def write(path, frames, rate=30, codec='libx264', pixels='yuv420p',
+          seconds=None, options=(), ratio=None, **open_options):
+  """Encodes frames.
+
+  Args:
+    path: its extension chooses the container.
+    frames: uint8 [T, H, W, 3].
+    rate: frames a second.
+    codec: as FFmpeg calls it.
+    pixels: format of the encoded frames.
+    seconds: when each frame is shown; at `rate` by default.
+    options: of the codec, pairs.
+    ratio: width of a pixel by its height.
+    **open_options: of av.open.
+  """
+  with av.open(str(path), 'w', **open_options) as container:
+    stream = container.add_stream(codec, rate=rate, options=dict(options))
+    stream.height, stream.width = frames.shape[1:3]
+    stream.pix_fmt = pixels
+    if ratio:
+      stream.codec_context.sample_aspect_ratio = ratio
+    if seconds is not None:
+      stream.time_base = stream.codec_context.time_base = fractions.Fraction(
+          1, 1000)
+    for i, pixels_of_frame in enumerate(frames):
+      frame = av.VideoFrame.from_ndarray(pixels_of_frame, 'rgb24')
+      if seconds is not None:
+        frame.pts = round(1000 * seconds[i])
+        frame.time_base = fractions.Fraction(1, 1000)
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  return str(path)
+
+
+def write_sound(path, seconds=1., frames=None):
+  """A file with sound, and with a video if there are frames."""
+  with av.open(str(path), 'w') as container:
+    sound = container.add_stream('aac', rate=8000, layout='mono')
+    video = None
+    if frames is not None:
+      video = container.add_stream('libx264', rate=30)
+      video.height, video.width = frames.shape[1:3]
+      video.pix_fmt = 'yuv420p'
+      for pixels in frames:
+        container.mux(video.encode(av.VideoFrame.from_ndarray(pixels)))
+      container.mux(video.encode())
+    for start in range(0, int(8000 * seconds), 1024):
+      frame = av.AudioFrame.from_ndarray(
+          np.zeros([1, 1024], np.float32), 'fltp', 'mono')
+      frame.rate, frame.pts = 8000, start
+      container.mux(sound.encode(frame))
+    container.mux(sound.encode())
+  return str(path)
+
+
+def turn(path, quarters):
+  """Makes an MP4 file say that it is shown turned clockwise."""
+  with open(path, 'rb') as file:
+    data = bytearray(file.read())
+  cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarters]
+  at = data.index(b'tkhd') + 4 + 40  # ISO/IEC 14496-12, 8.3.2.
+  data[at:at + 36] = struct.pack(
+      '>9i', cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0,
+      1 << 30)
+  with open(path, 'wb') as file:
+    file.write(data)
+  return path
+
+
+def read_jpegs(jpegs):
+  """uint8 [T, H, W, 3] of JPEG files."""
+  return np.stack([
+      cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+      for jpeg in jpegs])
+
+
+def numbers(jpegs):
+  """Which frames of `numbered` they are."""
+  frames = read_jpegs(jpegs)
+  height, width = frames.shape[1:3]
+  middle = frames[:, height // 2:, width // 2:].mean((1, 2, 3))
+  return np.rint((middle - 10) / STEP).astype(int).tolist()

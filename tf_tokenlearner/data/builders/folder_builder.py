@@ -1,0 +1,198 @@
+"""What data sets made of folders of class folders have in common."""
+
+import abc
+import os
+import re
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence
+
+import tensorflow_datasets as tfds
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.data import folder_listing
+from tf_tokenlearner.data import progress
+from tf_tokenlearner.data import stratified_split
+from tf_tokenlearner.data.builders import unreadable_files
+
+_NUM_NAMED = 10
+_SHUFFLED_IN_MEMORY = 2**30
+
+
+class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Packs the files of a folder into TFRecord files.
+
+  Every file is decoded once to see whether it can be read. The copy goes by a
+  fingerprint of the folder and the options: a changed folder is packed anew.
+
+  Args:
+    listing: of the folder.
+    validation_fraction: held out of every class as split 'validation', if the
+      folder has no splits; 0 for none.
+    seed: of the choice which are held out.
+    max_unreadable_fraction: of the files may be unreadable; they are left out.
+    announce: takes what is to be said while packing, by lines.
+    content_options: what else the copy depends on.
+    data_dir: as in TFDS.
+
+  Raises:
+    UserError: while packing, more files are unreadable than allowed, or a class
+      or a split would be empty.
+  """
+
+  VERSION = tfds.core.Version('1.0.0')
+  NEEDS_NO_DOWNLOAD = True
+
+  def __init__(self, *, listing: folder_listing.Listing,
+               validation_fraction: float = 0.2, seed: int = 0,
+               max_unreadable_fraction: float = 0.01,
+               announce: Callable[[str], None] = print,
+               content_options: Sequence[object] = (), **kwargs):
+    if not 0 <= validation_fraction < 1:
+      raise errors.UserError(
+          'validation_fraction must lie in [0, 1), received '
+          f'{validation_fraction}.')
+    unreadable_files.require_fraction(
+        'max_unreadable_fraction', max_unreadable_fraction)
+    self._listing = listing
+    self._validation_fraction = validation_fraction
+    self._seed = seed
+    self._max_unreadable_fraction = max_unreadable_fraction
+    self._announce = announce
+    options = ((validation_fraction, seed)
+               if folder_listing.WHOLE in listing.splits else ())
+    self._config = tfds.core.BuilderConfig(
+        name=(self._folder_name + '-'
+              + listing.fingerprint(*options, *content_options)),
+        version=self.VERSION, description=listing.folder)
+    super().__init__(**kwargs)
+
+  @abc.abstractmethod
+  def _content_features(self) -> Dict[str, Any]:
+    """Features of an example but for its label; the first is its content."""
+
+  @abc.abstractmethod
+  def _find_unreadable(self, paths: List[str]) -> Dict[str, str]:
+    """{path: reason} of files, relative to the folder; decodes every file."""
+
+  @abc.abstractmethod
+  def _load(self, path: str) -> Dict[str, Any]:
+    """What _content_features announces; UserError if the file has changed."""
+
+  @property
+  def _folder_name(self) -> str:
+    """The folder's name in letters that any file system knows."""
+    return re.sub(r'[^\w.-]', '_', os.path.basename(self._listing.folder),
+                  flags=re.ASCII)
+
+  def get_default_builder_config(self) -> tfds.core.BuilderConfig:
+    return self._config
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    content = self._content_features()
+    return tfds.core.DatasetInfo(
+        builder=self,
+        description=f'{self._listing.kind.noun.capitalize()}s of a folder of '
+        'class folders.',
+        features=tfds.features.FeaturesDict({
+            **content,
+            'label': tfds.features.ClassLabel(names=[
+                unreadable_files.printable(name).strip()
+                for name in self._listing.class_names]),
+        }),
+        supervised_keys=(next(iter(content)), 'label'),
+        metadata=tfds.core.MetadataDict())
+
+  def refuse_unreadable(self) -> None:
+    """Raises UserError if too many of the packed files could not be read."""
+    unreadable_files.refuse(
+        self.info, self._max_unreadable_fraction,
+        f'{self._listing.kind.noun}s in {self._listing.folder}')
+
+  def _split_generators(self, dl_manager):
+    del dl_manager
+    paths = [file.path for file in self._listing.files()]
+    unreadable = self._find_unreadable(paths)
+    unreadable_files.remember(self.info, len(paths), unreadable)
+    self.refuse_unreadable()
+    self._announce_left_out()
+    splits = {
+        split: {name: [file.path for file in files
+                       if file.path not in unreadable]
+                for name, files in files_by_class.items()}
+        for split, files_by_class in self._listing.splits.items()}
+    if folder_listing.WHOLE in splits:
+      splits = self._hold_out(splits[folder_listing.WHOLE])
+    self._refuse_empty(splits)
+    return {split: self._generate_examples(split, paths_by_class)
+            for split, paths_by_class in splits.items()}
+
+  def _generate_examples(
+      self, split: str, paths_by_class: Mapping[str, Sequence[str]]):
+    total = sum(map(len, paths_by_class.values()))
+    with progress.Progress(
+        f'Packing {split}', total, self._announce) as counter:
+      for label, name in enumerate(self._listing.class_names):
+        for path in paths_by_class.get(name, ()):
+          yield os.fsencode(path), {**self._load(path), 'label': label}
+          counter.advance()
+
+  def _full_path(self, path: str) -> str:
+    return os.path.join(self._listing.folder, path)
+
+  def _require_disk_space(self, needed: int) -> None:
+    """Raises UserError if so many bytes cannot be packed."""
+    if needed > _SHUFFLED_IN_MEMORY:
+      needed *= 2  # TFDS shuffles the rest in files of its own.
+    if not tfds.core.utils.has_sufficient_disk_space(
+        needed, directory=os.fspath(self.data_dir_root)):
+      raise errors.UserError(
+          f'No space left on the disk of {self.data_dir_root} to pack '
+          f'{self._listing.folder}: {tfds.core.utils.Size(needed)} are needed. '
+          'Make room, or set another data_dir.')
+
+  def _announce_left_out(self) -> None:
+    """Two lines at most: unreadable files, and files of another kind."""
+    noun = self._listing.kind.noun
+    left_out = unreadable_files.describe(self.info, noun)
+    if left_out:
+      self._announce(left_out)
+    ignored = self._listing.num_ignored
+    if ignored:
+      kinds = sorted(ignored, key=lambda kind: (-ignored[kind], kind))
+      self._announce(
+          f'Passed over {sum(ignored.values()):,} files that are no {noun}s or '
+          'lie outside of class folders: '
+          + _shorten(f'{ignored[kind]:,} {kind}' for kind in kinds))
+
+  def _hold_out(self, paths_by_class: Dict[str, List[str]]):
+    """{'train', 'validation'}, or 'train' alone if nothing is held out."""
+    if not self._validation_fraction:
+      return {'train': paths_by_class}
+    total = sum(map(len, paths_by_class.values()))
+    held_out = stratified_split.held_out(
+        paths_by_class, max(1, round(total * self._validation_fraction)),
+        self._seed)
+    if not held_out:
+      raise errors.UserError(
+          f'{self._listing.folder} has too few {self._listing.kind.noun}s to '
+          'hold any out for validation: add some, or set '
+          'validation_fraction=0.')
+    return {
+        split: {name: [path for path in paths
+                       if (path in held_out) == is_held_out]
+                for name, paths in paths_by_class.items()}
+        for split, is_held_out in (('train', False), ('validation', True))}
+
+  def _refuse_empty(self, splits) -> None:
+    """A class may be missing in evaluation, but not in training."""
+    for split, paths_by_class in splits.items():
+      empty = [name for name, paths in paths_by_class.items() if not paths]
+      if empty and (split == 'train' or len(empty) == len(paths_by_class)):
+        raise errors.UserError(
+            f'{self._listing.folder}: no {self._listing.kind.noun} of {split} '
+            f'can be read in {_shorten(empty[:_NUM_NAMED])}.')
+
+
+def _shorten(names: Iterable[str]) -> str:
+  names = list(map(unreadable_files.printable, names))
+  return ', '.join(names[:_NUM_NAMED]) + (
+      ', ...' if len(names) > _NUM_NAMED else '')

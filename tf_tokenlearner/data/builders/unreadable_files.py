@@ -1,0 +1,68 @@
+"""What a data set remembers of files that could not be read."""
+
+import os
+from typing import Mapping
+
+import tensorflow_datasets as tfds
+
+from tf_tokenlearner import errors
+
+_NUM_NAMED = 10
+
+
+def require_fraction(name: str, value: float) -> None:
+  """Raises UserError unless value lies in [0, 1]."""
+  if not 0 <= value <= 1:
+    raise errors.UserError(f'{name} must lie in [0, 1], received {value}.')
+
+
+def remember(info: tfds.core.DatasetInfo, num_files: int,
+             unreadable: Mapping[str, str]) -> None:
+  """Keeps them with the data set, in its metadata.
+
+  Args:
+    info: of the data set, with a MetadataDict.
+    num_files: how many there are, readable or not.
+    unreadable: {path: reason}.
+  """
+  info.metadata.update(
+      num_files=num_files, num_unreadable=len(unreadable),
+      unreadable=[f'{printable(path)} ({reason})' for path, reason
+                  in list(unreadable.items())[:_NUM_NAMED]])
+
+
+def refuse(info: tfds.core.DatasetInfo, max_fraction: float, what: str) -> None:
+  """Raises UserError if more are unreadable than allowed.
+
+  Args:
+    info: of a data set that remembers.
+    max_fraction: of the files may be unreadable.
+    what: the files are, 'images in /data/photos'.
+  """
+  num_unreadable = info.metadata['num_unreadable']
+  num_files = info.metadata['num_files']
+  if num_unreadable > max_fraction * num_files:
+    raise errors.UserError(
+        f'{num_unreadable:,} of the {num_files:,} {what} cannot be read, more '
+        f'than max_unreadable_fraction={max_fraction:g} allows; remove them or '
+        'raise task.train_data.max_unreadable_fraction: '
+        f'{_listed(info)}.')
+
+
+def describe(info: tfds.core.DatasetInfo, noun: str) -> str:
+  """A line on those that were left out; '' if there are none."""
+  if not info.metadata['num_unreadable']:
+    return ''
+  return (f'Left out {info.metadata["num_unreadable"]:,} of '
+          f'{info.metadata["num_files"]:,} {noun}s that cannot be read: '
+          f'{_listed(info)}')
+
+
+def printable(name: str) -> str:
+  """A file name as text, whatever its bytes are."""
+  return os.fsencode(name).decode(errors='replace')
+
+
+def _listed(info: tfds.core.DatasetInfo) -> str:
+  more = info.metadata['num_unreadable'] > _NUM_NAMED
+  return '; '.join(info.metadata['unreadable']) + ('; ...' if more else '')
