@@ -7,11 +7,14 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 BIN := .venv/bin
 RUN_DIR ?= runs/digits
 EXPORT_DIR ?= exported/digits
+VIDEO_RUN_DIR ?= runs/moving_digits
+VIDEO_EXPORT_DIR ?= exported/moving_digits
 
-.PHONY: help install train test bazel-test benchmark clean
+.PHONY: help install train train-video test bazel-test benchmark clean
 
 help:
 	@echo 'make train       train, evaluate and export a digits classifier'
+	@echo 'make train-video the same with clips; and with one frame of each'
 	@echo 'make test        the whole test suite'
 	@echo 'make bazel-test  tests of the layers under Bazel, offline'
 	@echo 'make benchmark   time the encoder beside the Model Garden'
@@ -35,6 +38,18 @@ train: install
 		--mode=train_and_eval --model_dir=$(RUN_DIR) \
 		--export_dir=$(EXPORT_DIR)
 
+train-video: install
+	$(BIN)/python tf_tokenlearner/train.py \
+		--experiment=tokenlearner_moving_digits --mode=train_and_eval \
+		--model_dir=$(VIDEO_RUN_DIR) --export_dir=$(VIDEO_EXPORT_DIR)
+	@echo
+	@echo 'The same model, trained on and shown one frame of each clip'
+	@echo '(temporal_stride 0; chance is 0.125):'
+	$(BIN)/python tf_tokenlearner/train.py \
+		--experiment=tokenlearner_moving_digits --mode=train_and_eval \
+		--config_file=official_configs/video/moving_digits_one_frame.yaml \
+		--model_dir=$(VIDEO_RUN_DIR)_one_frame
+
 test: install
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
@@ -44,6 +59,7 @@ bazel-test: install
 benchmark: install
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/input_pipeline.py
 
 clean:
 	rm -rf .venv

@@ -1,4 +1,4 @@
-"""What tests share: a tiny finished run, and quiet libraries."""
+"""What tests share: tiny finished runs, and quiet libraries."""
 
 import os
 
@@ -33,6 +33,35 @@ trainer:
 runtime: {distribution_strategy: one_device}
 """
 
+TINY_MOVING_DIGITS = """
+task:
+  model:
+    input_size: [4, 16, 16, 1]
+    backbone:
+      token_learner_vivit:
+        variant: Ti/8x2
+        num_layers: 2
+        hidden_size: 16
+        mlp_dim: 32
+        num_heads: 2
+        token_learner_location: 1
+        num_tokens: 3
+  train_data: {
+    global_batch_size: 16, seed: 1, temporal_stride: 2, min_image_size: 18,
+    shuffle_buffer_size: 64}
+  validation_data: {
+    tfds_split: 'test[:50]', global_batch_size: 16, temporal_stride: 2,
+    min_image_size: 18}
+trainer:
+  train_steps: 4
+  steps_per_loop: 2
+  summary_interval: 2
+  checkpoint_interval: 2
+  validation_interval: 2
+  optimizer_config: {warmup: {linear: {warmup_steps: 1}}}
+runtime: {distribution_strategy: one_device}
+"""
+
 
 @pytest.fixture(scope='session', name='data_dir')
 def fixture_data_dir(tmp_path_factory):
@@ -47,6 +76,23 @@ def fixture_tiny_digits(data_dir):
       'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ')
 
 
+@pytest.fixture(scope='session', name='tiny_moving_digits')
+def fixture_tiny_moving_digits(data_dir):
+  """Overrides that make tokenlearner_moving_digits a matter of seconds."""
+  return TINY_MOVING_DIGITS.replace(
+      'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ')
+
+
+@pytest.fixture(scope='session', name='many_labels')
+def fixture_many_labels(tmp_path_factory):
+  """The folder of a prepared set of 12 and 7 videos with several labels."""
+  from tests.data import many_labels
+  builder = many_labels.ManyLabels(
+      data_dir=str(tmp_path_factory.mktemp('many_labels')))
+  builder.download_and_prepare()
+  return builder.data_dir
+
+
 @pytest.fixture(scope='session', name='finished_run')
 def fixture_finished_run(tmp_path_factory, tiny_digits):
   """The folder of a run of four steps with two evaluations. Not to be changed."""
@@ -57,4 +103,17 @@ def fixture_finished_run(tmp_path_factory, tiny_digits):
       'tokenlearner_digits',
       experiments.parse('tokenlearner_digits', [tiny_digits]), model_dir,
       evaluate=True)
+  return model_dir
+
+
+@pytest.fixture(scope='session', name='finished_video_run')
+def fixture_finished_video_run(tmp_path_factory, tiny_moving_digits):
+  """As finished_run, of clips. Not to be changed."""
+  from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.training import runner
+  model_dir = str(tmp_path_factory.mktemp('runs') / 'moving_digits')
+  runner.train(
+      'tokenlearner_moving_digits',
+      experiments.parse('tokenlearner_moving_digits', [tiny_moving_digits]),
+      model_dir, evaluate=True)
   return model_dir

@@ -15,38 +15,63 @@ tf.config.set_logical_device_configuration(
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
-overrides, folder = sys.argv[1:]
+experiment, folder, *overrides = sys.argv[1:]
 runner._make_strategy = lambda params: tf.distribute.MirroredStrategy(
     ['CPU:0', 'CPU:1'])
-params = experiments.parse('tokenlearner_digits', [overrides])
-runner.train('tokenlearner_digits', params, folder, evaluate=True)
+params = experiments.parse(experiment, overrides)
+runner.train(experiment, params, folder, evaluate=True)
 '''
 
-
-@pytest.fixture(name='folder')
-def fixture_folder(tmp_path, tiny_digits):
-  program = tmp_path / 'two_replicas.py'
-  program.write_text(_PROGRAM)
-  overrides = tmp_path / 'tiny.yaml'
-  overrides.write_text(tiny_digits)
-  folder = tmp_path / 'run'
-  done = subprocess.run(
-      [sys.executable, str(program), str(overrides), str(folder)],
-      capture_output=True, text=True, check=False)
-  assert done.returncode == 0, done.stderr[-3000:]
-  return str(folder)
+MANY_LABELS = """
+task:
+  model: {{input_size: [4, 16, 16, 3]}}
+  losses: {{loss: sigmoid}}
+  train_data: {{tfds_name: {0}, tfds_data_dir: '', global_batch_size: 4}}
+  validation_data: {{tfds_split: test, num_test_clips: 2, global_batch_size: 4}}
+trainer: {{best_checkpoint_eval_metric: mean_average_precision}}
+"""
 
 
-def test_scores_equal_those_of_one_replica(folder):
-  """360 examples in batches of 2 x 50: at the end one replica gets none."""
+@pytest.fixture(name='overrides')
+def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
+  """{case: (experiment, overrides, best metric)}."""
+  return {
+      # 360 examples in batches of 2 x 50: at the end one replica gets none.
+      'images': ('tokenlearner_digits', [tiny_digits], 'accuracy'),
+      # 50 clips in batches of 2 x 8, 2 in the last one.
+      'clips': ('tokenlearner_moving_digits', [tiny_moving_digits], 'accuracy'),
+      # 7 videos in batches of 2 x 2.
+      'many labels': (
+          'tokenlearner_moving_digits',
+          [tiny_moving_digits, MANY_LABELS.format(many_labels)],
+          'mean_average_precision'),
+  }
+
+
+@pytest.mark.parametrize('case', ['images', 'clips', 'many labels'])
+def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.training import run_folder
   from tf_tokenlearner.training import runner
+  experiment, texts, metric = overrides[case]
+  files = []
+  for i, text in enumerate(texts):
+    files.append(tmp_path / f'{i}.yaml')
+    files[-1].write_text(text)
+  # Prepared here: what is said while preparing would be lost.
+  experiments.resolve(experiments.parse(experiment, map(str, files)))
+  program = tmp_path / 'two_replicas.py'
+  program.write_text(_PROGRAM)
+  folder = str(tmp_path / 'run')
+  done = subprocess.run(
+      [sys.executable, str(program), experiment, folder, *map(str, files)],
+      capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr[-3000:]
   with open(f'{folder}/best_ckpt/info.json') as file:
     theirs = json.load(file)
   params = experiments.load(folder).params
   scores = runner.evaluate(
       params, folder, run_folder.find_checkpoint(params, folder))
-  assert scores['accuracy'] == pytest.approx(theirs['accuracy'], abs=1e-6)
+  assert scores[metric] == pytest.approx(theirs[metric], abs=1e-6)
   assert scores['validation_loss'] == pytest.approx(
       theirs['validation_loss'], rel=1e-5)

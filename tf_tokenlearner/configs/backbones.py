@@ -107,7 +107,7 @@ def _register(name: str, model_class: type) -> None:
 
 
 _register('token_learner_vit', backbones.VisionTransformer)
-for _name, _class in (('token_learner_vivit', 'VideoVisionTransformer'),
-                      ('token_learner_vivit_factorized', 'FactorizedVideoVisionTransformer'),
-                      ('token_learner_bottleneck', 'BottleneckTransformer')):
-  if hasattr(backbones, _class): _register(_name, getattr(backbones, _class))
+_register('token_learner_vivit', backbones.VideoVisionTransformer)
+_register('token_learner_vivit_factorized',
+          backbones.FactorizedVideoVisionTransformer)
+_register('token_learner_bottleneck', backbones.BottleneckTransformer)

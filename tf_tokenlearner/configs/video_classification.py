@@ -125,14 +125,15 @@ def _experiment(
   holds for evaluation, too.
   """
   (backbone_type, options), = backbone.items()
+  chosen = backbones.VideoBackbone(type=backbone_type)
+  chosen.override({backbone_type: options})
   frames = {key: train_data[key] for key in ('temporal_stride', 'min_image_size')
             if key in train_data}
   return classification.experiment(
       VideoClassificationTask(
           model=VideoClassifier(
               input_size=input_size,
-              backbone=backbones.VideoBackbone(
-                  type=backbone_type, **{backbone_type: options}),
+              backbone=chosen,
               **(model or {})),
           train_data=DataConfig(
               is_training=True, global_batch_size=batch_size, **train_data),
@@ -163,7 +164,7 @@ def tokenlearner_moving_digits() -> cfg.ExperimentConfig:
       learning_rate={'cosine': {'initial_learning_rate': 2e-3}},
       batch_size=batch_size,
       validation_batch_size=batch_size,
-      train_steps=9 * steps_per_epoch,
+      train_steps=6 * steps_per_epoch,
       validation_interval=steps_per_epoch,
       warmup_steps=100)
 

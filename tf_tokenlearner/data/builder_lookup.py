@@ -12,6 +12,7 @@ from tf_tokenlearner import errors
 # Importing the module makes the name known to TFDS.
 OWN_BUILDERS = {
     'digits': 'tf_tokenlearner.data.builders.digits',
+    'moving_digits': 'tf_tokenlearner.data.builders.moving_digits',
 }
 _INFO_FILE = 'dataset_info.json'
 
