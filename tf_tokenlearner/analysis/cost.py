@@ -9,68 +9,66 @@ multiply-accumulate counts, analysis/counts.py says.
 
 import dataclasses
 import itertools
-import math
 import re
 import typing
-from typing import Iterable, Sequence
+from typing import Iterable, Optional, Sequence, Union
 
 from absl import flags
 
 from tf_tokenlearner import cli
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
+from tf_tokenlearner.analysis import bottleneck_cost
 from tf_tokenlearner.analysis import counts
+from tf_tokenlearner.analysis import transformer_cost
 
 if typing.TYPE_CHECKING:  # The package around specs imports TensorFlow.
+  from tf_tokenlearner.backbones import bottleneck_spec
   from tf_tokenlearner.backbones import specs
 
+Spec = Union['specs.TransformerSpec', 'bottleneck_spec.BottleneckSpec']
 
-def image_classifier_cost(
-    spec: 'specs.ViTSpec', input_size: Sequence[int],
-    num_classes: int) -> counts.Cost:
-  """What a Classifier around a VisionTransformer of this spec costs.
+def classifier_cost(
+    spec: Spec, input_size: Sequence[int], num_classes: int) -> counts.Cost:
+  """What a Classifier around the backbone of this spec costs.
 
   Args:
-    spec: ViTSpec; sizes that are None come from its variant.
-    input_size: (height, width, channels) of the images.
+    spec: of an image or video model; sizes that are None come from its variant.
+    input_size: shape of an image or clip.
     num_classes: width of the head; 0 leaves the head out.
 
   Returns:
-    Cost with rows patch_embedding, class_token (if any), position_embedding,
-    the encoder's, pre_logits (if any) and head (if any).
+    Cost with the rows of the backbone and head (if any).
 
   Raises:
     UserError: a spec that makes no sense, or num_classes below 0.
   """
+  # The package imports TensorFlow. Who has a spec has that behind them.
+  from tf_tokenlearner.backbones import bottleneck_spec
+  from tf_tokenlearner.backbones import specs
+  from tf_tokenlearner.backbones import video_specs
   if num_classes < 0:
     raise errors.UserError(
         f'num_classes must be at least 0, received {num_classes}; 0 leaves the '
         'head out.')
   input_size = tuple(input_size)
   spec = spec.resolved(input_size)
-  width, grid_size = spec.hidden_size, spec.grid_size(input_size)
-  num_positions = math.prod(grid_size)
-  num_class_tokens = int(spec.pooler == 'token')
-  in_encoder = [num_positions + num_class_tokens, width]
-
-  rows = [counts.row(
-      'patch_embedding', [*grid_size, width], counts.convolution(
-          num_positions, spec.patch_size, input_size[-1], width))]
-  if num_class_tokens:
-    rows.append(counts.row('class_token', in_encoder, counts.Count(width)))
-  rows.append(counts.row(
-      'position_embedding', in_encoder, counts.Count(math.prod(in_encoder))))
-  rows += counts.encoder_rows(
-      spec, num_positions, num_class_tokens=num_class_tokens)
-  if spec.representation_size:
-    rows.append(counts.row(
-        'pre_logits', [spec.representation_size],
-        counts.dense(1, width, spec.representation_size)))
-    width = spec.representation_size
+  rows = {
+      specs.ViTSpec: transformer_cost.vit_rows,
+      video_specs.ViViTSpec: transformer_cost.vivit_rows,
+      video_specs.FactorizedViViTSpec: transformer_cost.factorized_vivit_rows,
+      bottleneck_spec.BottleneckSpec: bottleneck_cost.bottleneck_rows,
+  }[type(spec)](spec, input_size)
   if num_classes:
-    rows.append(counts.row(
-        'head', [num_classes], counts.dense(1, width, num_classes)))
+    pooled = (spec.inner_width(-1)
+              if isinstance(spec, bottleneck_spec.BottleneckSpec)
+              else spec.hidden_size)
+    rows.append(counts.row('head', [num_classes], counts.dense(
+        1, spec.representation_size or pooled, num_classes)))
   return counts.Cost(tuple(rows))
+
+
+image_classifier_cost = classifier_cost  # As older callers name it.
 
 
 _LINE = '{:<24}{:>18}{:>15}{:>12}{:>8}'
@@ -119,28 +117,36 @@ def _fold(rows: Iterable[counts.Row]):
     yield name, group
 
 
-def without_token_learner(spec: 'specs.ViTSpec') -> 'specs.ViTSpec':
-  """The same transformer, plain."""
+def without_token_learner(spec: Spec) -> Optional[Spec]:
+  """The same model, plain; None if it has no TokenLearner."""
+  from tf_tokenlearner.backbones import bottleneck_spec
+  if isinstance(spec, bottleneck_spec.BottleneckSpec):
+    if 'token_learner' not in bottleneck_spec.MODULES[spec.module]:
+      return None
+    default = bottleneck_spec.BottleneckSpec()
+    return dataclasses.replace(
+        spec, module='conv2d_conv1d', tokenizer=default.tokenizer,
+        token_learner_kernel_size=default.token_learner_kernel_size)
+  if spec.token_learner_location is None:
+    return None
   return dataclasses.replace(
       spec, token_learner_location=None, use_token_fuser=False)
 
 
-def report(spec: 'specs.ViTSpec', input_size: Sequence[int],
-           num_classes: int) -> str:
+def report(spec: Spec, input_size: Sequence[int], num_classes: int) -> str:
   """The table, and a line on the same model without TokenLearner."""
-  cost = image_classifier_cost(spec, input_size, num_classes)
+  cost = classifier_cost(spec, input_size, num_classes)
   lines = [render(cost)]
   if not num_classes:
     lines.append('Without the head: the data set, which is not read, says the '
                  'number of classes.')
-  resolved = spec.resolved(tuple(input_size))
-  if resolved.learn_locations():
-    plain = image_classifier_cost(
-        without_token_learner(resolved), input_size, num_classes)
-    unit = _unit(plain.macs, 'GMK')
+  plain = without_token_learner(spec.resolved(tuple(input_size)))
+  if plain is not None:
+    macs = classifier_cost(plain, input_size, num_classes).macs
+    unit = _unit(macs, 'GMK')
     lines.append(
-        f'Without TokenLearner: {plain.macs / _UNITS[unit]:.3f} {unit} MACs, '
-        f'{plain.macs / cost.macs:.2f} times as many.')
+        f'Without TokenLearner: {macs / _UNITS[unit]:.3f} {unit} MACs, '
+        f'{macs / cost.macs:.2f} times as many.')
   return '\n'.join(lines)
 
 
