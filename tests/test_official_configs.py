@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted((ROOT / 'official_configs').rglob('*.yaml'))
 HEADER = ('# Data: ', '# Command: ', '# Expected: ', '# Limit: ')
 # Where the paper's figure and its model do not agree, by its own tables.
-PAPER_IS_OFF = {'vit_b32': 19.8, 'tokenlearner_l16_16at12': 178.1}
+PAPER_IS_OFF = {'vit_b32': 19.8, 'tokenlearner_l16_16at12': 178.1,
+                'vivit_h16x2_kinetics400': 8316}
 
 
 def header(path):
@@ -47,8 +48,8 @@ def test_header_has_five_facts(path):
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_config_costs_what_the_paper_says(path):
   model = parse(path).task.model
-  spec = model.backbone.get().resolved(tuple(model.input_size))
-  gmacs = cost.image_classifier_cost(spec, model.input_size, 1000).macs / 1e9
+  gmacs = cost.classifier_cost(
+      model.backbone.get(), model.input_size, 1000).macs / 1e9
   figure = re.search(r' at ([\d.]+) ', header(path)[3])
   if figure is None:
     return
@@ -63,9 +64,14 @@ def test_config_costs_what_the_paper_says(path):
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_only_differences_are_written(path):
   """Every value in the file is one that the experiment does not have anyway."""
+  written = set(_keys(yaml.safe_load(path.read_text())))
   changed = {line.split(':')[0] for line in experiments.changes(
       experiments.parse(experiment_of(path)), parse(path))}
-  assert changed == set(_keys(yaml.safe_load(path.read_text())))
+  if 'trainer.train_steps' in changed:  # Which the schedule follows.
+    changed = {key for key in changed if not key.endswith('.decay_steps')}
+  if 'task.model.backbone.type' in changed:  # Another one has other options.
+    changed &= written | {'task.model.backbone.type'}
+  assert changed == written
 
 
 def _keys(values, prefix=''):

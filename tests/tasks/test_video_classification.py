@@ -181,7 +181,6 @@ def test_bottleneck_cannot_start_from_images(
       task:
         init_checkpoint: {finished_run}
         model:
-          input_size: [4, 32, 32, 1]
           backbone:
             type: token_learner_bottleneck
             token_learner_bottleneck: {{stage_widths: [4, 4, 4, 4], num_blocks: [1, 1, 1, 2], num_module_blocks: 1, num_tokens: 2, representation_size: null}}

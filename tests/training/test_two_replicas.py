@@ -38,9 +38,7 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
   return {
       # 360 examples in batches of 2 x 50: at the end one replica gets none.
       'images': ('tokenlearner_digits', [tiny_digits], 'accuracy'),
-      # 50 clips in batches of 2 x 8, 2 in the last one.
-      'clips': ('tokenlearner_moving_digits', [tiny_moving_digits], 'accuracy'),
-      # 7 videos in batches of 2 x 2.
+      # 7 videos in batches of 2 x 2, two views of each.
       'many labels': (
           'tokenlearner_moving_digits',
           [tiny_moving_digits, MANY_LABELS.format(many_labels)],
@@ -48,7 +46,7 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
   }
 
 
-@pytest.mark.parametrize('case', ['images', 'clips', 'many labels'])
+@pytest.mark.parametrize('case', ['images', 'many labels'])
 def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.training import run_folder

@@ -207,8 +207,9 @@ def changes(old: cfg.ExperimentConfig,
   if not (after.get(validation + 'tfds_name', True)
           or after.get(validation + 'input_path', True)):
     # As the task does, when it has seen the data.
-    after.update({key: before[key] for key in before
-                  if key.startswith(validation) and not after.get(key)})
+    source_keys = task_factory.get_task_cls(type(new.task)).SOURCE_KEYS
+    after.update({key: before.get(key) for key in (
+        validation + source_key for source_key in source_keys)})
   return [f'{key}: {before.get(key)} -> {after.get(key)}'
           for key in sorted(set(before) | set(after))
           if before.get(key) != after.get(key)]

@@ -30,12 +30,13 @@ class ClassificationTask(base_task.Task):
 
   Attributes:
     PIPELINE: module that opens sources, checks options and builds data sets.
-    UNIT: what an example is called, in the plural.
+    EXAMPLE: what one is called, with its article; EXAMPLES, what several are.
     SOURCE_KEYS: keys of validation data that say where they come from.
   """
 
   PIPELINE: types.ModuleType
-  UNIT: str
+  EXAMPLE: str
+  EXAMPLES: str
   SOURCE_KEYS: Tuple[str, ...] = _SOURCE_KEYS
 
   def __init__(self, *args, **kwargs):

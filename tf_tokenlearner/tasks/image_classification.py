@@ -12,6 +12,6 @@ class ImageClassificationTask(classification_task.ClassificationTask):
   """Images in, one label or many out."""
 
   PIPELINE = image_pipeline
-  UNIT = 'images'
+  EXAMPLE, EXAMPLES = 'an image', 'images'
   SOURCE_KEYS = (
       *classification_task.ClassificationTask.SOURCE_KEYS, 'image_field_key')

@@ -21,7 +21,7 @@ class VideoClassificationTask(classification_task.ClassificationTask):
   """Clips in, one label or many out; a video's views are averaged."""
 
   PIPELINE = video_pipeline
-  UNIT = 'clips'
+  EXAMPLE, EXAMPLES = 'a clip', 'clips'
   SOURCE_KEYS = (
       *classification_task.ClassificationTask.SOURCE_KEYS, 'video_field_key',
       'fps', 'stored_short_side')

@@ -60,7 +60,7 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   line = progress.Progress(
       train_steps, first_step, params.task.train_data.global_batch_size,
       params.trainer.validation_interval if evaluate else 0,
-      unit=task_factory.get_task_cls(type(params.task)).UNIT)
+      unit=task_factory.get_task_cls(type(params.task)).EXAMPLES)
   line.note(f'{experiment} -> {model_dir}, ' + (
       f'continuing from step {first_step:,}' if latest
       else f'starting from {params.task.init_checkpoint or "random weights"}'))
@@ -301,9 +301,9 @@ def _say_cost(params: cfg.ExperimentConfig):
       spec, model.input_size, model.num_classes)
   spec = model.backbone.get().resolved(tuple(model.input_size))
   ours = count(spec)
-  unit = task_factory.get_task_cls(type(params.task)).UNIT
+  example = task_factory.get_task_cls(type(params.task)).EXAMPLE
   text = (f'{ours.parameters:,} parameters, {ours.macs / 1e6:,.2f} M '
-          f'multiply-accumulates for each of the {unit}')
+          f'multiply-accumulates {example}')
   plain = cost.without_token_learner(spec)
   if plain is not None:
     macs = count(plain).macs
