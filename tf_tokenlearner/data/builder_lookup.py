@@ -11,20 +11,27 @@ from tf_tokenlearner import errors
 
 # Importing the module makes the name known to TFDS.
 OWN_BUILDERS = {
+    'avid': 'tf_tokenlearner.data.builders.avid',
+    'charades': 'tf_tokenlearner.data.builders.charades',
     'digits': 'tf_tokenlearner.data.builders.digits',
+    'kinetics400': 'tf_tokenlearner.data.builders.kinetics',
+    'kinetics600': 'tf_tokenlearner.data.builders.kinetics',
     'moving_digits': 'tf_tokenlearner.data.builders.moving_digits',
 }
+_FOLDER_BUILDERS = ('image_folder', 'video_folder')
 _INFO_FILE = 'dataset_info.json'
 
 
 def find_builder(
-    tfds_name: str, data_dir: str = '') -> tfds.core.DatasetBuilder:
+    tfds_name: str, data_dir: str = '',
+    **options: object) -> tfds.core.DatasetBuilder:
   """The builder of a data set, prepared or not; nothing is downloaded.
 
   Args:
     tfds_name: 'name', 'name/config', 'name:version' and what else TFDS takes,
       one of OWN_BUILDERS, or the folder of a prepared data set.
     data_dir: where data sets lie; '' is TFDS's own place.
+    **options: of the builder's constructor; not for a folder.
 
   Raises:
     UserError: unknown name, config or version, or no prepared data set there.
@@ -32,21 +39,23 @@ def find_builder(
   if is_folder(tfds_name):
     return _find_in_folder(os.path.expanduser(tfds_name))
   try:
-    name, options = naming.parse_builder_name_kwargs(tfds_name)
+    name, written_options = naming.parse_builder_name_kwargs(tfds_name)
   except ValueError as error:
     raise errors.UserError(
         f'{tfds_name!r} is not the name of a TFDS data set, such as cifar10, '
         'name/config or name:1.2.3, and not an absolute path.') from error
-  if str(name) == 'image_folder':
+  if str(name) in _FOLDER_BUILDERS:
     raise errors.UserError(
-        'image_folder is not opened by name: set task.train_data.input_path to '
+        f'{name} is not opened by name: set task.train_data.input_path to '
         'the folder of class folders, and no tfds_name.')
   if str(name) in OWN_BUILDERS:
     importlib.import_module(OWN_BUILDERS[str(name)])
   try:
     return tfds.builder(
         tfds_name,
-        data_dir=os.path.expanduser(data_dir) if data_dir else None)
+        data_dir=os.path.expanduser(data_dir) if data_dir else None, **options)
+  except errors.UserError:
+    raise
   except registered.DatasetNotFoundError as error:
     raise errors.unknown_name('TFDS data set', str(name), {
         *tfds.list_builders(with_community_datasets=False), *OWN_BUILDERS,
@@ -56,7 +65,7 @@ def find_builder(
         f'{tfds_name} needs a package that is not installed: {error}.'
     ) from error
   except (AssertionError, TypeError, ValueError) as error:
-    raise _explain(error, tfds_name, str(name), options) from error
+    raise _explain(error, tfds_name, str(name), written_options) from error
 
 
 def is_folder(tfds_name: str) -> bool:

@@ -31,6 +31,14 @@ def remember(info: tfds.core.DatasetInfo, num_files: int,
                   in list(unreadable.items())[:_NUM_NAMED]])
 
 
+def remember_count(info: tfds.core.DatasetInfo, num_files: int,
+                   num_unreadable: int, where_named: str) -> None:
+  """As remember, where only the number is known."""
+  info.metadata.update(
+      num_files=num_files, num_unreadable=num_unreadable,
+      unreadable=[where_named] if num_unreadable else [])
+
+
 def refuse(info: tfds.core.DatasetInfo, max_fraction: float, what: str) -> None:
   """Raises UserError if more are unreadable than allowed.
 
@@ -64,5 +72,6 @@ def printable(name: str) -> str:
 
 
 def _listed(info: tfds.core.DatasetInfo) -> str:
-  more = info.metadata['num_unreadable'] > _NUM_NAMED
+  more = info.metadata['num_unreadable'] > _NUM_NAMED and (
+      len(info.metadata['unreadable']) == _NUM_NAMED)
   return '; '.join(info.metadata['unreadable']) + ('; ...' if more else '')
