@@ -157,3 +157,13 @@ def test_videos(tmp_path):
 def test_mistakes_with_videos(tmp_path, files, message):
   with pytest.raises(errors.UserError, match=message):
     scan(make(tmp_path, *files), folder_listing.VIDEOS)
+
+
+@pytest.mark.parametrize('files,kinds', [
+    (['a/1.jpg', 'a/2.gif', 'b/1.txt'], [folder_listing.IMAGES]),
+    (['a/x/1.MP4', 'a/2.gif'], [folder_listing.VIDEOS]),
+    (['a/1.jpg', 'b/1.mov'], [folder_listing.IMAGES, folder_listing.VIDEOS]),
+    (['a/1.gif'], [folder_listing.IMAGES, folder_listing.VIDEOS]),
+    (['a/1.txt', 'a/.2.jpg'], [])])
+def test_find_kinds(tmp_path, files, kinds):
+  assert folder_listing.find_kinds(make(tmp_path, *files)) == kinds

@@ -325,7 +325,7 @@ def test_bad_avid_files(preparer):
     ('kinetics400/12.5fps_128px', 12.5, 128)])
 def test_configs(tmp_path, name, fps, short_side):
   builder = builder_lookup.find_builder(name, str(tmp_path))
-  assert (builder._fps, builder._short_side) == (fps, short_side)
+  assert (builder.fps, builder.short_side) == (fps, short_side)
   assert builder.builder_config.name == labelled_videos.config_name(
       fps, short_side)
 

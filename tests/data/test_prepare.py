@@ -1,6 +1,7 @@
 """Preparing ahead of training, and Fashion-MNIST out of its files."""
 
 import gzip
+import json
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from absl import flags
 from absl.testing import flagsaver
 from tensorflow_datasets.image_classification import mnist
 
+from tests.data import video_making
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import fashion_mnist_files
 from tf_tokenlearner.data import prepare
@@ -212,14 +214,152 @@ def test_raw_images_and_many_labels_are_said(tmp_path, capsys):
       "Labels    any number an image, in 'tags'"]
 
 
+def write_clips(folder, each=3):
+  for i in range(2 * each):
+    path = folder / ('jump', 'run')[i % 2] / f'{i}.avi'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video_making.write(path, video_making.numbered(5), 10, 'mpeg4')
+
+
+def test_video_folder(tmp_path, capsys):
+  write_clips(tmp_path / 'clips')
+  data_dir = str(tmp_path / 'data')
+  run(dataset=str(tmp_path / 'clips'), data_dir=data_dir, fps=5., short_side=24,
+      validation_fraction=.4)
+  lines = capsys.readouterr().out.splitlines()
+  size, = [line.split(', ')[-1] for line in lines if line[:6] == 'Videos']
+  assert size.endswith(' KiB')
+  assert lines[-5:] == [
+      'Splits    train 4, validation 2', 'Classes   2: jump, run',
+      f"Videos    ? x ? x ? x 3, encoded, in 'video', {size}",
+      'The first 3 frames of 24 x 32 pixels at 5 a second',
+      "Labels    one a video, in 'label'"]
+  # What it made can be named in its turn.
+  run(dataset=lines[-6].split()[-1])
+  assert capsys.readouterr().out.splitlines() == lines[-7:]
+
+
+def test_kind_of_folder(tmp_path, capsys):
+  clips, data_dir = tmp_path / 'clips', str(tmp_path / 'data')
+  write_clips(clips)
+  png = tf.io.encode_png(np.zeros([2, 3, 3], np.uint8)).numpy()
+  for name in ('jump', 'run'):
+    for i in range(2):
+      (clips / name / f'{i}.png').write_bytes(png)
+  with pytest.raises(errors.UserError, match=(
+      'clips may be one of images or of videos, by the names of its files: say '
+      '--kind=image or --kind=video')):
+    run(dataset=str(clips), data_dir=data_dir)
+  run(dataset=str(clips), data_dir=data_dir, kind='image')
+  assert 'Images    ? x ? x 3' in capsys.readouterr().out
+  run(dataset=str(clips), data_dir=data_dir, kind='video')
+  assert 'Videos    ? x ?' in capsys.readouterr().out
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(errors.UserError, match='empty has no class folders'):
+    run(dataset=str(tmp_path / 'empty'), data_dir=data_dir)
+
+
+def write_avid(folder):
+  write_clips(folder)
+  labels = [{'0.mp4': 'jumping', '1.mp4': 'running'}, {'2.mp4': 'jumping'}]
+  for name, labels_of_split in zip(('train', 'val'), labels):
+    (folder / f'avid_{name}.json').write_text(json.dumps(labels_of_split))
+
+
+def test_labelled_videos(tmp_path, capsys):
+  write_avid(tmp_path / 'files')
+  place = {'data_dir': str(tmp_path / 'data')}
+  run(dataset='avid', from_dir=str(tmp_path / 'files'), fps=10., short_side=24,
+      **place)
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[-7:-3] == [
+      'Data set  avid/10fps_24px/1.0.0',
+      f'Lies in   {tmp_path}/data/avid/10fps_24px/1.0.0',
+      'Splits    train 2, validation 1', 'Classes   2: jumping, running']
+  assert lines[-2] == 'The first 5 frames of 24 x 32 pixels at 10 a second'
+  # Now it can be had by its name.
+  for name in ('avid/10fps_24px', 'avid/10fps_24px:1.0.0',
+               lines[-6].split()[-1]):
+    run(dataset=name, **place)
+    assert capsys.readouterr().out.splitlines() == lines[-7:]
+  run(dataset='avid:1.0.0', fps=10., short_side=24, **place)
+  assert capsys.readouterr().out.splitlines() == lines[-7:]
+  with pytest.raises(errors.UserError,
+                     match='--fps is said by avid/10fps already'):
+    run(dataset='avid/10fps', fps=5., **place)
+  # That it was made of other files is not passed over.
+  (tmp_path / 'files' / 'run' / '1.avi').touch()
+  with pytest.raises(errors.UserError, match='was prepared from other files'):
+    run(dataset='avid/10fps_24px', from_dir=str(tmp_path / 'files'), **place)
+
+
+def test_fractions_are_handed_on(tmp_path, capsys):
+  write_avid(tmp_path / 'files')
+  (tmp_path / 'files' / 'jump' / '0.avi').unlink()
+  (tmp_path / 'files' / 'jump' / '2.avi').write_bytes(b'')
+  options = dict(dataset='avid/10fps', from_dir=str(tmp_path / 'files'),
+                 data_dir=str(tmp_path / 'data'))
+  with pytest.raises(errors.UserError, match='max_missing_fraction=0.2 allows'):
+    run(max_missing_fraction=.2, **options)
+  with pytest.raises(errors.UserError,
+                     match='max_unreadable_fraction=0.3 allows'):
+    run(max_missing_fraction=.5, max_unreadable_fraction=.3, **options)
+  run(max_missing_fraction=.5, max_unreadable_fraction=.5, **options)
+  assert 'Splits    train 1\n' in capsys.readouterr().out
+
+
+def test_videos_of_any_data_set(tmp_path, capsys):
+  class PrepareVideos(tfds.core.GeneratorBasedBuilder):
+    """Pixels."""
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+      return tfds.core.DatasetInfo(
+          builder=self, features=tfds.features.FeaturesDict({
+              'pixels': tfds.features.Tensor(
+                  shape=(None, 2, 3, 3), dtype=np.uint8),
+              'label': tfds.features.ClassLabel(num_classes=2)}))
+
+    def _split_generators(self, dl_manager):
+      return {'train': self._generate_examples()}
+
+    def _generate_examples(self):
+      yield 0, {'pixels': np.zeros([4, 2, 3, 3], np.uint8), 'label': 0}
+
+  run(dataset=PrepareVideos.name, data_dir=str(tmp_path))
+  assert capsys.readouterr().out.splitlines()[-3:] == [
+      "Videos    ? x 2 x 3 x 3, raw, in 'pixels', 106 bytes",
+      'The first 4 frames of 2 x 3 pixels', "Labels    one a video, in 'label'"]
+
+
+@pytest.mark.parametrize('options,message', [
+    (dict(dataset='cifar10', fps=5.), '--fps is not for --dataset=cifar10'),
+    (dict(dataset='photos', fps=5.),
+     '--fps is not for --dataset=.*photos, which is one of images'),
+    (dict(dataset='photos', max_missing_fraction=0.), '--max_missing_fraction'),
+    (dict(dataset='clips', from_dir='x'), '--from_dir is not for .*clips'),
+    (dict(dataset='avid', kind='video'), '--kind is not for --dataset=avid'),
+    (dict(dataset='fashion_mnist', from_dir='x', short_side=9), '--short_side'),
+    (dict(dataset='/nowhere', kind='image'), '--kind is not for'),
+])
+def test_flags_that_would_have_no_effect(tmp_path, options, message):
+  for path in ('photos/a/1.png', 'clips/a/1.mp4'):
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).touch()
+  if options['dataset'] in ('photos', 'clips'):
+    options = {**options, 'dataset': str(tmp_path / options['dataset'])}
+  with pytest.raises(errors.UserError, match=message):
+    run(data_dir=str(tmp_path / 'data'), **options)
+
+
 def test_mistakes_end_in_one_line_and_exit_code_two(tmp_path):
   done = subprocess.run(
       [sys.executable, '-m', 'tf_tokenlearner.data.prepare',
        '--dataset=cifar10', f'--from_dir={tmp_path}'],
       capture_output=True, text=True, check=False)
   assert done.returncode == 2 and not done.stdout
-  assert done.stderr == ('prepare.py: --from_dir is for '
-                         '--dataset=fashion_mnist, received cifar10.\n')
+  assert done.stderr == (
+      'prepare.py: --from_dir is not for --dataset=cifar10; see --help.\n')
 
 
 def test_dataset_must_be_given():
@@ -233,5 +373,7 @@ def test_help_names_every_flag():
   done = subprocess.run(
       [sys.executable, '-m', 'tf_tokenlearner.data.prepare', '--help'],
       capture_output=True, text=True, check=True)
-  for name in ('--dataset', '--data_dir', '--from_dir'):
+  for name in ('--dataset', '--data_dir', '--from_dir', '--kind', '--fps',
+               '--short_side', '--validation_fraction',
+               '--max_unreadable_fraction', '--max_missing_fraction'):
     assert f'\n  {name}\n' in done.stdout

@@ -108,6 +108,21 @@ def scan(folder: str, kind: Kind) -> Listing:
       kind, folder, _class_names(folder, splits, kind), splits, num_ignored)
 
 
+def find_kinds(folder: str) -> List[Kind]:
+  """The kinds that a folder holds, by extensions that only one kind has.
+
+  If there are files of extensions that several have, and no others, all these.
+  """
+  extensions = {os.path.splitext(name)[1].lower()
+                for _, _, names in os.walk(folder, followlinks=True)
+                for name in filter(_is_visible, names)}
+  kinds = (IMAGES, VIDEOS)
+  shared = set(IMAGES.extensions) & set(VIDEOS.extensions)
+  return ([kind for kind in kinds
+           if extensions & set(kind.extensions) - shared]
+          or [kind for kind in kinds if extensions & set(kind.extensions)])
+
+
 def _split_folders(folder: str, kind: Kind) -> List[str]:
   """The folders, if they are splits; none, if they are classes."""
   names = _folders(folder)
@@ -127,7 +142,7 @@ def _list_classes(
     folder: str, part: str, kind: Kind,
     num_ignored: Dict[str, int]) -> Dict[str, List[File]]:
   """Files of each class folder in folder/part."""
-  top = os.path.join(folder, part)
+  top = os.path.join(folder, part) if part else folder
   files_by_class = {
       name: _list_files(folder, os.path.join(top, name), kind, num_ignored)
       for name in _folders(top)}

@@ -1,16 +1,23 @@
-"""Prepares an image data set ahead of training.
+"""Prepares a data set of images or videos ahead of training.
 
   python -m tf_tokenlearner.data.prepare --dataset=cifar10
   python -m tf_tokenlearner.data.prepare --dataset=/data/flowers
+  python -m tf_tokenlearner.data.prepare --dataset=/data/clips --fps=12
+  python -m tf_tokenlearner.data.prepare --dataset=kinetics400 \\
+      --from_dir=/data/k400
   python -m tf_tokenlearner.data.prepare --dataset=fashion_mnist \\
       --from_dir=/usr/share/datasets/fashion-mnist
 
-The second packs a folder of class folders. The third needs no network: the
-files are those of Debian's package dataset-fashion-mnist.
+The second packs a folder of class folders of images, the third one of videos.
+The fourth packs the clips that the CSV files in the folder name; charades/6fps,
+charades/12fps, kinetics600 and avid likewise. Videos are decoded once, and a
+preparation that was interrupted goes on when it is started again. The last
+needs no network: the files are those of Debian's package dataset-fashion-mnist.
 """
 
 import os
-from typing import Sequence
+import re
+from typing import Any, Dict, Sequence
 
 from absl import flags
 
@@ -23,63 +30,193 @@ _DATASET = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', '', 'Where data sets lie. Default: $TFDS_DATA_DIR, or '
     '~/tensorflow_datasets.')
-_FROM_DIR = flags.DEFINE_string(
-    'from_dir', '', 'Folder of the four .gz files of Fashion-MNIST, for '
-    '--dataset=fashion_mnist without a network.')
+flags.DEFINE_string(
+    'from_dir', None, 'Folder with the files of kinetics400, kinetics600, '
+    'charades or avid; or of the four .gz files of fashion_mnist.')
+flags.DEFINE_enum(
+    'kind', None, ['image', 'video'], 'What a folder holds; found out if it is '
+    'one of them alone.')
+flags.DEFINE_float(
+    'fps', None, 'Frames a second to store of videos. Default: 25; of charades '
+    '6.')
+flags.DEFINE_integer(
+    'short_side', None, 'Pixels of the shorter side of frames to store of '
+    'videos; smaller ones stay. Default: 256.')
+flags.DEFINE_float(
+    'validation_fraction', None, 'Of a folder without splits, held out. '
+    'Default: 0.2.')
+flags.DEFINE_float(
+    'max_unreadable_fraction', None, 'Of the files may be unreadable; they are '
+    'named and left out. Default: 0.01.')
+flags.DEFINE_float(
+    'max_missing_fraction', None, 'Of the videos that are named in the files '
+    'of kinetics400 and the like may be missing. Default: 0.01.')
+
+_OPTIONS = ('from_dir', 'kind', 'fps', 'short_side', 'validation_fraction',
+            'max_unreadable_fraction', 'max_missing_fraction')
+_LABELLED_VIDEOS = ('avid', 'charades', 'kinetics400', 'kinetics600')
 
 
 def main(arguments: Sequence[str]) -> None:
   """Prepares what the flags name, and says what it is."""
   cli.refuse_arguments(arguments)
   cli.require('dataset')
-  source = _open_source(_DATASET.value, _DATA_DIR.value, _FROM_DIR.value)
-  print(describe(source))
+  options = {name: flags.FLAGS[name].value for name in _OPTIONS
+             if flags.FLAGS[name].value is not None}
+  print(describe(_open_source(_DATASET.value, _DATA_DIR.value, options)))
 
 
 def describe(source) -> str:
-  """Where an ImageSource lies and what it holds, in lines."""
+  """Where an ImageSource or VideoSource lies and what it holds, in lines."""
   info = source.builder.info
-  feature = info.features[source.image_key]
-  shape = ' x '.join('?' if size is None else str(size)
-                     for size in feature.shape)
   names = ', '.join(source.label_names[:10])
   more = ', ...' if source.num_classes > 10 else ''
+  is_video = hasattr(source, 'video_key')
   return '\n'.join([
       f'Data set  {info.full_name}',
       f'Lies in   {source.builder.data_dir}',
       'Splits    ' + ', '.join(f'{name} {split.num_examples:,}'
                                for name, split in info.splits.items()),
       f'Classes   {source.num_classes:,}: {names}{more}',
-      f'Images    {shape}, {"encoded" if source.is_encoded else "raw"}, in '
-      f'{source.image_key!r}',
-      f'Labels    {"any number" if source.multi_label else "one"} an image, '
-      f'in {source.label_key!r}',
+      *(_describe_videos(source) if is_video else _describe_images(source)),
+      f'Labels    {"any number" if source.multi_label else "one"} '
+      f'{"a video" if is_video else "an image"}, in {source.label_key!r}',
   ])
 
 
-def _open_source(dataset: str, data_dir: str, from_dir: str):
-  if from_dir and dataset != 'fashion_mnist':
-    raise errors.UserError(
-        f'--from_dir is for --dataset=fashion_mnist, received {dataset}.')
+def _describe_images(source) -> Sequence[str]:
+  return [f'Images    {_shape(source, source.image_key)}, '
+          f'{"encoded" if source.is_encoded else "raw"}, in '
+          f'{source.image_key!r}']
+
+
+def _describe_videos(source) -> Sequence[str]:
+  # pylint: disable=g-import-not-at-top
+  import tensorflow as tf
+  import tensorflow_datasets as tfds
+  split = next(iter(source.builder.info.splits))
+  example = next(iter(source.as_dataset(
+      split, read_config=tfds.ReadConfig(), shuffle_files=False)))
+  frames = example['video']
+  size = (tf.io.decode_image(frames[0]) if source.is_encoded else frames[0]
+          ).shape
+  rate = f' at {float(example["fps"]):g} a second' if 'fps' in example else ''
+  return [
+      f'Videos    {_shape(source, source.video_key)}, '
+      f'{"encoded" if source.is_encoded else "raw"}, in {source.video_key!r}, '
+      f'{source.builder.info.dataset_size}',
+      f'The first {len(frames):,} frames of {size[0]} x {size[1]} pixels{rate}',
+  ]
+
+
+def _shape(source, key: str) -> str:
+  return ' x '.join('?' if size is None else str(size)
+                    for size in source.builder.info.features[key].shape)
+
+
+def _open_source(dataset: str, data_dir: str, options: Dict[str, Any]):
   # Here, so that --help and misspelt flags are answered at once.
   # pylint: disable=g-import-not-at-top
   from tf_tokenlearner.data import builder_lookup
+  if builder_lookup.is_folder(dataset):
+    folder = os.path.expanduser(dataset)
+    if os.path.isdir(folder) and not os.path.exists(
+        os.path.join(folder, 'dataset_info.json')):
+      return _open_folder(folder, data_dir, options)
+  elif re.split('[/:]', dataset)[0] in _LABELLED_VIDEOS:
+    return _open_labelled_videos(dataset, data_dir, options)
+  elif dataset == 'fashion_mnist' and 'from_dir' in options:
+    _refuse_all_but(options, ['from_dir'], dataset)
+    _make_fashion_mnist(options['from_dir'], data_dir)
+    options = {}
+  _refuse_all_but(options, [], dataset)
+  return _open_by_name(dataset, data_dir)
+
+
+def _open_folder(folder: str, data_dir: str, options: Dict[str, Any]):
+  """Packs a folder of class folders."""
+  # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner.data import folder_listing
+  from tf_tokenlearner.data import tfds_source
+  from tf_tokenlearner.data import tfds_video_source
+  kind = options.pop('kind', None)
+  kinds = [kind] if kind else [
+      found.noun for found in folder_listing.find_kinds(folder)]
+  if len(kinds) > 1:
+    raise errors.UserError(
+        f'{folder} may be one of images or of videos, by the names of its '
+        'files: say --kind=image or --kind=video.')
+  allowed = ['validation_fraction', 'max_unreadable_fraction']
+  if kinds == ['video']:
+    _refuse_all_but(options, [*allowed, 'fps', 'short_side'], folder)
+    return tfds_video_source.open_video_folder(folder, data_dir, **options)
+  _refuse_all_but(options, allowed, f'{folder}, which is one of images')
+  return tfds_source.open_image_folder(folder, data_dir, **options)
+
+
+def _open_labelled_videos(dataset: str, data_dir: str,
+                          options: Dict[str, Any]):
+  """Packs the videos that label files name, or opens what is packed."""
+  # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner.data import builder_lookup
+  from tf_tokenlearner.data import first_use
+  from tf_tokenlearner.data import tfds_video_source
+  from tf_tokenlearner.data.builders import labelled_videos
+  _refuse_all_but(options, [
+      'from_dir', 'fps', 'short_side', 'max_unreadable_fraction',
+      'max_missing_fraction'], dataset)
+  name, config, version = re.fullmatch(
+      '([^/:]+)/?([^:]*)(.*)', dataset).groups()
+  sizes = {key: options.pop(key) for key in ('fps', 'short_side')
+           if key in options}
+  if config and sizes:
+    raise errors.UserError(
+        f'--{next(iter(sizes))} is said by {dataset} already.')
+  if not config:
+    usual = builder_lookup.find_builder(dataset, data_dir, announce=print)
+    config = labelled_videos.config_name(**{
+        'fps': usual.fps, 'short_side': usual.short_side, **sizes})
+  dataset = f'{name}/{config}{version}'
+  # With an option, TFDS takes our class and does not just read what is there.
+  builder = builder_lookup.find_builder(
+      dataset, data_dir, announce=print, **options)
+  was_prepared = builder.is_prepared()
+  first_use.ensure_prepared(builder)
+  if was_prepared and 'from_dir' in options:
+    builder.refuse_other_files()
+  builder.refuse_unreadable()
+  return tfds_video_source.open_video_source(dataset, data_dir)
+
+
+def _open_by_name(dataset: str, data_dir: str):
+  # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner.data import builder_lookup
+  from tf_tokenlearner.data import labelled_source
+  from tf_tokenlearner.data import tfds_source
+  from tf_tokenlearner.data import tfds_video_source
+  info = builder_lookup.find_builder(dataset, data_dir).info
+  has_video = any(
+      isinstance(feature.shape, tuple) and len(feature.shape) == 4
+      for feature in labelled_source.features_of(info).values())
+  return (tfds_video_source.open_video_source if has_video
+          else tfds_source.open_image_source)(dataset, data_dir)
+
+
+def _make_fashion_mnist(from_dir: str, data_dir: str) -> None:
+  # pylint: disable=g-import-not-at-top
   from tf_tokenlearner.data import fashion_mnist_files
   from tf_tokenlearner.data import first_use
-  from tf_tokenlearner.data import tfds_source
-  if from_dir:
-    first_use.ensure_prepared(fashion_mnist_files.FashionMnistFiles(
-        from_dir=from_dir,
-        data_dir=os.path.expanduser(data_dir) if data_dir else None))
-  elif _is_image_folder(dataset, builder_lookup.is_folder(dataset)):
-    return tfds_source.open_image_folder(dataset, data_dir)
-  return tfds_source.open_image_source(dataset, data_dir)
+  first_use.ensure_prepared(fashion_mnist_files.FashionMnistFiles(
+      from_dir=from_dir,
+      data_dir=os.path.expanduser(data_dir) if data_dir else None))
 
 
-def _is_image_folder(dataset: str, is_path: bool) -> bool:
-  folder = os.path.expanduser(dataset)
-  return (is_path and os.path.isdir(folder)
-          and not os.path.exists(os.path.join(folder, 'dataset_info.json')))
+def _refuse_all_but(options: Dict[str, Any], allowed: Sequence[str],
+                    dataset: str) -> None:
+  for name in options:
+    if name not in allowed:
+      raise errors.UserError(
+          f'--{name} is not for --dataset={dataset}; see --help.')
 
 
 if __name__ == '__main__':

@@ -77,6 +77,10 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     announce: takes what is to be said while packing, by lines.
     **kwargs: as in TFDS: data_dir, config, version.
 
+  Attributes:
+    fps: frames a second.
+    short_side: pixels of the frames' shorter side, at most.
+
   Raises:
     UserError: while packing, something is not as it should be.
   """
@@ -101,11 +105,11 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     self._by_beam = False
     super().__init__(**kwargs)
     fps, short_side = _CONFIG.fullmatch(self.builder_config.name).groups()
-    self._fps, self._short_side = float(fps), int(short_side or SHORT_SIDE)
+    self.fps, self.short_side = float(fps), int(short_side or SHORT_SIDE)
     self._decoded = decoded_videos.DecodedVideos(
         os.path.join(self.data_dir_root, self.name,
                      f'.{self.builder_config.name}.decoded'),
-        self._fps, self._short_side, announce)
+        self.fps, self.short_side, announce)
 
   @abc.abstractmethod
   def _read_annotations(self, files: Sequence[str]) -> Annotations:
@@ -192,13 +196,13 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         f'Packing {split}', len(clips), self._announce) as counter:
       for i, (path, clip) in enumerate(clips):
         yield f'{i}-{clip.name}', _make_example(
-            clip, self._decoded.load(path), self._fps, self.HAS_SPANS)
+            clip, self._decoded.load(path), self.fps, self.HAS_SPANS)
         counter.advance()
 
   def _generate_by_beam(self, clips: Sequence[Tuple[str, Clip]]):
     import apache_beam as beam  # pylint: disable=g-import-not-at-top, optional
     return beam.Create(list(enumerate(clips))) | beam.FlatMap(functools.partial(
-        decode_example, fps=self._fps, short_side=self._short_side,
+        decode_example, fps=self.fps, short_side=self.short_side,
         has_spans=self.HAS_SPANS))
 
   def _manual_dir(self, dl_manager) -> str:
