@@ -216,3 +216,13 @@ def test_refuses_spec(kind):
   with pytest.raises(errors.UserError, match='token_learner_location=7'):
     kind.model_class(
         kind.make_spec(token_learner_location=7), kind.input_size)
+
+
+@every_kind
+def test_refuses_spec_of_another_kind(kind):
+  other = KINDS[KINDS.index(kind) - 1]
+  with pytest.raises(ValueError, match=(
+      f'{kind.model_class.__name__}: spec must be a '
+      f'{type(kind.make_spec()).__name__}, received a '
+      f'{type(other.make_spec()).__name__}')):
+    kind.model_class(other.make_spec(), kind.input_size)

@@ -26,6 +26,9 @@ class TransformerBackbone(tf_keras.Model):
     spec: of the kind spec_class, or the dict of one.
     input_size: shape of an image or clip.
 
+  Raises:
+    ValueError: a spec of another kind. UserError: one that makes no sense.
+
   Attributes:
     encoder: made by make_layers, as all that embed needs.
   """
@@ -36,6 +39,10 @@ class TransformerBackbone(tf_keras.Model):
     super().__init__(name=name)
     if isinstance(spec, dict):
       spec = self.spec_class.from_dict(spec)
+    if not isinstance(spec, self.spec_class):
+      raise ValueError(
+          f'{type(self).__name__}: spec must be a {self.spec_class.__name__}, '
+          f'received a {type(spec).__name__}.')
     self.input_size = tuple(input_size)
     self.spec = spec.resolved(self.input_size)
     self.reduce_tokens = _POOLERS[self.spec.pooler]  # [B, N, C] -> [B, C]
