@@ -36,6 +36,8 @@ setuptools.setup(
         'scikit-learn>=1.5,<2',  # The embedded digits.
         # Pictures that TensorFlow misreads; the Garden brings it as well.
         'opencv-python-headless>=4.8,<6',
+        # Videos: knows the time of every frame, raises on corrupt files.
+        'av>=17.1,<19',
         'requests>=2.28,<3',  # Asks a host before TFDS waits for it.
     ],
     extras_require={

@@ -249,7 +249,7 @@ def tokenlearner_charades() -> cfg.ExperimentConfig:
 def tokenlearner_avid() -> cfg.ExperimentConfig:
   """AViD, 887 actions, from scratch; the same remark on the optimizer."""
   return _bottleneck(
-      'avid', num_examples=410000, epochs=30, validation_split='test')
+      'avid', num_examples=410000, epochs=30, validation_split='validation')
 
 
 def _bottleneck(name: str, num_examples: int, epochs: int,
