@@ -65,8 +65,8 @@ def make_batches(
   """
   if params.cache and source is None:
     raise errors.UserError(
-        'cache is not offered for TFRecord files: what is cached there has been '
-        'augmented already.')
+        'cache is not offered for TFRecord files: what is cached there has '
+        'been augmented already.')
   mix = params.mixup_and_cutmix if params.is_training else None
   reader = input_reader.InputReader(
       params.replace(cache=False),  # Ours comes before the augmentation.
