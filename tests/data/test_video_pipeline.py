@@ -116,6 +116,17 @@ def test_short_videos(rule, expected):
   assert numbers(clip) == [expected] * 2
 
 
+def test_stride_of_zero_shows_one_frame():
+  source = Source([tiny_videos.numbered_frames(9)], [1])
+  options = dict(temporal_stride=0)
+  (views, _), = build(
+      evaluation_config(num_test_clips=3, **options), source, (4, 6, 6, 3))
+  assert numbers(views[0]) == [[0] * 4, [4] * 4, [8] * 4]
+  clip, _ = next(iter(build(training_config(**options), source, (4, 6, 6, 3))))
+  for seen in numbers(clip):
+    assert len(set(seen)) == 1
+
+
 def test_views_are_slices():
   """Of frames that need no scaling, to the number."""
   frames = tiny_videos.noise(4, 24, 40)
@@ -460,8 +471,8 @@ def test_sensible_options_are_taken():
 
 
 @pytest.mark.parametrize('options, channels, message', [
-    (dict(temporal_stride=0), 3, 'temporal_stride must be at least 1; received '
-     '0'),
+    (dict(temporal_stride=-1), 3, 'temporal_stride must be at least 1; or 0.*'
+     '; received -1'),
     (dict(num_test_clips=2), 3, 'num_test_clips is for evaluation; training '
      'takes one clip of each video; received 2'),
     (dict(num_test_crops=3), 3, 'num_test_crops is for evaluation; training '

@@ -63,7 +63,8 @@ def check_options(
   jitter, mix = list(params.scale_jitter), params.mixup_and_cutmix
   colored = 'needs 3 channels' if channels != 3 else 'must lie in [0, 1]'
   for holds, key, expected in (
-      (params.temporal_stride >= 1, 'temporal_stride', 'must be at least 1'),
+      (params.temporal_stride >= 0, 'temporal_stride',
+       'must be at least 1; or 0, one frame all along'),
       (params.num_test_clips >= 1, 'num_test_clips', 'must be at least 1'),
       (params.num_test_crops in (1, 3), 'num_test_crops',
        'must be 1, the centre, or 3, along the longer side'),
