@@ -321,4 +321,5 @@ def test_initialised_from_another_run(tmp_path, parse, finished_run, capsys):
         str(tmp_path / 'run'))
   error_output = capsys.readouterr().err
   assert f'starting from {finished_run}' in error_output
-  assert 'of model/backbone from' in error_output
+  assert '(run of this project):' in error_output
+  assert '  fresh: head' in error_output
