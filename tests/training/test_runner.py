@@ -118,7 +118,7 @@ def test_longer_run_continues(run_copy, parse, capsys):
   captured = capsys.readouterr()
   assert 'continuing from step 4' in captured.err
   assert 'trainer.train_steps: 4 -> 6' in captured.out
-  assert 'the same ViT without TokenLearner' in captured.out
+  assert 'the same model without TokenLearner' in captured.out
   assert restore.global_step(tf.train.latest_checkpoint(run_copy)) == 6
 
 
