@@ -86,7 +86,8 @@ def _whole_numbers(texts):
     return [int(text) for text in texts]
   except ValueError as error:
     raise errors.UserError(
-        f'--seeds must be whole numbers, received {",".join(texts)}.') from error
+        f'--seeds must be whole numbers, received {",".join(texts)}.'
+    ) from error
 
 
 def _config(values: flags.FlagValues, name: str, start, seed: int) -> dict:
@@ -209,7 +210,7 @@ def _table(values: flags.FlagValues, results: list) -> str:
   lines = [
       f'{values.experiment}: {values.num_layers} blocks of width '
       f'{values.hidden_size}; {values.num_tokens} tokens at '
-      f'{values.location}; {len(values.seeds)} seeds', '',
+      f'{values.location}; seeds {", ".join(values.seeds)}', '',
       '| network | steps | accuracy before | after | seconds |',
       '|---|---|---|---|---|']
   for name, _, _ in _TRAININGS:

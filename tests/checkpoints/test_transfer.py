@@ -8,6 +8,8 @@ from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import transfer
 
+V10 = backbones.TokenLearnerSpec('v1.0')
+V10_MEAN = backbones.TokenLearnerSpec('v1.0', pooling='mean')
 SIZES = dict(num_layers=2, hidden_size=8, mlp_dim=16, num_heads=2)
 
 
@@ -185,3 +187,75 @@ def test_misfits_change_nothing(image, video, message):
 def test_unknown_tubelets():
   with pytest.raises(errors.UserError, match='central_frame'):
     transfer.transfer(image_model(), video_model(), tubelets='central')
+
+
+def test_clips_of_another_length_and_size():
+  """Positions are resized along time as well."""
+  theirs, ours = video_model(size=(4, 16, 16, 3)), video_model(
+      size=(6, 16, 24, 3))
+  done = transfer.transfer(theirs, ours)
+  assert dict(done.loaded)['position_embedding'] == (
+      '2 x 2 x 2 positions resized to 3 x 2 x 3')
+  old = theirs.backbone.position_embedding.embedding.numpy().reshape(2, 2, 2, 8)
+  new = ours.backbone.position_embedding.embedding.numpy().reshape(3, 2, 3, 8)
+  np.testing.assert_allclose(new[::2, :, ::2], old, atol=1e-6)
+  np.testing.assert_allclose(
+      new[1, :, 1], old.mean(axis=(0, 2)), atol=1e-6)
+
+
+def factorized_model(length, **options):
+  spec = backbones.FactorizedViViTSpec(
+      'Ti/8x2', temporal_num_layers=1, **{**SIZES, **options})
+  return randomised(backbones.Classifier(
+      backbones.FactorizedVideoVisionTransformer(spec, (length, 16, 16, 3)), 3))
+
+
+def test_factorised_clips_of_another_length():
+  theirs, ours = factorized_model(4), factorized_model(6)
+  done = transfer.transfer(theirs, ours)
+  assert dict(done.loaded)['temporal_position_embedding'] == (
+      '2 x 1 positions resized to 3 x 1')
+  old = theirs.backbone.temporal_position_embedding.embedding.numpy()[0]
+  new = ours.backbone.temporal_position_embedding.embedding.numpy()[0]
+  np.testing.assert_allclose(new[[0, 2]], old, atol=1e-6)
+  np.testing.assert_allclose(new[1], old.mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize('theirs, ours, message', [
+    (video_model, image_model, 'Weights of VideoVisionTransformer cannot start '
+     'VisionTransformer'),
+    (video_model, lambda: factorized_model(4), 'cannot start Factorized'),
+    (lambda: image_model(num_heads=4), image_model,
+     'encoder/block_0: num_heads=4 in the checkpoint, 2 in the model'),
+    (lambda: image_model(token_learner_location=1, num_tokens=2,
+                         token_learner=V10),
+     lambda: image_model(token_learner_location=1, num_tokens=2),
+     'learn_1: TokenLearner with 6 weights in the checkpoint, TokenLearnerV11'),
+    (lambda: image_model(token_learner_location=1, num_tokens=2,
+                         token_learner=V10),
+     lambda: image_model(token_learner_location=1, num_tokens=2,
+                         token_learner=V10_MEAN),
+     'learn_1: pooling=sum in the checkpoint, mean in the model'),
+    (lambda: factorized_model(4, token_learner_location=1, num_tokens=4),
+     lambda: factorized_model(8, token_learner_location=2, num_tokens=2),
+     'temporal_position_embedding: 4 tokens of each frame in the check'),
+    (lambda: image_model(representation_size=8), image_model,
+     'stands behind pre_logits'),
+])
+def test_weights_that_would_fit_and_be_wrong(theirs, ours, message):
+  with pytest.raises(errors.UserError, match=message):
+    transfer.transfer(theirs(), ours())
+
+
+def test_another_pooler_is_told():
+  done = transfer.transfer(image_model(pooler='gmp'), image_model())
+  assert done.notes == ('the head was trained behind pooler=gmp, the model has '
+                        'pooler=gap',)
+  assert str(done).splitlines()[-1] == f'  note: {done.notes[0]}'
+
+
+def test_one_position_and_a_class_token():
+  done = transfer.transfer(image_model(size=(8, 8, 3), pooler='token'),
+                           image_model(pooler='token'))
+  assert dict(done.loaded)['position_embedding'] == (
+      '1 x 1 positions resized to 2 x 2')

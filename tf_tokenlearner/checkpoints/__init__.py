@@ -1,4 +1,4 @@
-"""Weights in: from our own runs, public ViT weights, Scenic, the Model Garden."""
+"""Weights in: of our own runs, public ViTs, Scenic and the Model Garden."""
 
 from tf_tokenlearner.checkpoints.flax_arrays import load_scenic
 from tf_tokenlearner.checkpoints.initialization import initialize

@@ -194,7 +194,8 @@ class _Reader:
     raise errors.UserError(
         f'it has {positions} positions in a frame, which are '
         + (f'not grid_size={tuple(self._grid_size)}.' if self._grid_size else
-           'no square: give grid_size=(height, width) in patches.'))
+           'no square: give grid_size=(height, width) in patches, or a model '
+           'of the same grid.'))
 
   def _frames_and_grid(self, positions: int) -> Tuple[int, _Grid]:
     """T and (H, W); one of the two must be as in the model."""
@@ -208,9 +209,9 @@ class _Reader:
       found.add((frames, (side, side)))
     if len(found) != 1:
       raise errors.UserError(
-          f'it has {positions} positions, which do not tell its frames and grid '
-          f'beside the model\'s {frames} of {own[0]} x {own[1]}. Load it into a '
-          'model of its own size first.')
+          f'it has {positions} positions, which do not tell its frames and '
+          f'grid beside the model\'s {frames} of {own[0]} x {own[1]}. Load it '
+          'into a model of its own size first.')
     return found.pop()
 
   def _count(self, prefix: str, optional: bool = False) -> int:

@@ -1,7 +1,7 @@
 """Checkpoints of the Model Garden's own vision transformer.
 
-Source: official/vision/modeling/backbones/vit.py, the same function as our plain
-model, and the trainer of its image classification task.
+Source: official/vision/modeling/backbones/vit.py, the same function as our
+plain model, and the trainer of its image classification task.
 """
 
 import re

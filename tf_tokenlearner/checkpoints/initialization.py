@@ -32,7 +32,7 @@ class Source(NamedTuple):
   Attributes:
     path: the file or folder that was taken.
     kind: what it is, in words.
-    model: with its weights; None: to be restored as it is, variable by variable.
+    model: with its weights; None: to be restored variable by variable.
   """
   path: str
   kind: str
@@ -85,16 +85,20 @@ def read(path: str, like: backbones.Classifier) -> Source:
   Raises:
     UserError: there is none, it is damaged, or of no format that is known.
   """
-  if tf.io.gfile.isdir(path):
-    if tf.train.latest_checkpoint(path):
-      return _read_tensorflow(restore.find(path), like)
+  is_folder = tf.io.gfile.isdir(path)
+  if is_folder and not tf.train.latest_checkpoint(path):
+    if not scenic.is_scenic(path):
+      raise errors.UserError(
+          f'{path} holds no checkpoint: expected a run of this project or of '
+          'the Model Garden, or files or folders of Scenic named '
+          'checkpoint_STEP.')
     return _read_scenic(path, like)
-  if not tf.io.gfile.exists(path):
+  if is_folder or not tf.io.gfile.exists(path):
     return _read_tensorflow(restore.find(path), like)
   if path.endswith('.index') or '.data-00' in path:
     raise errors.UserError(
-        f'{path} is one of the files of a checkpoint; give its path without the '
-        'ending, such as RUN/ckpt-1000.')
+        f'{path} is one of the files of a checkpoint; give its path without '
+        'the ending, such as RUN/ckpt-1000.')
   transfer.require_known(type(like.backbone))
   if npz_file.is_npz(path):
     return Source(path, 'public ViT weights',
@@ -111,10 +115,15 @@ def _read_scenic(path: str, like: backbones.Classifier) -> Source:
 
 
 def _read_tensorflow(path: str, like: backbones.Classifier) -> Source:
-  if garden_vit.is_garden_vit(restore.variables(path)):
+  variables = restore.variables(path)
+  if garden_vit.is_garden_vit(variables):
     transfer.require_known(type(like.backbone))
     return Source(path, 'ViT of the Model Garden',
                   garden_vit.read_model(path, like))
+  if not any(name.startswith('model/backbone/') for name in variables):
+    raise errors.UserError(
+        f'{path} is a checkpoint of neither this project nor the Model '
+        'Garden\'s ViT.')
   kind = 'run of this project'
   run = own_run.describe(path)
   ours = type(like.backbone)

@@ -45,7 +45,8 @@ def insert_token_learner(
   if backbone.spec.learn_locations():
     raise errors.UserError(
         'insert_token_learner: the model has a TokenLearner at '
-        f'{backbone.spec.token_learner_location} already; expected a plain one.')
+        f'{backbone.spec.token_learner_location} already; expected a plain '
+        'one.')
   spec = dataclasses.replace(
       backbone.spec, token_learner_location=location, num_tokens=num_tokens,
       pooler='gap' if backbone.spec.pooler == 'token' else backbone.spec.pooler,

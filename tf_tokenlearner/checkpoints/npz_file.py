@@ -48,9 +48,10 @@ def read(path: str) -> Dict[str, np.ndarray]:
   if not tf.io.gfile.exists(path):
     raise errors.UserError(f'There is no file {path}.')
   try:
-    with tf.io.gfile.GFile(path, 'rb') as file, zipfile.ZipFile(file) as archive:
-      members = [_check(path, archive, info) for info in archive.infolist()]
-      return {member.name: _read(archive, member) for member in members}
+    with tf.io.gfile.GFile(path, 'rb') as file:
+      with zipfile.ZipFile(file) as archive:
+        members = [_check(path, archive, info) for info in archive.infolist()]
+        return {member.name: _read(archive, member) for member in members}
   except errors.UserError:
     raise
   except _DAMAGE as error:
@@ -65,28 +66,28 @@ def _check(path: str, archive: zipfile.ZipFile,
   name = info.filename.removesuffix('.npy')
   if name == info.filename:
     raise errors.UserError(
-        f'{path} holds {info.filename}, which is no array; expected a .npz file '
-        'as np.savez writes it.')
+        f'{path} holds {info.filename}, which is no array; expected a .npz '
+        'file as np.savez writes it.')
   with archive.open(info) as file:
     version = np.lib.format.read_magic(file)
     if version not in _HEADER_READERS:
       raise errors.UserError(
-          f'{path}: {name} has a header of version {version}; expected an array '
-          'of numbers, in version 1 or 2.')
+          f'{path}: {name} has a header of version {version}; expected an '
+          'array of numbers, in version 1 or 2.')
     shape, _, dtype = _HEADER_READERS[version](file)
     header_size = file.tell()
   if dtype.hasobject:
     raise errors.UserError(
-        f'{path}: {name} is an array of Python objects, which may run code when '
-        'read. Only arrays of numbers are read.')
+        f'{path}: {name} is an array of Python objects, which may run code '
+        'when read. Only arrays of numbers are read.')
   if dtype.kind not in 'fiub':
     raise errors.UserError(
         f'{path}: {name} holds {dtype}; only arrays of numbers are read.')
   claimed = math.prod(shape) * dtype.itemsize
   if claimed != info.file_size - header_size:
     raise errors.UserError(
-        f'{path}: {name} claims to be {dtype} {list(shape)}, {claimed:,} bytes, '
-        f'but {info.file_size - header_size:,} bytes are there.')
+        f'{path}: {name} claims to be {dtype} {list(shape)}, {claimed:,} '
+        f'bytes, but {info.file_size - header_size:,} bytes are there.')
   return _Member(name, shape, dtype)
 
 

@@ -29,7 +29,12 @@ class Description(NamedTuple):
 
   def build(self) -> backbones.Classifier:
     """The model, its weights still random."""
-    spec = self.backbone_class.spec_class.from_dict(self.spec)
+    try:
+      spec = self.backbone_class.spec_class.from_dict(self.spec)
+    except TypeError as error:
+      raise errors.UserError(
+          f'The run was made by another version of this project: {error}.'
+      ) from error
     return backbones.Classifier(
         self.backbone_class(spec, self.input_size), self.num_classes)
 

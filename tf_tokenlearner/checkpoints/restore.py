@@ -82,8 +82,9 @@ def require_fit(path: str, module: tf_keras.Model, name: str = 'model') -> None:
   difference = compare(path, module, name)
   if difference:
     raise errors.UserError(
-        f'Checkpoint {path} does not fit the model. Give the config that it was '
-        f'trained with, or another --model_dir. What differs:\n{difference}')
+        f'Checkpoint {path} does not fit the model. Give the config that it '
+        'was trained with, or another --model_dir. What differs:\n'
+        f'{difference}')
 
 
 def initialize(model: tf_keras.Model, path: str, modules: str) -> str:

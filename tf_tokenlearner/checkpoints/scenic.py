@@ -34,11 +34,17 @@ def read_scenic_checkpoint(path: str) -> Dict[str, Any]:
   params = _params(state)
   if not isinstance(params, dict) or not set(_PARTS) & set(params):
     found = params or state
-    names = ', '.join(found) if isinstance(found, dict) else type(found).__name__
+    names = (', '.join(found) if isinstance(found, dict)
+             else type(found).__name__)
     raise errors.UserError(
         f'{path} holds no weights of a TokenLearner or ViViT model: expected '
         f'{" or ".join(_PARTS)} among them, found {names or "nothing"}.')
   return params
+
+
+def is_scenic(folder: str) -> bool:
+  """Whether a folder is an Orbax folder or holds numbered checkpoints."""
+  return orbax_folder.is_orbax(folder) or bool(_steps(folder))
 
 
 def find(path: str) -> str:
@@ -51,13 +57,18 @@ def find(path: str) -> str:
     raise errors.UserError(f'There is no checkpoint at {path}.')
   if not tf.io.gfile.isdir(path) or orbax_folder.is_orbax(path):
     return path
-  steps = {int(match[1]): name for name in tf.io.gfile.listdir(path)
-           if (match := re.fullmatch(r'checkpoint_(\d+)/?', name))}
+  steps = _steps(path)
   if not steps:
     raise errors.UserError(
-        f'{path} holds no checkpoint of Scenic: expected files or folders named '
-        'checkpoint_STEP.')
-  return os.path.join(path, steps[max(steps)].rstrip('/'))
+        f'{path} holds no checkpoint of Scenic: expected files or folders '
+        'named checkpoint_STEP.')
+  return os.path.join(path, steps[max(steps)])
+
+
+def _steps(folder: str) -> Dict[int, str]:
+  return {int(match[1]): match[0].rstrip('/')
+          for name in tf.io.gfile.listdir(folder)
+          if (match := re.fullmatch(r'checkpoint_(\d+)/?', name))}
 
 
 def _params(state: Dict[str, Any]) -> Any:

@@ -2,8 +2,8 @@
 
 A random TokenLearner in the middle of a trained transformer makes every token
 nearly the mean of the whole picture, which the blocks after it have never seen.
-Here token s starts near the mean of its own part: the map is cut into S parts of
-equal area, and the scores are fitted, from what the network makes of a few
+Here token s starts near the mean of its own part: the map is cut into S parts
+of equal area, and the scores are fitted, from what the network makes of a few
 examples, so that their softmax has its weight there. Our own idea; neither the
 paper nor the official code has one.
 """

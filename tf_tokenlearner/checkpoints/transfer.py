@@ -117,6 +117,8 @@ def transfer(source: backbones.Classifier, model: backbones.Classifier,
       continue
     used.add(their_name)
     misfits += _disagreements(name, theirs[their_name], part)
+    if name == 'temporal_position_embedding':
+      misfits += _other_tokens(source.backbone, model.backbone)
     how, values = _fit(name, theirs[their_name], part, source.backbone,
                        model.backbone, tubelets)
     loaded.append((name, how if how else
@@ -161,7 +163,7 @@ def _require_head(theirs: Dict, ours: Dict, head: str):
         + ('pre_logits, which the model does not have: set representation_size='
            f'{theirs["pre_logits"].units}' if has else
            'no pre_logits, which the model has: leave representation_size out')
-        + ', or leave the head fresh with task.init_checkpoint_modules=backbone.')
+        + ', or leave the head fresh: task.init_checkpoint_modules=backbone.')
 
 
 def _disagreements(name: str, theirs: tf_keras.layers.Layer,
@@ -176,6 +178,14 @@ def _disagreements(name: str, theirs: tf_keras.layers.Layer,
              getattr(ours, attribute, None)) for attribute in _MUST_AGREE]
   return [f'{name}: {attribute}={a} in the checkpoint, {b} in the model'
           for attribute, a, b in values if a != b]
+
+
+def _other_tokens(source: tf_keras.Model, model: tf_keras.Model) -> List[str]:
+  """Positions of learned tokens, which have no order to be resized along."""
+  a, b = (backbone.spec.tokens_per_frame() for backbone in (source, model))
+  return [] if a == b else [
+      f'temporal_position_embedding: {a} tokens of each frame in the '
+      f'checkpoint, {b} in the model']
 
 
 def _notes(source: tf_keras.Model, model: tf_keras.Model,
