@@ -254,3 +254,19 @@ def test_answers(tmp_path):
   assert (tmp_path / 'clip').stat().st_size
   assert video_worker.answer(target=str(tmp_path / 'no' / 'clip'), **options
                              ) == {'failed': (2, 'No such file or directory')}
+
+
+def test_one_odd_video_does_not_end_all(tmp_path, monkeypatch):
+  def fail(error):
+    monkeypatch.setattr(video_worker.video_files, 'decode', lambda *_: error())
+    return video_worker.answer('a.avi', str(tmp_path / 'clip'), 10, 32)
+
+  def odd():
+    raise KeyError('two\nlines')
+  assert fail(odd) == {
+      'unreadable': r"cannot be decoded (KeyError: 'two\nlines')"}
+
+  def too_large():
+    raise MemoryError
+  with pytest.raises(MemoryError):
+    fail(too_large)

@@ -41,6 +41,12 @@ def answer(path: str, target: str, fps: float, short_side: int) -> dict:
     return {'unreadable': str(error)}
   except OSError as error:
     return {'failed': (error.errno, error.strerror)}
+  except MemoryError:  # Not the video's fault.
+    raise
+  except Exception as error:  # pylint: disable=broad-except
+    # One odd file must not end the preparation of all.
+    text = ' '.join(str(error).split())
+    return {'unreadable': f'cannot be decoded ({type(error).__name__}: {text})'}
   return {}
 
 
