@@ -147,6 +147,22 @@ def test_process_that_is_killed(maker, worker_program):
     maker.decoded().decode(paths)
 
 
+def test_process_that_is_killed_while_it_waits(maker):
+  paths = maker.write(2)
+  os.makedirs(maker.folder)
+  worker = decoded_videos._Worker()
+  options = {'target': os.path.join(maker.folder, 'clip'), 'fps': 10,
+             'short_side': 32}
+  assert worker.decode(paths[0], **options) == ''
+  worker._process.kill()
+  worker._process.wait()
+  with pytest.raises(errors.UserError, match='was killed .* memory ran out'):
+    worker.decode(paths[1], **options)
+  assert worker.decode(paths[1], **options) == ''  # By a new one.
+  worker.stop()
+  worker.close()
+
+
 def test_video_that_takes_for_ever(maker, worker_program, monkeypatch):
   begun = maker.tmp_path / 'begun'
   worker_program(PROGRAM.format(

@@ -254,7 +254,9 @@ class _Worker:
     if not process:
       return ''
     with process, self._errors:  # Closes the pipes and waits.
-      process.stdin.close()
+      # What it did not take, as it was dead, is flushed once more.
+      with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
       process.wait()
       self._errors.seek(0)
       return ' '.join(self._errors.read().strip().splitlines()[-1:])
