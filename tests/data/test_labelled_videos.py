@@ -321,7 +321,7 @@ def test_bad_avid_files(preparer):
 
 @pytest.mark.parametrize('name,fps,short_side', [
     ('kinetics400', 25, 256), ('kinetics600', 25, 256), ('avid', 25, 256),
-    ('charades', 6, 256), ('charades/12fps', 12, 256),
+    ('charades', 12, 256), ('charades/6fps', 6, 256),
     ('kinetics400/12.5fps_128px', 12.5, 128)])
 def test_configs(tmp_path, name, fps, short_side):
   builder = builder_lookup.find_builder(name, str(tmp_path))

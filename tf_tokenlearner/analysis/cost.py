@@ -28,6 +28,7 @@ if typing.TYPE_CHECKING:  # The package around specs imports TensorFlow.
 
 Spec = Union['specs.TransformerSpec', 'bottleneck_spec.BottleneckSpec']
 
+
 def classifier_cost(
     spec: Spec, input_size: Sequence[int], num_classes: int) -> counts.Cost:
   """What a Classifier around the backbone of this spec costs.
@@ -66,9 +67,6 @@ def classifier_cost(
     rows.append(counts.row('head', [num_classes], counts.dense(
         1, spec.representation_size or pooled, num_classes)))
   return counts.Cost(tuple(rows))
-
-
-image_classifier_cost = classifier_cost  # As older callers name it.
 
 
 _LINE = '{:<24}{:>18}{:>15}{:>12}{:>8}'
