@@ -243,16 +243,27 @@ def test_worker_ends_with_its_input(tmp_path):
       [sys.executable, '-m', video_worker.__name__], stdin=subprocess.PIPE,
       stdout=subprocess.PIPE, text=True)
   process.stdin.write('{"path": "none", "target": "x", "fps": 1, '
-                      '"short_side": 8}\n')
+                      '"short_side": 8, "seconds_allowed": 1}\n')
   process.stdin.flush()
   assert process.stdout.readline() == (
       '{"unreadable": "No such file or directory"}\n')
   process.send_signal(signal.SIGINT)
-  time.sleep(.1)
+  time.sleep(1.1)  # The seconds are those of a video, not of waiting.
   assert process.poll() is None
   process.stdin.close()
   assert process.wait(10) == 0
   process.stdout.close()
+
+
+def test_worker_does_not_stay_with_a_video_for_ever(worker_program):
+  """Even if whoever started it was killed and cannot end it."""
+  worker_program(PROGRAM.format('time.sleep(999)'))
+  worker = decoded_videos._Worker()
+  process = worker._start()
+  process.stdin.write('{"path": "2.avi", "seconds_allowed": 1}\n')
+  process.stdin.flush()
+  assert process.wait(30) == -signal.SIGALRM
+  worker.close()
 
 
 def test_worker_needs_no_tensorflow():

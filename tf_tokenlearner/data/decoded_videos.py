@@ -21,7 +21,9 @@ from tf_tokenlearner.data import stored_clips
 
 _WORKER = 'tf_tokenlearner.data.video_worker'
 # Of one video; hours of 4K would be refused before.
-_SECONDS_ALLOWED = 1800.
+_SECONDS_ALLOWED = 1800
+# Then a process ends by itself, as it was not ended: we are gone.
+_SECONDS_ALLOWED_ALONE = _SECONDS_ALLOWED + 60
 _FIRST_GUESS_OF_SPACE = 16  # Videos.
 # TFDS keeps the whole set twice while it shuffles.
 _COPIES_OF_TFDS = 2
@@ -223,7 +225,9 @@ class _Worker:
     timer.daemon = True
     timer.start()
     try:
-      process.stdin.write(json.dumps({'path': path, **options}) + '\n')
+      process.stdin.write(json.dumps({
+          'path': path, 'seconds_allowed': _SECONDS_ALLOWED_ALONE, **options
+      }) + '\n')
       process.stdin.flush()
       line = process.stdout.readline()
     except BrokenPipeError:
