@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from official.vision.configs import common
+from official.vision.ops import augment
 from tensorflow.python.framework import config as determinism
 
 from tests.data import tiny_videos
 from tests.data import video_making
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import video_classification as config
+from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.data import video_pipeline
 
 
@@ -237,18 +239,20 @@ def test_augmentations_act_in_training_only(options):
   np.testing.assert_allclose(views[0, 0], scaled(frames), atol=1e-6)
 
 
+def randaugment_of(*names):
+  """One of these operations, and of no other."""
+  return common.Augmentation(type='randaug', randaug=common.RandAugment(
+      num_layers=1, magnitude=4., exclude_ops=[
+          name for name in augment.RandAugment().available_ops
+          if name not in names]))
+
+
 @pytest.mark.parametrize('name', [
     'Rotate', 'ShearX', 'TranslateY', 'Sharpness', 'Equalize', 'AutoContrast',
     'Posterize', 'SolarizeAdd', 'Color', 'Contrast', 'Brightness'])
 def test_every_frame_is_augmented_alike(name):
-  """The Garden's operations on clips; its cutout alone is of some frames."""
-  every = ['AutoContrast', 'Equalize', 'Invert', 'Rotate', 'Posterize',
-           'Solarize', 'Color', 'Contrast', 'Brightness', 'Sharpness', 'ShearX',
-           'ShearY', 'TranslateX', 'TranslateY', 'Cutout', 'SolarizeAdd']
-  aug_type = common.Augmentation(
-      type='randaug', randaug=common.RandAugment(
-          num_layers=1, magnitude=4.,
-          exclude_ops=[op for op in every if op != name]))
+  """The Garden's operations on clips."""
+  aug_type = randaugment_of(name)
   tf.random.set_seed(0)  # Half of the clips stay as they are.
   frames = np.repeat(tiny_videos.noise(1, 24, 24), 3, 0)
   changed = 0
@@ -259,6 +263,25 @@ def test_every_frame_is_augmented_alike(name):
     changed += (np.abs(clips - scaled(frames)).max(axis=(1, 2, 3, 4)) > .005
                ).sum()
   assert changed >= 1
+
+
+def test_clips_are_augmented_without_cutout():
+  """Which is of some frames: with it, 13 of 60 clips differed in theirs."""
+  frames = np.repeat(tiny_videos.noise(1, 24, 24), 4, 0)
+  source = Source([frames], [0])
+  tf.random.set_seed(0)
+  for clips, _ in build(
+      training_config(min_image_size=24,
+                      aug_type=randaugment_of('Brightness', 'Cutout')),
+      source, (4, 24, 24, 3)).take(15):
+    np.testing.assert_allclose(clips[:, 1:], clips[:, :-1], atol=1e-6)
+  with pytest.raises(errors.UserError, match='task.train_data.aug_type.randaug.'
+                     'exclude_ops must leave an operation, other than Cutout, '
+                     'for clips; received AutoContrast, Equalize, '):
+    build(training_config(aug_type=randaugment_of('Cutout')), source,
+          (4, 24, 24, 3))
+  with pytest.raises(errors.UserError, match='leave an operation; received'):
+    pixel_ops.make_augmenter(randaugment_of(), 3)
 
 
 @pytest.mark.parametrize('mix', [
@@ -422,6 +445,26 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
   with pytest.raises(errors.UserError, match='cache is not offered'):
     video_pipeline.build_dataset(
         params.replace(cache=True), None, (2, 6, 6, 3), 3, multi_label)
+
+
+def test_tfrecord_without_frames_is_refused(tmp_path):
+  """Be its list of frames empty or missing."""
+  for name, lists in (('empty', {'image/encoded': tf.train.FeatureList()}),
+                      ('missing', {})):
+    path = str(tmp_path / name)
+    with tf.io.TFRecordWriter(path) as writer:
+      writer.write(tf.train.SequenceExample(
+          context=tf.train.Features(feature={
+              'clip/label/index': tf.train.Feature(
+                  int64_list=tf.train.Int64List(value=[2]))}),
+          feature_lists=tf.train.FeatureLists(feature_list=lists)
+      ).SerializeToString())
+    dataset = video_pipeline.build_dataset(
+        evaluation_config(input_path=path), None, (2, 6, 6, 3), 3, False)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r'(?s)A video has no frames:.*its label is.*\b2\b'):
+      next(iter(dataset))
 
 
 @pytest.mark.parametrize('options, message', [

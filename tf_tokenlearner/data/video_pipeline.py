@@ -1,7 +1,8 @@
 """From encoded frames to batches of clips in [-1, 1] and labels.
 
 Only the frames of the clip are decoded, and of them what the clip shows. Every
-augmentation is one draw for all of its frames.
+augmentation is one draw for all of its frames, so that RandAugment goes without
+the Garden's Cutout, which is of some of them.
 """
 
 from typing import Dict, Optional, Sequence
@@ -174,7 +175,9 @@ class _Parser:
     self._num_frames, *self._size, self._channels = input_size
     self._num_classes = num_classes
     self._multi_label = multi_label
-    self._augmenter = pixel_ops.make_augmenter(params.aug_type, self._channels)
+    self._augmenter = pixel_ops.make_augmenter(
+        params.aug_type, self._channels, 'task.train_data.aug_type',
+        of_clips=True)
 
   def __call__(self, example):
     params = self._params
@@ -264,7 +267,9 @@ def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
         serialized,
         {label_key: (tf.io.VarLenFeature(tf.int64) if multi_label
                      else tf.io.FixedLenFeature([], tf.int64))},
-        {video_key: tf.io.FixedLenSequenceFeature([], tf.string)})
+        # Without frames, missing: that is refused later, by name.
+        {video_key: tf.io.FixedLenSequenceFeature(
+            [], tf.string, allow_missing=True)})
     label = context[label_key]
     return {'video': lists[video_key],
             'label': tf.sparse.to_dense(label) if multi_label else label}
