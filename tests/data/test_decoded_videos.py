@@ -213,14 +213,17 @@ def test_too_little_space_is_seen_soon(maker, monkeypatch):
                       lambda folder: usage._replace(free=3000))
   with pytest.raises(errors.UserError, match=(
       'No space left on the disk of .*decoded: about .* KiB are needed for 8 '
-      'videos, 2.93 KiB are free. Make room, set another data_dir, or')):
+      'videos, 2.93 KiB are free. Make room, set another data_dir, or a '
+      r'smaller fps or short_side \(stored_short_side of task.train_data\)')):
     maker.decoded().decode(maker.write(8))
 
 
 @pytest.mark.parametrize('options,message', [
     ({'fps': 0}, r'fps must lie in \(0, 240\], received 0\.'),
     ({'fps': 500}, 'received 500'),
-    ({'short_side': 4}, r'short_side must lie in \[8, 4096\], received 4\.')])
+    ({'short_side': 4},
+     r'short_side \(stored_short_side of task.train_data\) must lie in '
+     r'\[8, 4096\], received 4\.')])
 def test_options_out_of_range(maker, options, message):
   with pytest.raises(errors.UserError, match=message):
     maker.decoded(**options)

@@ -64,7 +64,8 @@ class DecodedVideos:
       raise errors.UserError(f'fps must lie in (0, 240], received {fps:g}.')
     if not 8 <= short_side <= 4096:
       raise errors.UserError(
-          f'short_side must lie in [8, 4096], received {short_side}.')
+          'short_side (stored_short_side of task.train_data) must lie in '
+          f'[8, 4096], received {short_side}.')
     self._folder = folder
     self._fps, self._short_side = fps, short_side
     self._announce = announce
@@ -163,7 +164,8 @@ class DecodedVideos:
           f'No space left on the disk of {self._folder}: about '
           f'{tfds.core.utils.Size(needed)} are needed for {num_all:,} videos, '
           f'{tfds.core.utils.Size(free)} are free. Make room, set another '
-          'data_dir, or a smaller fps or short_side.')
+          'data_dir, or a smaller fps or short_side (stored_short_side of '
+          'task.train_data).')
 
   def _decode(self, paths: List[str]) -> Iterator[Tuple[str, str]]:
     """Yields (path, why it cannot be read or '') as they get done."""
