@@ -312,15 +312,6 @@ def test_sides_that_do_not_fit_into_jpeg(tmp_path):
   assert shape(decode(path, short_side=8)) == (1, 8, 35_000)
 
 
-def test_probe(tmp_path):
-  path = video_making.write(tmp_path / 'a.mp4', video_making.numbered(15))
-  assert video_files.probe(path) == video_files.VideoInfo(
-      codec='h264', width=64, height=48, fps=30., seconds=.5)
-  path = video_making.write(
-      tmp_path / 'a.gif', video_making.numbered(4), 10, 'gif', 'rgb8')
-  assert video_files.probe(path).seconds is None
-
-
 @pytest.mark.parametrize('content,reason', [
     (b'', 'empty file'),
     (b'hello\nworld\n' * 99, NO_VIDEO), (bytes(9999), NO_VIDEO),

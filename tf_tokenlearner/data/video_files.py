@@ -39,38 +39,6 @@ class UnreadableVideoError(ValueError):
   """A file that is no readable video; the message is the reason alone."""
 
 
-@dataclasses.dataclass(frozen=True)
-class VideoInfo:
-  """What the header of a file says.
-
-  Attributes:
-    codec: as FFmpeg calls it.
-    width: in pixels as stored, before any rotation.
-    height: in pixels as stored.
-    fps: frames a second on average, if it says so.
-    seconds: how long it is, if it says so.
-  """
-  codec: str
-  width: int
-  height: int
-  fps: Optional[float]
-  seconds: Optional[float]
-
-
-def probe(path: str) -> VideoInfo:
-  """Reads the header alone.
-
-  Raises:
-    UnreadableVideoError: no video, or one larger than allowed.
-  """
-  with _open(path) as (container, stream):
-    seconds = _announced_end(container, stream)
-    return VideoInfo(
-        stream.codec_context.name, stream.width, stream.height,
-        float(stream.average_rate) if stream.average_rate else None,
-        None if seconds is None else float(seconds))
-
-
 def decode(path: str, fps: float, short_side: int) -> Iterator[bytes]:
   """Yields the frames shown at 0, 1/fps, 2/fps, ... seconds.
 
