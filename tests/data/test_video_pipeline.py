@@ -16,6 +16,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.configs import video_classification as config
 from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.data import video_pipeline
+from tf_tokenlearner.data import video_files
 
 
 def evaluation_config(**kwargs):
@@ -174,6 +175,34 @@ def test_serving_does_what_evaluation_does(length, shape, channels):
 
 
 def test_scaling_is_that_of_the_whole_frame():
+@pytest.mark.parametrize('height, width', [(96, 128), (130, 90), (64, 64)])
+def test_full_size_frames_are_served_as_they_were_stored(
+    tmp_path, height, width):
+  """Of fine grey noise, the worst for a resize that skips pixels."""
+  frames = np.repeat(np.random.default_rng(0).integers(
+      0, 256, [3, height, width, 1], dtype=np.uint8), 3, -1)
+  path = str(tmp_path / 'noise.avi')
+  video_making.write(path, frames, 10, 'ffv1', 'bgr0')
+  stored = list(video_files.decode(path, fps=10, short_side=24))
+  size = (3, 16, 16, 3)
+  (views, _), = build(
+      evaluation_config(min_image_size=20), Source([stored], [0]), size)
+  serve = tf.function(video_pipeline.serving_clip)
+  differences = []
+  for short_side in (24, None):
+    served = serve.get_concrete_function(
+        tf.TensorSpec([None, None, None, None, 3], tf.uint8), size, 1, 'loop',
+        20, short_side)
+    clips = served(tf.constant(frames[None]))
+    differences.append(np.mean(np.abs(clips[0] - views[0, 0])) * 127.5)
+  # In levels of 256. JPEG takes 3.
+  assert differences[0] < 4 and differences[1] > 15
+  # Frames that are not larger stay as they are.
+  small = tf.constant(frames[None, :, :24])
+  np.testing.assert_array_equal(
+      serve(small, size, 1, 'loop', 20, 24), serve(small, size, 1, 'loop', 20))
+
+
   """The crop of a frame twice as large is a box twice as large."""
   frames = tiny_videos.noise(2, 24, 48)
   (views, _), = build(

@@ -135,11 +135,13 @@ def build_dataset(
 
 def serving_clip(
     clips: tf.Tensor, input_size: Sequence[int], temporal_stride: int,
-    short_videos: str, min_image_size: int) -> tf.Tensor:
+    short_videos: str, min_image_size: int,
+    stored_short_side: Optional[int] = None) -> tf.Tensor:
   """What every export does to clips: the one view of plain evaluation.
 
-  The middle of the clip at temporal_stride; of its frames, scaled until the
-  shorter side is min_image_size, the centre; channels are converted.
+  The middle of the clip at temporal_stride; of its frames, reduced as if they
+  had been stored and scaled until the shorter side is min_image_size, the
+  centre; channels are converted.
 
   Args:
     clips: uint8 [B, T, H, W, channels], of any length and size.
@@ -151,6 +153,8 @@ def serving_clip(
   Returns:
     float32 [B, frames, height, width, channels] in [-1, 1].
   """
+    stored_short_side: larger frames are first reduced to it, as those of video
+      files are before they are stored; None: they are not.
   num_frames, height, width, channels = input_size
   length = tf.shape(clips)[1]
   starts = clip_frames.even_starts(length, 1, num_frames, temporal_stride)
@@ -163,6 +167,8 @@ def serving_clip(
       frames, lambda shape: clip_boxes.even_boxes(
           shape, (height, width), min_image_size, 1), channels)
   x = pixel_ops.scale(tf.image.resize(x, (height, width)))
+  if stored_short_side:
+    frames = clip_pixels.reduce_larger(frames, stored_short_side)
   return tf.reshape(x, [-1, *input_size])
 
 
