@@ -2,6 +2,7 @@
 
 import dataclasses
 from typing import Optional
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from tests.data import video_making
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import video_classification as config
 from tf_tokenlearner.data import pixel_ops
-from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner.data import video_files
+from tf_tokenlearner.data import video_pipeline
 
 
 def evaluation_config(**kwargs):
@@ -174,7 +175,6 @@ def test_serving_does_what_evaluation_does(length, shape, channels):
     np.testing.assert_allclose(clips[1], -clips[0], atol=.02)
 
 
-def test_scaling_is_that_of_the_whole_frame():
 @pytest.mark.parametrize('height, width', [(96, 128), (130, 90), (64, 64)])
 def test_full_size_frames_are_served_as_they_were_stored(
     tmp_path, height, width):
@@ -203,6 +203,7 @@ def test_full_size_frames_are_served_as_they_were_stored(
       serve(small, size, 1, 'loop', 20, 24), serve(small, size, 1, 'loop', 20))
 
 
+def test_scaling_is_that_of_the_whole_frame():
   """The crop of a frame twice as large is a box twice as large."""
   frames = tiny_videos.noise(2, 24, 48)
   (views, _), = build(
@@ -446,6 +447,38 @@ def test_same_seed_same_clips(stored):
     np.testing.assert_array_equal(labels, labels_again)
   assert any(not np.array_equal(a, b)
              for (a, _), (b, _) in zip(runs[0], runs[2]))
+
+
+@pytest.mark.parametrize('mebibytes, wanted, cache, expected', [
+    (25, 256, False, 40), (25, 40, False, 40),  # 1024 / 25.
+    (200, 256, False, 16),  # The least.
+    (0, 256, False, 256),  # Of unknown size.
+    (25, 256, True, 256),  # In memory already.
+])
+def test_shuffling_holds_a_gibibyte(capfd, mebibytes, wanted, cache, expected):
+  """Of a data set that is said to be so large, by what is taken from it."""
+  split = mock.Mock(num_examples=300, num_bytes=mebibytes * 2**20 * 300)
+  source = Source([tiny_videos.numbered_frames(1)] * 300, list(range(300)))
+  source.builder = mock.Mock()
+  source.builder.info.full_name = 'large/1.0.0'
+  source.builder.info.splits = {'train': split}
+  for is_training in (True, False):
+    make = training_config if is_training else evaluation_config
+    dataset = build(make(
+        global_batch_size=1, shuffle_buffer_size=wanted, cache=cache), source,
+                    (1, 6, 6, 3), num_classes=300)
+    said = capfd.readouterr().err
+    # An example cannot come before it is read.
+    lead = max(int(labels[0]) - i for i, (_, labels) in enumerate(
+        dataset.take(150)))
+    if not is_training:
+      assert not said and lead == 0
+    else:
+      assert expected // 2 < lead < expected
+      assert said == ('' if expected == wanted else (
+          f'shuffle_buffer_size: {expected} instead of 256, as examples of '
+          f'large/1.0.0 take {mebibytes:.1f} MiB each and at most 1 GiB is '
+          'held for shuffling.\n'))
 
 
 @pytest.mark.parametrize('multi_label', [False, True])
