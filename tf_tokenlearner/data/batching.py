@@ -6,8 +6,8 @@ that know their size it holds at most 1 GiB for shuffling, or 16 examples.
 """
 
 import os
-from typing import Any, Callable, Optional, TypeVar
 import sys
+from typing import Any, Callable, Optional, TypeVar
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -18,10 +18,10 @@ from official.vision.ops import augment
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import labelled_source
 
-_Source = TypeVar('_Source', bound=labelled_source.LabelledSource)
 _SHUFFLED_BYTES = 2**30
 _LEAST_SHUFFLED = 16  # Examples, however large.
 
+_Source = TypeVar('_Source', bound=labelled_source.LabelledSource)
 
 
 def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],

@@ -149,12 +149,12 @@ def serving_clip(
     temporal_stride: as in the config.
     short_videos: as in the config.
     min_image_size: as in the config.
+    stored_short_side: larger frames are first reduced to it, as those of video
+      files are before they are stored; None: they are not.
 
   Returns:
     float32 [B, frames, height, width, channels] in [-1, 1].
   """
-    stored_short_side: larger frames are first reduced to it, as those of video
-      files are before they are stored; None: they are not.
   num_frames, height, width, channels = input_size
   length = tf.shape(clips)[1]
   starts = clip_frames.even_starts(length, 1, num_frames, temporal_stride)
@@ -163,12 +163,12 @@ def serving_clip(
   frames = tf.gather(clips, indices, axis=1)
   frames = tf.reshape(frames, tf.concat([[-1], tf.shape(clips)[2:]], 0))
   frames = tf.ensure_shape(frames, [None, None, None, clips.shape[-1]])
+  if stored_short_side:
+    frames = clip_pixels.reduce_larger(frames, stored_short_side)
   x, = clip_pixels.cut(
       frames, lambda shape: clip_boxes.even_boxes(
           shape, (height, width), min_image_size, 1), channels)
   x = pixel_ops.scale(tf.image.resize(x, (height, width)))
-  if stored_short_side:
-    frames = clip_pixels.reduce_larger(frames, stored_short_side)
   return tf.reshape(x, [-1, *input_size])
 
 
