@@ -5,6 +5,7 @@ batching. What it shuffles is encoded; pixels are made after that. Of data sets
 that know their size it holds at most 1 GiB for shuffling, or 16 examples.
 """
 
+import mimetypes
 import os
 import sys
 from typing import Any, Callable, Optional, TypeVar
@@ -46,6 +47,11 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
     return open_named()
   if tf.io.gfile.isdir(params.input_path):
     return open_folder()
+  kind, _ = mimetypes.guess_type(str(params.input_path))
+  if kind and kind.startswith(('image/', 'video/')):
+    raise errors.UserError(
+        f'input_path={params.input_path} is a single file; give the folder of '
+        'class folders.')
   if not tf.io.gfile.glob(str(params.input_path).split(',')):
     raise errors.UserError(
         f'There is no folder {os.path.abspath(str(params.input_path))}, nor do '

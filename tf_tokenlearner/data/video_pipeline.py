@@ -75,6 +75,10 @@ def check_options(
        'is for evaluation; training takes one crop of each clip'),
       (params.labels_of == 'video' or params.is_training, 'labels_of',
        'is for training; evaluation asks for the labels of the whole video'),
+      *((params.is_training or not getattr(params, key), key,
+         'is for training; evaluation looks at clips as they are')
+        for key in ('color_jitter_probability', 'color_drop_probability',
+                    'aug_type')),
       (params.min_image_size >= min(height, width), 'min_image_size',
        'must be at least the shorter side of input_size, '
        f'{min(height, width)}'),
