@@ -43,7 +43,7 @@ class DataConfig(cfg.DataConfig):
     labels_of: 'video', a clip has the labels of its video; 'clip', in training
       only those whose span of time it touches (where the data have spans).
     num_test_clips: clips of each video in evaluation.
-    num_test_crops: crops of each clip, along the longer side: 1 central, or 3.
+    num_test_crops: crops of each clip: 1 central, or 3 where there is most room.
     min_image_size: the frames' shorter side in pixels, before the crop.
     scale_jitter: in training the shorter side is min_image_size times a random
       number between these two; [] for none.
@@ -51,7 +51,8 @@ class DataConfig(cfg.DataConfig):
     color_jitter_probability: of random brightness, contrast, saturation and hue
       for a whole clip.
     color_drop_probability: of a clip becoming grey.
-    aug_type: the Garden's RandAugment or AutoAugment, one draw for a clip.
+    aug_type: the Garden's RandAugment, less its Cutout, which is of some frames
+      only, or AutoAugment; one draw for a clip.
     mixup_and_cutmix: the Garden's mixup and cutmix; a batch in training.
     cache: keep what was read, encoded, in memory.
     fps: frames a second that are stored of the files of a folder.

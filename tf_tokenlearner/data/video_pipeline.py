@@ -68,7 +68,7 @@ def check_options(
        'must be at least 1; or 0, one frame all along'),
       (params.num_test_clips >= 1, 'num_test_clips', 'must be at least 1'),
       (params.num_test_crops in (1, 3), 'num_test_crops',
-       'must be 1, the centre, or 3, along the longer side'),
+       'must be 1, the centre, or 3, where there is most room'),
       (in_evaluation or params.num_test_clips == 1, 'num_test_clips',
        'is for evaluation; training takes one clip of each video'),
       (in_evaluation or params.num_test_crops == 1, 'num_test_crops',
