@@ -76,7 +76,8 @@ def require_used(config: hyperparams.Config, values: Mapping[str, Any],
     if not isinstance(value, dict):
       continue
     if isinstance(config, hyperparams.OneOfConfig) and name not in (
-        config.type, getattr(config.get(), 'optimizer', None)):  # SWA's own.
+        config.type, getattr(  # SWA has an optimizer of its own.
+            getattr(config, config.type or '', None), 'optimizer', None)):
       raise errors.UserError(
           f'{path}{name} is set, but {path}type is {config.type}: set {path}'
           f'{config.type} instead, or {path}type={name}.')
