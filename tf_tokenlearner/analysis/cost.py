@@ -130,7 +130,8 @@ def without_token_learner(spec: Spec) -> Optional[Spec]:
   if spec.token_learner_location is None:
     return None
   return dataclasses.replace(
-      spec, token_learner_location=None, use_token_fuser=False)
+      spec, token_learner_location=None, tokenizer='token_learner',
+      pooling_window=None, use_token_fuser=False, fuser='token_fuser')
 
 
 def report(spec: Spec, input_size: Sequence[int], num_classes: int) -> str:
