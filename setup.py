@@ -36,11 +36,16 @@ setuptools.setup(
         'scikit-learn>=1.5,<2',  # The embedded digits.
         # Pictures that TensorFlow misreads; the Garden brings it as well.
         'opencv-python-headless>=4.8,<6',
+        # Videos: knows the time of every frame, raises on corrupt files.
+        'av>=17.1,<19',
+        'msgpack>=1,<2',  # Checkpoints of the official code, without Flax.
         'requests>=2.28,<3',  # Asks a host before TFDS waits for it.
     ],
     extras_require={
         # Optimizers; past its end of life, no wheels beyond Python 3.11.
         'addons': ['tensorflow-addons>=0.23,<0.24; python_version < "3.12"'],
+        # Checkpoints of the official code in Orbax's layout.
+        'orbax': ['tensorstore>=0.1.60,<0.2'],
         'gpu': ['tensorflow[and-cuda]>=2.20,<2.21'],  # TensorFlow with CUDA.
         'dev': [
             'pytest>=8,<10',  # The suite.

@@ -10,6 +10,7 @@ import tf_keras
 
 from tf_tokenlearner import registry
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.data import video_pipeline
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / 'README.md').read_text()
@@ -34,6 +35,19 @@ def test_small_config(tmp_path):
   spec = model.backbone.get().resolved(tuple(model.input_size))
   assert (spec.num_layers, spec.token_learner_location) == (6, 3)
   assert params.trainer.train_steps == 500
+
+
+def test_small_video_config(tmp_path):
+  path = tmp_path / 'small.yaml'
+  path.write_text(blocks('yaml')[1])
+  params = experiments.parse('tokenlearner_video_folder', [str(path)])
+  model = params.task.model
+  spec = model.backbone.get().resolved(tuple(model.input_size))
+  assert spec.num_frames(model.input_size) == 8
+  assert (spec.num_layers, spec.token_learner_location) == (4, 2)
+  for name in ('train_data', 'validation_data'):
+    video_pipeline.check_options(
+        name, getattr(params.task, name), model.input_size)
 
 
 def test_experiments_exist():

@@ -57,6 +57,25 @@ def test_all_problems_are_told_and_nothing_is_changed():
     np.testing.assert_array_equal(now, then)
 
 
+def test_one_problem_is_one_line():
+  layer, params = make()
+  kernel = params['token_masking/Dense_1/kernel']
+  params['token_masking/Dense_1/kernel'] = kernel.T
+  with pytest.raises(errors.UserError) as caught:
+    flax_arrays.assign(flax_names.token_learner_entries(layer), params,
+                       'FILE is damaged')
+  assert str(caught.value) == (
+      'FILE is damaged: other shape: token_masking/Dense_1/kernel [(5, 12)] '
+      f'does not fit {layer.mlp.output_dense.kernel.name} (12, 5), but its '
+      'transpose does')
+
+
+def test_long_lists_are_cut():
+  lines = flax_arrays.as_list([f'no {i}' for i in range(30)]).splitlines()
+  assert lines[0] == '' and lines[1] == '  no 0'
+  assert lines[-2:] == ['  no 19', '  ... and 10 more']
+
+
 def test_arrays_that_cannot_even_be_joined():
   """Query, key and value of one block, one of them of another width."""
   block = layers.TransformerEncoderBlock(num_heads=2, mlp_dim=12)

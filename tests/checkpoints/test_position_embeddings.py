@@ -31,7 +31,8 @@ def test_repeat_matches_golden():
 
 def test_same_grid_changes_nothing():
   x = np.random.default_rng(0).normal(size=[6, 4]).astype(np.float32)
-  np.testing.assert_array_equal(position_embeddings.resize(x, (2, 3), (2, 3)), x)
+  np.testing.assert_array_equal(
+      position_embeddings.resize(x, (2, 3), (2, 3)), x)
 
 
 def test_linear_stays_linear_on_any_grid():

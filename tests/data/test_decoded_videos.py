@@ -63,6 +63,14 @@ video_worker.main()
 '''
 
 
+def test_working_folder(monkeypatch):
+  monkeypatch.setattr(decoded_videos.tempfile, 'gettempdir', lambda: '/tmp')
+  assert decoded_videos.working_folder('/data', 'avid/25fps') == (
+      '/data/avid/.25fps.decoded')
+  assert decoded_videos.working_folder('gs://data', 'avid/25fps') == (
+      '/tmp/tf_tokenlearner/avid/.25fps.decoded')
+
+
 def test_every_video_is_decoded(maker):
   paths = maker.write(5)
   decoded = maker.decoded()

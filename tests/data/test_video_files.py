@@ -243,7 +243,7 @@ def test_cover_picture_is_no_video(tmp_path):
     container.mux(packet)
   with av.open(str(path)) as container:
     assert len(container.streams.video) == 1
-  assert refused(path) == 'no video in it, only sound'
+  assert refused(path) == 'no video in it'
 
 
 def test_sound_may_be_longer(tmp_path):
@@ -300,8 +300,8 @@ def test_other_reasons(tmp_path):
   assert refused(tmp_path) == 'no regular file'
   os.mkfifo(tmp_path / 'pipe.mp4')
   assert refused(tmp_path / 'pipe.mp4') == 'no regular file'
-  assert refused(video_making.write_sound(tmp_path / 'a.mp4')) == (
-      'no video in it, only sound')
+  assert refused(
+      video_making.write_sound(tmp_path / 'a.mp4')) == 'no video in it'
 
 
 NOISE = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 3), np.uint8)
@@ -399,14 +399,14 @@ def test_length_that_is_not_announced(tmp_path, monkeypatch):
 
 
 def test_frames_larger_than_announced(tmp_path, monkeypatch):
-  for i, width in enumerate((64, 96)):
-    video_making.write(tmp_path / f'{i}.ts', NOISE[:4, :, :64].repeat(
+  for i in range(2):
+    video_making.write(tmp_path / f'{i}.ts', NOISE[:4].repeat(
         1 + i, axis=2), 30, 'mpeg2video')
   (tmp_path / 'both.ts').write_bytes(
       (tmp_path / '0.ts').read_bytes() + (tmp_path / '1.ts').read_bytes())
-  del width
   monkeypatch.setattr(video_files, 'MAX_PIXELS', 64 * 48)
-  assert 'frames' in refused(tmp_path / 'both.ts')
+  assert re.fullmatch('corrupt, [45] of 8 frames cannot be decoded',
+                      refused(tmp_path / 'both.ts'))
 
 
 def test_frames_come_one_by_one(tmp_path, monkeypatch):

@@ -5,10 +5,12 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
@@ -18,6 +20,13 @@ from tf_tokenlearner.training import runner
 def fixture_exported(finished_run, tmp_path_factory):
   folder = str(tmp_path_factory.mktemp('exported') / 'digits')
   saved_model.export(finished_run, folder)
+  return folder
+
+
+@pytest.fixture(scope='module', name='exported_video')
+def fixture_exported_video(finished_video_run, tmp_path_factory):
+  folder = str(tmp_path_factory.mktemp('exported') / 'moving_digits')
+  saved_model.export(finished_video_run, folder)
   return folder
 
 
@@ -100,3 +109,44 @@ def test_sigmoid_model_gives_independent_probabilities(tiny_digits, tmp_path):
       'serving_default']
   total = tf.reduce_sum(signature(images=images(8, 8))['probabilities'], -1)
   assert (np.abs(total - 1) > .5).all()  # About a half for each of 10 classes.
+
+
+@pytest.mark.parametrize('size', [(16, 32, 32), (5, 20, 31), (40, 50, 18)])
+def test_clips_of_any_length_and_size(exported_video, finished_video_run, size):
+  params = experiments.load(finished_video_run).params
+  model = runner.load_model(
+      params, run_folder.find_checkpoint(params, finished_video_run))
+  clips = tf.constant(np.random.default_rng(1).integers(
+      0, 256, [2, *size, 3], dtype=np.uint8))
+  signature = tf.saved_model.load(exported_video).signatures['serving_default']
+  probabilities = signature(clips=clips)['probabilities']
+  pixels = video_pipeline.serving_clip(clips, (4, 16, 16, 1), 2, 'loop', 18)
+  np.testing.assert_allclose(
+      probabilities, tf.nn.softmax(model(pixels)), atol=1e-6)
+
+
+def test_video_label_names(exported_video):
+  loaded = tf.saved_model.load(exported_video)
+  names = loaded.signatures['label_names']()['label_names'].numpy()
+  assert [name.decode() for name in names][:2] == ['right', 'left']
+
+
+def test_frames_of_the_data_set_are_seen_as_in_evaluation(
+    exported_video, finished_video_run):
+  """Decoded whole, a stored video gives the logits of its one view."""
+  params = experiments.load(finished_video_run).params
+  data = params.task.validation_data
+  source = video_pipeline.open_source(data)
+  signature = tf.saved_model.load(exported_video).signatures['serving_default']
+  model = runner.load_model(
+      params, run_folder.find_checkpoint(params, finished_video_run))
+  views = video_pipeline.build_dataset(
+      data, source, (4, 16, 16, 1), 8, multi_label=False)
+  examples = source.as_dataset(
+      data.tfds_split, read_config=tfds.ReadConfig(), shuffle_files=False)
+  for example, view in zip(examples.take(3), views.unbatch()):
+    frames = tf.stack([
+        tf.io.decode_jpeg(frame, channels=3) for frame in example['video']])
+    probabilities = signature(clips=frames[tf.newaxis])['probabilities']
+    np.testing.assert_allclose(
+        probabilities, tf.nn.softmax(model(view[0])), atol=1e-5)

@@ -77,6 +77,6 @@ def test_evaluation_and_notes_stay(clock):
   stream = Terminal()
   line = make(stream)
   line.start('tracing ...')
-  line.evaluate(50, {'accuracy': .75, 'validation_loss': 1.})
+  line.evaluate(50, {'accuracy': .75, 'validation_loss': 1., 'left_out': 3})
   assert stream.getvalue().endswith(
-      'evaluated at step 50: accuracy 0.7500  loss 1.0000\n')
+      'evaluated at step 50: accuracy 0.7500  loss 1.0000  left_out 3\n')

@@ -118,7 +118,7 @@ def test_longer_run_continues(run_copy, parse, capsys):
   captured = capsys.readouterr()
   assert 'continuing from step 4' in captured.err
   assert 'trainer.train_steps: 4 -> 6' in captured.out
-  assert 'the same ViT without TokenLearner' in captured.out
+  assert 'the same model without TokenLearner' in captured.out
   assert restore.global_step(tf.train.latest_checkpoint(run_copy)) == 6
 
 
@@ -321,4 +321,5 @@ def test_initialised_from_another_run(tmp_path, parse, finished_run, capsys):
         str(tmp_path / 'run'))
   error_output = capsys.readouterr().err
   assert f'starting from {finished_run}' in error_output
-  assert 'of model/backbone from' in error_output
+  assert '(run of this project):' in error_output
+  assert '  fresh: head' in error_output

@@ -68,16 +68,22 @@ class BottleneckTransformer(tf_keras.Model):
                            kernel_initializer='he_normal', name='pre_logits')
         if spec.representation_size
         else tf_keras.layers.Activation('linear'))
+    self._has_replicas = tf.distribute.get_strategy().num_replicas_in_sync > 1
     self(tf_keras.Input(self.input_size))  # Builds; savers need the shape.
 
   def call(self, inputs, training=None):
-    x = self.stem(inputs, training=training)  # [B, T, H, W, C]
+    x = _at_least_one(inputs) if self._has_replicas else inputs
+    x = self.stem(x, training=training)  # [B, T, H, W, C]
     for block in self.blocks:
       x = block(x, training=training)
     x = self.head_convolution(x, training=training)
     x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3], x.shape[4]])
-    pre_logits = self.pre_logits(tf.reduce_mean(x, axis=1))
-    return {'features': x, 'pre_logits': pre_logits}
+    outputs = {'features': x,
+               'pre_logits': self.pre_logits(tf.reduce_mean(x, axis=1))}
+    if self._has_replicas:
+      batch = tf.shape(inputs)[0]
+      outputs = {name: value[:batch] for name, value in outputs.items()}
+    return outputs
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
     """Where the first TokenLearner looks: [B, T, S, H, W].
@@ -101,6 +107,17 @@ class BottleneckTransformer(tf_keras.Model):
   def get_config(self) -> Dict:
     return {'spec': dataclasses.asdict(self.spec),
             'input_size': self.input_size, 'name': self.name}
+
+
+def _at_least_one(clips: tf.Tensor) -> tf.Tensor:
+  """The same clips; a black one in place of none.
+
+  Of the last batch of an evaluation a replica may get nothing, of which fused
+  convolutions on a CPU (oneDNN, TensorFlow 2.20) make maps of a wrong depth.
+  """
+  missing = tf.cast(tf.equal(tf.shape(clips)[0], 0), tf.int32)
+  padded = tf.pad(clips, [[0, missing], [0, 0], [0, 0], [0, 0], [0, 0]])
+  return tf.reshape(padded, [-1, *clips.shape[1:]])
 
 
 def _make_block(spec: bottleneck_spec.BottleneckSpec, stage: int,

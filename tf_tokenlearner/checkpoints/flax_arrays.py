@@ -1,8 +1,9 @@
 """Puts the arrays of an official JAX checkpoint into a model of ours."""
 
-from typing import Any, Dict, Iterable, Mapping
+from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 import numpy as np
+import tensorflow as tf
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
@@ -41,8 +42,18 @@ def load_vision_transformer(
 
 
 def assign(entries: Iterable[flax_names.Entry],
-           arrays: Mapping[str, np.ndarray]) -> None:
-  """Gives every entry its arrays: all of them, and no other, or none."""
+           arrays: Mapping[str, np.ndarray],
+           complaint: str = 'The checkpoint does not fit the model') -> None:
+  """Gives every entry its arrays: all of them, and no other, or none.
+
+  Args:
+    entries: what goes where.
+    arrays: flat, keys joined by '/'.
+    complaint: what the error begins with.
+
+  Raises:
+    UserError: arrays missing, left over or of another shape; all are listed.
+  """
   values, problems, used = [], [], set()
   for variable, sources, convert in entries:
     used.update(sources)
@@ -57,15 +68,29 @@ def assign(entries: Iterable[flax_names.Entry],
       value = None
     if value is None or value.shape != tuple(variable.shape):
       problems.append(f'other shape: {", ".join(sources)} {received} does not '
-                      f'fit {variable.name} {tuple(variable.shape)}')
+                      f'fit {variable.name} {tuple(variable.shape)}'
+                      + _transposed(variable, received))
       continue
     values.append((variable, value))
   problems += [f'left over: {name}' for name in sorted(set(arrays) - used)]
   if problems:
-    raise errors.UserError(
-        'The checkpoint does not fit the model:\n  ' + '\n  '.join(problems))
+    raise errors.UserError(f'{complaint}:{as_list(problems)}')
   for variable, value in values:
     variable.assign(value)
+
+
+def as_list(problems: List[str], limit: int = 20) -> str:
+  """One problem on the same line, several as lines of their own."""
+  if len(problems) == 1:
+    return f' {problems[0]}'
+  if len(problems) > limit:
+    problems = [*problems[:limit], f'... and {len(problems) - limit} more']
+  return ''.join(f'\n  {problem}' for problem in problems)
+
+
+def _transposed(variable: tf.Variable, received: List[Tuple[int, ...]]) -> str:
+  is_so = len(received) == 1 and received[0] == tuple(variable.shape)[::-1]
+  return ', but its transpose does' if is_so else ''
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = '') -> Dict[str, np.ndarray]:

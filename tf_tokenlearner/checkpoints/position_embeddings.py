@@ -28,7 +28,7 @@ def resize(embedding: np.ndarray, old_grid: Tuple[int, ...],
 
 
 def repeat(embedding: np.ndarray, num_frames: int) -> np.ndarray:
-  """[N, C] -> [T*N, C]: the same in each frame; Arnab et al. 2021, section 3.4."""
+  """[N, C] -> [T*N, C]: the same in each frame, as in Arnab et al. 2021."""
   return np.tile(embedding, [num_frames, 1])
 
 

@@ -13,7 +13,6 @@ import tf_keras
 
 from tf_tokenlearner import errors
 
-MODULES = ('all', 'backbone')
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
 
 
@@ -62,7 +61,7 @@ def compare(path: str, module: tf_keras.Model, name: str) -> Difference:
   """
   difference = Difference()
   visited = set()
-  for key, shape in sorted(_shapes(path).items()):
+  for key, shape in sorted(variables(path).items()):
     if not key.startswith(f'{name}/') or '.OPTIMIZER_SLOT' in key:
       continue
     variable = _find(module, key.removeprefix(f'{name}/').split('/'))
@@ -83,8 +82,9 @@ def require_fit(path: str, module: tf_keras.Model, name: str = 'model') -> None:
   difference = compare(path, module, name)
   if difference:
     raise errors.UserError(
-        f'Checkpoint {path} does not fit the model. Give the config that it was '
-        f'trained with, or another --model_dir. What differs:\n{difference}')
+        f'Checkpoint {path} does not fit the model. Give the config that it '
+        'was trained with, or another --model_dir. What differs:\n'
+        f'{difference}')
 
 
 def initialize(model: tf_keras.Model, path: str, modules: str) -> str:
@@ -154,8 +154,12 @@ def global_step(path: str) -> int:
         'global_step.') from error
 
 
-def _shapes(path: str) -> Dict[str, List[int]]:
-  """Variable paths of a checkpoint and their shapes."""
+def variables(path: str) -> Dict[str, List[int]]:
+  """Variable paths of a checkpoint and their shapes.
+
+  Raises:
+    UserError: path is not a readable checkpoint.
+  """
   try:
     found = tf.train.load_checkpoint(path).get_variable_to_shape_map()
   except (tf.errors.OpError, ValueError) as error:

@@ -40,13 +40,19 @@ class ClassificationTask(cfg.TaskConfig):
   """A task, less its model and data.
 
   Attributes:
-    init_checkpoint: checkpoint file or folder to start from, '' for none.
+    init_checkpoint: checkpoint or folder to start from, '' for none: of a run of
+      this project, public ViT weights (.npz), of Scenic (msgpack or Orbax), or
+      of the Model Garden's ViT.
     init_checkpoint_modules: 'all', or 'backbone' to leave the head fresh.
+    init_token_learner: how TokenLearners start that the checkpoint lacks:
+      'random'; or 'mean', each token as the mean of its own part of the map,
+      fitted on a few training examples, so that a short fine-tuning suffices.
     freeze_backbone: train the head alone.
   """
   losses: Losses = dataclasses.field(default_factory=Losses)
   init_checkpoint: str = ''
   init_checkpoint_modules: str = 'all'
+  init_token_learner: str = 'random'
   freeze_backbone: bool = False
 
 

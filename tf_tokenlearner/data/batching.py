@@ -65,8 +65,8 @@ def make_batches(
   """
   if params.cache and source is None:
     raise errors.UserError(
-        'cache is not offered for TFRecord files: what is cached there has been '
-        'augmented already.')
+        'cache is not offered for TFRecord files: what is cached there has '
+        'been augmented already.')
   mix = params.mixup_and_cutmix if params.is_training else None
   reader = input_reader.InputReader(
       params.replace(cache=False),  # Ours comes before the augmentation.
@@ -75,7 +75,12 @@ def make_batches(
       postprocess_fn=mix and augment.MixupAndCutmix(
           num_classes, **mix.as_dict()))
   dataset = source and _read_source(params, source, input_context)
-  return reader.read(input_context, dataset)
+  dataset = reader.read(input_context, dataset)
+  # Examples are made in parallel. To share each of their operations among
+  # threads as well costs more waiting than it saves.
+  options = tf.data.Options()
+  options.threading.max_intra_op_parallelism = 1
+  return dataset.with_options(options)
 
 
 def _read_source(

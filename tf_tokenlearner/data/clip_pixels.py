@@ -1,13 +1,11 @@
 """From stored frames to the pixels of clips."""
 
-from typing import Callable, List, Sequence
+from typing import Callable, List
 
 import tensorflow as tf
 
 from tf_tokenlearner.data import clip_boxes
 from tf_tokenlearner.data import pixel_ops
-
-_JPEG_BLOCK = 16  # The largest that common files are made of, in pixels.
 
 
 def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
@@ -42,12 +40,11 @@ def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
 
 def _decode_jpegs(frames, boxes_of):
   """(what lies around the boxes, the boxes, where it begins in the frame)."""
-  boxes = boxes_of(tf.image.extract_jpeg_shape(frames[0]))
+  shape = tf.image.extract_jpeg_shape(frames[0])
+  boxes = boxes_of(shape)
   top, left, height, width = tf.unstack(clip_boxes.hull(boxes))
-  # Columns that begin within a block are decoded slower than whole blocks.
-  outside = left % _JPEG_BLOCK
-  left, width = left - outside, width + outside
-  window = tf.stack([top, left, height, width])
+  first, columns = pixel_ops.jpeg_columns(left, width, shape[1])
+  window = tf.stack([top, first, height, columns])
   decoded = tf.map_fn(
       lambda frame: tf.image.decode_and_crop_jpeg(frame, window, channels=3),
       frames, fn_output_signature=tf.uint8)
@@ -72,16 +69,3 @@ def flip(frames: tf.Tensor) -> tf.Tensor:
   shape = tf.shape(frames)
   rows = tf.reshape(frames, [-1, shape[2], frames.shape[3]])
   return tf.reshape(tf.reverse(rows, [1]), shape)
-
-
-def resize(frames: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
-  """Frames of a network's size, in its range.
-
-  Args:
-    frames: uint8 [F, H, W, C].
-    size: (height, width).
-
-  Returns:
-    float32 [F, height, width, C] in [-1, 1].
-  """
-  return pixel_ops.scale(tf.image.resize(frames, size))

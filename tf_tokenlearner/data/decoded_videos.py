@@ -27,6 +27,19 @@ _FIRST_GUESS_OF_SPACE = 16  # Videos.
 _COPIES_OF_TFDS = 2
 
 
+def working_folder(data_dir: str, name: str) -> str:
+  """Where to decode for a data set: beside it, if it is on a local disk.
+
+  Args:
+    data_dir: where the data set will lie, possibly remote.
+    name: of the data set, possibly with slashes.
+  """
+  if '://' in data_dir:
+    data_dir = os.path.join(tempfile.gettempdir(), 'tf_tokenlearner')
+  folder, last = os.path.split(os.path.join(data_dir, name))
+  return os.path.join(folder, f'.{last}.decoded')
+
+
 class DecodedVideos:
   """A folder of decoded videos, in the making of a data set.
 

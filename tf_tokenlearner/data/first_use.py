@@ -13,6 +13,7 @@ from typing import Callable, Iterator, Optional
 import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from absl import logging
 from tensorflow_datasets.core.download import download_manager
 from tensorflow_datasets.core.utils import tqdm_utils
 
@@ -124,9 +125,12 @@ def _quiet(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
   tfds.display_progress_bar(
       shows_bars and sys.stderr.isatty()
       and not getattr(builder, 'NEEDS_NO_DOWNLOAD', False))
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)  # It warns of what it does itself.
   try:
     yield
   finally:
+    logging.set_verbosity(verbosity)
     tfds.display_progress_bar(shows_bars)
 
 

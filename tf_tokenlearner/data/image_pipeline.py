@@ -152,20 +152,21 @@ class _Parser:
     box = (_random_box(params.crop_area_range) if params.aug_crop
            else _central_box(height / width, 1.))
     x = _decode_box(image, box, channels)
-    x = tf.image.resize(x, [height, width])
+    if params.aug_rand_hflip:
+      x = tf.image.random_flip_left_right(x)
+    x = pixel_ops.resize_bytes(x, [height, width])
     if params.aug_shift:
       margin = [[params.aug_shift] * 2] * 2 + [[0, 0]]
       x = tf.image.random_crop(
           tf.pad(x, margin, 'REFLECT'), self._input_size)
-    if params.aug_rand_hflip:
-      x = tf.image.random_flip_left_right(x)
-    x = tf.cast(tf.clip_by_value(tf.round(x), 0, 255), tf.uint8)
-    if params.color_jitter > 0:
-      x = preprocess_ops.color_jitter(
-          x, params.color_jitter, params.color_jitter, params.color_jitter)
-    if self._augmenter:
-      x = self._augmenter.distort(x)
-    x = pixel_ops.scale(tf.cast(x, tf.float32))
+    if params.color_jitter > 0 or self._augmenter:
+      x = pixel_ops.to_bytes(x)
+      if params.color_jitter > 0:
+        x = preprocess_ops.color_jitter(
+            x, params.color_jitter, params.color_jitter, params.color_jitter)
+      if self._augmenter:
+        x = self._augmenter.distort(x)
+      x = pixel_ops.scale(tf.cast(x, tf.float32))
     return self._erasing.distort(x) if self._erasing else x
 
 
@@ -198,8 +199,12 @@ def _decode_box(image: tf.Tensor, box: _BoxFn, channels: int) -> tf.Tensor:
     return pixels[top:top + height, left:left + width]
 
   def from_jpeg():
-    return tf.image.decode_and_crop_jpeg(
-        image, tf.stack(box(tf.image.extract_jpeg_shape(image))), channels=3)
+    shape = tf.image.extract_jpeg_shape(image)
+    top, left, height, width = box(shape)
+    first, columns = pixel_ops.jpeg_columns(left, width, shape[1])
+    around = tf.image.decode_and_crop_jpeg(
+        image, tf.stack([top, first, height, columns]), channels=3)
+    return around[:, left - first:left - first + width]
 
   def from_other():
     return cut(tf.io.decode_image(image, channels=3, expand_animations=False))

@@ -54,7 +54,7 @@ class LabelledSource:
       read_config: as in TFDS; an id that it adds gets the name 'id'.
       shuffle_files: as in TFDS.
     """
-    decoders = {key: tfds.decode.SkipDecoding() for key in encoded}
+    decoders = {key: _AsStored() for key in encoded}
     dataset = self.builder.as_dataset(
         self._resolve(split)[0],
         decoders=tfds.decode.PartialDecoding(
@@ -86,6 +86,13 @@ class LabelledSource:
     if num_examples < 1:
       raise errors.UserError(f'Split {split!r} of {name} holds no example.')
     return split, num_examples
+
+
+class _AsStored(tfds.decode.SkipDecoding):
+  """Skips decoding; of a sequence, too, which TFDS would copy one by one."""
+
+  def decode_batch_example(self, serialized_example):
+    return serialized_example
 
 
 def label_facts(info: tfds.core.DatasetInfo, label_key: str) -> Dict[str, Any]:

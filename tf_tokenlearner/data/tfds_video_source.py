@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import builder_lookup
 from tf_tokenlearner.data import first_use
+from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import labelled_source
 
 
@@ -113,8 +114,8 @@ def open_video_folder(
     UserError: the folder is not as it should be, or too many files cannot be
       read.
   """
+  # Brings decoders of video files, which nothing else needs.
   # pylint: disable=g-import-not-at-top
-  from tf_tokenlearner.data import folder_listing
   from tf_tokenlearner.data.builders import video_folder
 
   builder = video_folder.VideoFolder(

@@ -152,8 +152,7 @@ def _find_stream(container) -> av.VideoStream:
   streams = [stream for stream in container.streams.video  # No cover pictures.
              if not stream.disposition & av.stream.Disposition.attached_pic]
   if not streams:
-    raise UnreadableVideoError('no video in it, ' + (
-        'only sound' if container.streams.audio else 'nothing known'))
+    raise UnreadableVideoError('no video in it')
   stream = streams[0]
   context = stream.codec_context
   if context is None:
@@ -294,9 +293,6 @@ class _Encoder:
     return self._last[1]
 
   def _to_jpeg(self, frame: av.VideoFrame) -> bytes:
-    if frame.width * frame.height > MAX_PIXELS:
-      raise UnreadableVideoError(
-          f'has frames of {frame.width} x {frame.height} pixels')
     if self._size is None:
       self._size = self._target_size(frame)
     width, height = self._size

@@ -63,7 +63,8 @@ def check_options(
   jitter, mix = list(params.scale_jitter), params.mixup_and_cutmix
   colored = 'needs 3 channels' if channels != 3 else 'must lie in [0, 1]'
   for holds, key, expected in (
-      (params.temporal_stride >= 1, 'temporal_stride', 'must be at least 1'),
+      (params.temporal_stride >= 0, 'temporal_stride',
+       'must be at least 1; or 0, one frame all along'),
       (params.num_test_clips >= 1, 'num_test_clips', 'must be at least 1'),
       (params.num_test_crops in (1, 3), 'num_test_crops',
        'must be 1, the centre, or 3, along the longer side'),
@@ -160,8 +161,8 @@ def serving_clip(
   x, = clip_pixels.cut(
       frames, lambda shape: clip_boxes.even_boxes(
           shape, (height, width), min_image_size, 1), channels)
-  return tf.reshape(
-      clip_pixels.resize(x, (height, width)), [-1, *input_size])
+  x = pixel_ops.scale(tf.image.resize(x, (height, width)))
+  return tf.reshape(x, [-1, *input_size])
 
 
 class _Parser:
@@ -211,12 +212,12 @@ class _Parser:
     if params.aug_rand_hflip:
       x = tf.cond(
           tf.random.uniform([]) < 0.5, lambda: clip_pixels.flip(x), lambda: x)
-    x = clip_pixels.resize(x, self._size)
+    x = pixel_ops.resize_bytes(x, self._size)
     x = clip_colors.maybe_jitter(x, params.color_jitter_probability)
     x = clip_colors.maybe_drop(x, params.color_drop_probability)
     if self._augmenter:
-      x = tf.cast(tf.round((x + 1.) * 127.5), tf.uint8)
-      x = pixel_ops.scale(tf.cast(self._augmenter.distort(x), tf.float32))
+      x = self._augmenter.distort(pixel_ops.to_bytes(x))
+      x = pixel_ops.scale(tf.cast(x, tf.float32))
     return tf.ensure_shape(x, [self._num_frames, *self._size, self._channels])
 
   def _views(self, video, indices):
@@ -232,7 +233,7 @@ class _Parser:
         self._channels)
     views = []
     for crop in crops:
-      x = clip_pixels.resize(crop, self._size)
+      x = pixel_ops.scale(tf.image.resize(crop, self._size))
       x = tf.gather(x, places) if several else x
       views.append(tf.reshape(x, [
           params.num_test_clips, self._num_frames, *self._size,

@@ -3,6 +3,7 @@
 import types
 from typing import List, Optional, Tuple
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 from official.core import base_task
@@ -10,7 +11,8 @@ from official.vision.modeling.backbones import factory
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.checkpoints import initialization
+from tf_tokenlearner.checkpoints import token_learner_start
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.tasks import classification
 from tf_tokenlearner.tasks import mean_average_precision
@@ -117,9 +119,29 @@ class ClassificationTask(base_task.Task):
 
   def initialize(self, model: backbones.Classifier):
     """Starts from init_checkpoint, if one is given."""
-    if self.task_config.init_checkpoint:
-      restore.initialize(model, self.task_config.init_checkpoint,
-                         self.task_config.init_checkpoint_modules)
+    self.start(model)
+
+  def start(self, model: backbones.Classifier, **options):
+    """As initialize; options are of checkpoints.initialize."""
+    task = self.task_config
+    if task.init_checkpoint:
+      initialization.initialize(
+          model, task.init_checkpoint, task.init_checkpoint_modules,
+          examples=self.examples if task.init_token_learner == 'mean' else None,
+          **options)
+
+  def examples(self, count: int) -> np.ndarray:
+    """The first training examples, as evaluation sees them.
+
+    So they are the same on every worker, whose weights must not differ.
+    """
+    data = self.task_config.train_data.replace(
+        is_training=False, drop_remainder=False, global_batch_size=count,
+        mixup_and_cutmix=None, cache=False, enable_tf_data_service=False)
+    examples, _ = next(iter(self.build_inputs(data)))
+    is_one_view = examples.shape.rank == len(
+        self.task_config.model.input_size) + 1
+    return (examples if is_one_view else examples[:, 0]).numpy()
 
   def build_inputs(
       self, params,
@@ -183,10 +205,14 @@ def _check_options(task: config.ClassificationTask):
     raise errors.UserError(
         'task.losses.label_smoothing must lie in [0, 1), received '
         f'{task.losses.label_smoothing}.')
-  if task.init_checkpoint_modules not in restore.MODULES:
+  if task.init_checkpoint_modules not in initialization.MODULES:
     raise errors.unknown_name(
         'task.init_checkpoint_modules', task.init_checkpoint_modules,
-        restore.MODULES)
+        initialization.MODULES)
+  if task.init_token_learner not in token_learner_start.STARTS:
+    raise errors.unknown_name(
+        'task.init_token_learner', task.init_token_learner,
+        token_learner_start.STARTS)
   if task.allow_image_summary:
     raise errors.UserError(
         'task.allow_image_summary is not offered: it is for detection models.')

@@ -1,16 +1,11 @@
 """Video classification as a task of the Model Garden's trainer."""
 
-import sys
-
 import tensorflow as tf
 from official.core import task_factory
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import image_to_video
-from tf_tokenlearner.checkpoints import restore
-from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.configs import image_classification as image_config
+from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner.configs import video_classification as config
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner.tasks import classification_task
@@ -35,23 +30,13 @@ class VideoClassificationTask(classification_task.ClassificationTask):
           f'task.train_data.temporal_stride={strides[0]}, but '
           f'task.validation_data.temporal_stride={strides[1]}: the same motion '
           'would look faster in one than in the other. Set both.')
-    if task.init_tubelets not in image_to_video.TUBELETS:
+    if task.init_tubelets not in transfer.TUBELETS:
       raise errors.unknown_name(
-          'task.init_tubelets', task.init_tubelets, image_to_video.TUBELETS)
+          'task.init_tubelets', task.init_tubelets, transfer.TUBELETS)
 
   def initialize(self, model: backbones.Classifier):
-    """Starts from init_checkpoint, of a video or an image run, if given."""
-    task = self.task_config
-    run_dir = task.init_checkpoint and experiments.find_run(task.init_checkpoint)
-    image_task = run_dir and experiments.load(run_dir).params.task
-    if not isinstance(image_task, image_config.ImageClassificationTask):
-      super().initialize(model)
-      return
-    image_model = task_factory.get_task(image_task).build_model()
-    path = restore.initialize(image_model, task.init_checkpoint, 'all')
-    done = image_to_video.transfer(
-        image_model, model, task.init_checkpoint_modules, task.init_tubelets)
-    print(f'What came from {path}:\n{done}', file=sys.stderr)
+    """Starts from init_checkpoint, of clips or of images, if one is given."""
+    self.start(model, tubelets=self.task_config.init_tubelets)
 
   def inference_step(self, inputs: tf.Tensor,
                      model: backbones.Classifier) -> tf.Tensor:

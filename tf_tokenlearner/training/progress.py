@@ -69,7 +69,9 @@ class Progress:
 
   def evaluate(self, step: int, logs: Mapping[str, Any]) -> None:
     """After an evaluation: a line that stays."""
-    scores = '  '.join(f'{name.removeprefix("validation_")} {value:.4f}'
+    text = lambda value: (
+        f'{value:,}' if isinstance(value, int) else f'{value:.4f}')
+    scores = '  '.join(f'{name.removeprefix("validation_")} {text(value)}'
                        for name, value in logs.items())
     self.note(f'evaluated at step {step:,}: {scores}')
     now = time.monotonic()

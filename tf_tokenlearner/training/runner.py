@@ -323,5 +323,6 @@ def _numbers(logs: orbit.runner.Output) -> Dict[str, float]:
   """Scalars of nested logs as Python numbers."""
   flat = {name: value for name, value in logs.items()
           if not isinstance(value, dict) and not name.startswith('best_')}
-  return {name: float(orbit.utils.get_value(value))
+  return {name: value if isinstance(value, int)
+          else float(orbit.utils.get_value(value))
           for name, value in flat.items()}

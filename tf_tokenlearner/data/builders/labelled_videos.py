@@ -102,13 +102,14 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     self._max_missing_fraction = max_missing_fraction
     self._max_unreadable_fraction = max_unreadable_fraction
     self._announce = announce
-    self._by_beam = False
+    self._by_beam, self._num_found = False, 0
     super().__init__(**kwargs)
     fps, short_side = _CONFIG.fullmatch(self.builder_config.name).groups()
     self.fps, self.short_side = float(fps), int(short_side or SHORT_SIDE)
     self._decoded = decoded_videos.DecodedVideos(
-        os.path.join(self.data_dir_root, self.name,
-                     f'.{self.builder_config.name}.decoded'),
+        decoded_videos.working_folder(
+            os.fspath(self.data_dir_root),
+            os.path.join(self.name, self.builder_config.name)),
         self.fps, self.short_side, announce)
 
   @abc.abstractmethod

@@ -35,8 +35,9 @@ class VideoFolder(folder_builder.FolderBuilder, skip_registration=True):
     # the others need not be decoded again.
     which = hashlib.sha256(os.fsencode(listing.folder)).hexdigest()[:16]
     self._decoded = decoded_videos.DecodedVideos(
-        os.path.join(self.data_dir_root, self.name,
-                     f'.{self._folder_name}-{which}.decoded'),
+        decoded_videos.working_folder(
+            os.fspath(self.data_dir_root),
+            os.path.join(self.name, f'{self._folder_name}-{which}')),
         self._fps, self._short_side, self._announce)
 
   def _content_features(self) -> Dict[str, Any]:

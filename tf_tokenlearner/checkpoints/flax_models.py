@@ -1,0 +1,239 @@
+"""Builds the model that the arrays of a Flax checkpoint belong to.
+
+Their shapes tell its sizes. What they do not tell, such as where a TokenLearner
+stands without a Fuser, is taken from the model that they are meant for.
+"""
+
+import math
+import re
+from typing import Dict, List, Mapping, Optional, Tuple
+
+import numpy as np
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import flax_arrays
+from tf_tokenlearner.checkpoints import flax_names
+from tf_tokenlearner.checkpoints import transfer
+
+_Grid = Tuple[int, int]
+
+
+def build(arrays: Mapping[str, np.ndarray], spelling: flax_names.Spelling,
+          like: backbones.Classifier, path: str,
+          grid_size: Optional[_Grid] = None) -> backbones.Classifier:
+  """A classifier with these weights, every array in its place.
+
+  Args:
+    arrays: flat, keys joined by '/'.
+    spelling: which of the public layouts this is.
+    like: the model that the weights are meant for.
+    path: where they come from, for errors.
+    grid_size: (H, W) in patches; None: a square, or else that of like.
+
+  Raises:
+    UserError: arrays are missing, left over, or do not go together.
+  """
+  reader = _Reader(arrays, spelling, like, grid_size)
+  try:
+    model = backbones.Classifier(
+        reader.backbone(), reader.size(f'{spelling.head}/bias'))
+  except errors.UserError as error:
+    raise errors.UserError(f'{path} cannot be loaded: {error}') from error
+  flax_arrays.assign(flax_names.classifier_entries(model, spelling), arrays,
+                     f'The arrays in {path} do not go together')
+  return model
+
+
+class _Reader:
+  """Reads sizes off shapes; of vectors where possible: they have one axis."""
+
+  def __init__(self, arrays, spelling, like, grid_size):
+    self._arrays = arrays
+    self._spelling = spelling
+    self._like = like.backbone
+    self._grid_size = grid_size
+
+  def backbone(self):
+    """A backbone of the right kind and sizes, its weights still random."""
+    kernel = self.shape('embedding/kernel')
+    if len(kernel) not in (4, 5):
+      raise errors.UserError(
+          f'embedding/kernel {list(kernel)} is neither of images, [height, '
+          'width, channels, C], nor of clips, [frames, height, ...].')
+    if 'SpatialTransformer/encoder_norm/scale' in self._arrays:
+      return self._factorized(kernel)
+    if len(kernel) == 5 or self._samples_frames():
+      return self._vivit(kernel)
+    return self._vit(kernel)
+
+  def _vit(self, kernel):
+    spec = backbones.ViTSpec(
+        'Ti/16', patch_size=kernel[:2], **self._encoder('Transformer'),
+        **self._pooling('cls'))
+    h, w = self._grid(self._positions('Transformer', 'cls'))
+    return backbones.VisionTransformer(
+        spec, (h * kernel[0], w * kernel[1], kernel[2]))
+
+  def _vivit(self, kernel):
+    transfer.require_kinds(backbones.VideoVisionTransformer, type(self._like))
+    frames, grid = self._frames_and_grid(self._positions('Transformer', 'cls'))
+    options, (t, h, w, channels) = {}, (1, *kernel[-4:-1])
+    length = self._like.input_size[0]
+    if len(kernel) == 5:
+      t = kernel[0]
+      length = frames * t
+    else:
+      options = dict(tubelet_embedding='temporal_sampling',
+                     num_sampled_frames=self._like.spec.num_sampled_frames)
+    spec = backbones.ViViTSpec(
+        'Ti/16x2', tubelet_size=[t, h, w], **options,
+        **self._encoder('Transformer'), **self._pooling('cls'))
+    return backbones.VideoVisionTransformer(
+        spec, (length, grid[0] * h, grid[1] * w, channels))
+
+  def _factorized(self, kernel):
+    transfer.require_kinds(
+        backbones.FactorizedVideoVisionTransformer, type(self._like))
+    space, time = 'SpatialTransformer', 'TemporalTransformer'
+    t, h, w, channels = kernel[-5:-1] if len(kernel) == 5 else (1, *kernel[:3])
+    temporal = self._encoder(time)
+    spec = backbones.FactorizedViViTSpec(
+        'Ti/16x2', tubelet_size=[t, h, w],
+        temporal_num_layers=temporal['num_layers'],
+        temporal_mlp_dim=temporal['mlp_dim'],
+        temporal_num_heads=temporal['num_heads'],
+        **self._encoder(space), **self._pooling(f'cls_{space}'))
+    grid = self._grid(self._positions(space, f'cls_{space}'))
+    frames = self._positions(time, f'cls_{time}')
+    return backbones.FactorizedVideoVisionTransformer(
+        spec, (frames * t, grid[0] * h, grid[1] * w, channels))
+
+  def _encoder(self, prefix: str) -> Dict:
+    """Sizes of the blocks, and what is between them."""
+    num_layers = self._count(f'{prefix}/encoderblock_')
+    first = f'{prefix}/encoderblock_0/'
+    heads = self.shape(f'{first}{self._spelling.attention}/query/bias')
+    if len(heads) != 2:
+      raise errors.UserError(
+          f'{first}{self._spelling.attention}/query/bias {list(heads)} is not '
+          '[heads, width of a head].')
+    return dict(
+        num_layers=num_layers,
+        hidden_size=self.size(f'{prefix}/encoder_norm/scale'),
+        mlp_dim=self.size(f'{first}{self._spelling.mlp}/Dense_0/bias'),
+        num_heads=heads[0],
+        **self._token_learner(prefix, num_layers))
+
+  def _token_learner(self, prefix: str, num_layers: int) -> Dict:
+    for version, kind in (('v1.1', 'TokenLearnerModuleV11_'),
+                          ('v1.0', 'TokenLearnerModule_')):
+      num_learners = self._count(f'{prefix}/{kind}', optional=True)
+      if num_learners:
+        break
+    else:
+      return {}
+    learner = f'{prefix}/{kind}0/'
+    if version == 'v1.1':
+      token_learner = backbones.TokenLearnerSpec(
+          version, self.size(f'{learner}token_masking/Dense_0/bias'))
+      num_tokens = self.size(f'{learner}token_masking/Dense_1/bias')
+    else:
+      token_learner = backbones.TokenLearnerSpec(version)
+      num_tokens = self.shape(f'{learner}Conv_3/kernel')[-1]
+    fusers = self._count(f'{prefix}/TokenFuser_', optional=True)
+    if fusers:
+      token_learner.bottleneck_dim = self.size(
+          f'{prefix}/TokenFuser_0/token_masking/Dense_0/bias')
+    return dict(
+        token_learner=token_learner, num_tokens=num_tokens,
+        use_token_fuser=bool(fusers),
+        token_learner_location=(num_layers - num_learners if fusers
+                                else self._location(num_learners)))
+
+  def _location(self, num_learners: int) -> List[int]:
+    """Where the learners stand, which the arrays do not tell."""
+    locations = [k for k, _ in self._like.spec.learn_locations()]
+    if len(locations) != num_learners or self._like.spec.use_token_fuser:
+      return list(range(num_learners))  # Of no use to like: any will do.
+    return locations
+
+  def _pooling(self, class_token: str) -> Dict:
+    pooler = self._like.spec.pooler
+    if class_token in self._arrays:
+      pooler = 'token'
+    elif pooler == 'token':
+      pooler = 'gap'
+    return dict(
+        pooler=pooler,
+        representation_size=(self.size('pre_logits/bias')
+                             if 'pre_logits/bias' in self._arrays else None))
+
+  def _samples_frames(self) -> bool:
+    spec = self._like.spec
+    return getattr(spec, 'tubelet_embedding', '') == 'temporal_sampling' and (
+        self._positions('Transformer', 'cls') == math.prod(
+            (spec.num_frames(self._like.input_size),
+             *spec.grid_size(self._like.input_size))))
+
+  def _positions(self, prefix: str, class_token: str) -> int:
+    name = f'{prefix}/posembed_input/pos_embedding'
+    shape = self.shape(name)
+    if len(shape) != 3 or shape[0] != 1:
+      raise errors.UserError(
+          f'{name} {list(shape)} is not [1, positions, C].')
+    return shape[1] - (class_token in self._arrays)
+
+  def _grid(self, positions: int) -> _Grid:
+    """(H, W): as given, or else a square, or else as in the model."""
+    side = math.isqrt(positions)
+    own = self._like.spec.grid_size(self._like.input_size)
+    for grid in [self._grid_size] if self._grid_size else [(side, side), own]:
+      if math.prod(grid) == positions:
+        return tuple(grid)
+    raise errors.UserError(
+        f'it has {positions} positions in a frame, which are '
+        + (f'not grid_size={tuple(self._grid_size)}.' if self._grid_size else
+           'no square: give grid_size=(height, width) in patches, or a model '
+           'of the same grid.'))
+
+  def _frames_and_grid(self, positions: int) -> Tuple[int, _Grid]:
+    """T and (H, W); one of the two must be as in the model."""
+    frames = self._like.spec.num_frames(self._like.input_size)
+    own = self._grid_size or self._like.spec.grid_size(self._like.input_size)
+    found = set()
+    if positions % math.prod(own) == 0:
+      found.add((positions // math.prod(own), tuple(own)))
+    side = math.isqrt(positions // frames)
+    if not self._grid_size and frames * side**2 == positions:
+      found.add((frames, (side, side)))
+    if len(found) != 1:
+      raise errors.UserError(
+          f'it has {positions} positions, which do not tell its frames and '
+          f'grid beside the model\'s {frames} of {own[0]} x {own[1]}. Load it '
+          'into a model of its own size first.')
+    return found.pop()
+
+  def _count(self, prefix: str, optional: bool = False) -> int:
+    """How many prefix0, prefix1, ... there are."""
+    pattern = re.compile(re.escape(prefix) + r'(\d+)/')
+    found = {int(match[1]) for name in self._arrays
+             if (match := pattern.match(name))}
+    if found != set(range(len(found))) or not (found or optional):
+      absent = next(i for i in range(len(found) + 1) if i not in found)
+      raise errors.UserError(f'it lacks {prefix}{absent}.')
+    return len(found)
+
+  def size(self, name: str) -> int:
+    """The length of a vector."""
+    shape = self.shape(name)
+    if len(shape) != 1:
+      raise errors.UserError(
+          f'{name} should be a vector, but its shape is {list(shape)}.')
+    return shape[0]
+
+  def shape(self, name: str) -> Tuple[int, ...]:
+    """The shape of an array that must be there."""
+    if name not in self._arrays:
+      raise errors.UserError(f'it lacks {name}.')
+    return self._arrays[name].shape

@@ -1,0 +1,95 @@
+"""Reads the folders that Orbax writes, with TensorStore alone."""
+
+import json
+import os
+from typing import Any, Dict, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+
+_METADATA = '_METADATA'
+
+
+def is_orbax(path: str) -> bool:
+  """Whether a folder looks like one of Orbax's."""
+  return any(tf.io.gfile.exists(os.path.join(path, name))
+             for name in (_METADATA, 'manifest.ocdbt'))
+
+
+def read(path: str, top: str) -> Dict[str, Any]:
+  """The nested dict of arrays below a key of the saved tree.
+
+  Args:
+    path: folder of one step.
+    top: the key, such as 'params'; {} comes back if there is none.
+
+  Raises:
+    UserError: TensorStore is not installed, or the folder was not written by
+      Orbax, or only in part.
+  """
+  try:
+    import tensorstore  # pylint: disable=g-import-not-at-top
+  except ImportError as error:
+    raise errors.UserError(
+        f'{path} was written by Orbax, which takes TensorStore to read: pip '
+        'install \'tf_tokenlearner[orbax]\'.') from error
+  metadata = _read_metadata(path)
+  tree = {}
+  for names in metadata['keys']:
+    if names[0] != top:
+      continue
+    spec = _spec(path, '.'.join(names), metadata)
+    try:
+      store = tensorstore.open(spec, open=True).result()
+      if store.dtype.numpy_dtype.kind not in 'fiubV':  # V is bfloat16.
+        raise errors.UserError(
+            f'{path}: {"/".join(names)} holds {store.dtype.name}; only arrays '
+            'of numbers are read.')
+      value = np.asarray(store.read().result())
+    except (ValueError, OSError) as error:
+      if isinstance(error, errors.UserError):
+        raise
+      reason = str(error).partition(' [')[0]
+      raise errors.UserError(
+          f'{path}: {"/".join(names)} cannot be read ({reason}). The folder '
+          'may be incomplete: copy it again.') from error
+    branch = tree
+    for name in names[1:-1]:
+      branch = branch.setdefault(name, {})
+    branch[names[-1]] = value
+  return tree
+
+
+def _read_metadata(path: str) -> Dict[str, Any]:
+  """keys: of every leaf, as tuples; and how the arrays are stored."""
+  file_name = os.path.join(path, _METADATA)
+  try:
+    with tf.io.gfile.GFile(file_name) as file:
+      values = json.load(file)
+    keys = [_names(leaf) for leaf in values['tree_metadata'].values()]
+    return {'keys': keys, 'is_one_database': bool(values['use_ocdbt']),
+            'driver': 'zarr3' if values.get('use_zarr3') else 'zarr',
+            # Else what is zero was left out, and what is missing is zero.
+            'is_whole': bool(
+                values.get('store_array_data_equal_to_fill_value'))}
+  except (tf.errors.OpError, ValueError, LookupError, TypeError,
+          AttributeError) as error:
+    raise errors.UserError(
+        f'{file_name} does not list what Orbax saved ({error}). The folder may '
+        'be incomplete, or written by Orbax before 2024.') from error
+
+
+def _names(leaf: Dict[str, Any]) -> Tuple[str, ...]:
+  return tuple(str(key['key']) for key in leaf['key_metadata'])
+
+
+def _spec(path: str, name: str, metadata: Dict[str, Any]) -> Dict[str, Any]:
+  """Where TensorStore finds an array."""
+  url = path if '://' in path else 'file://' + os.path.abspath(path)
+  store = (
+      {'driver': 'ocdbt', 'base': f'{url}/', 'path': f'{name}/'}
+      if metadata['is_one_database'] else f'{url}/{name}/')
+  return {'driver': metadata['driver'], 'kvstore': store,
+          'fill_missing_data_reads': not metadata['is_whole']}
