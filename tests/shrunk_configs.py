@@ -37,8 +37,9 @@ def shallow(params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
 
 
 def tiny(params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
-  """The same with a few channels and pixels."""
+  """The same with a few channels and pixels, and without warm-up."""
   params = shallow(params)
+  params.trainer.optimizer_config.warmup.type = None
   model = params.task.model
   model.num_classes = NUM_CLASSES
   spec = model.backbone.get()

@@ -19,6 +19,8 @@ from tf_tokenlearner.configs import experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted((ROOT / 'official_configs').rglob('*.yaml'))
+# Models are built twice as fast where AutoGraph does not look for loops.
+as_written = tf.autograph.experimental.do_not_convert
 HEADER = ('# Data: ', '# Command: ', '# Expected: ', '# Limit: ')
 
 
@@ -108,7 +110,7 @@ def test_builds_at_full_size(path):
     return
   with tf.Graph().as_default():
     tf_keras.backend.set_learning_phase(0)  # Open, it would double the graph.
-    backbone = factory.build_backbone(
+    backbone = as_written(factory.build_backbone)(
         tf_keras.layers.InputSpec(shape=[None, *model_config.input_size]),
         model_config.backbone, norm_activation_config=None)
     counted = sum(
@@ -127,9 +129,10 @@ def test_trains_two_steps_when_small(path, run_eagerly):
   if not is_new('train', params.task.model, params.task.losses,
                 optimizer_config, params.runtime):
     return
+  tf_keras.utils.set_random_seed(1)
   task = task_factory.get_task(params.task)
   with precision(params.runtime.mixed_precision_dtype):
-    model = task.build_model()
+    model = as_written(task.build_model)()
   layer_checks.draw_weights(model.head)  # At zero it would hold back the rest.
   optimizer = task.create_optimizer(optimizer_config, params.runtime)
   metrics = task.build_metrics()
@@ -143,8 +146,7 @@ def test_trains_two_steps_when_small(path, run_eagerly):
   assert int(optimizer.iterations) == 2
   moved = [np.any(weight != old) for weight, old in zip(
       model.trainable_weights, before)]
-  # The rate is only just above 0, and some wait for others that start at 0.
-  assert sum(moved) > len(moved) / 5
+  assert sum(moved) > .7 * len(moved)  # Some wait for others that start at 0.
 
 
 def _keys(values, prefix=''):

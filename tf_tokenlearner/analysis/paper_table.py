@@ -52,7 +52,8 @@ MARKS = {
     'unconfirmed': ('?', 'The paper\'s figures could not be confirmed.'),
 }
 # Which the data say, and they are not read; ImageNet has 1000.
-_NUM_CLASSES = {'tokenlearner_kinetics400': 400, 'tokenlearner_kinetics600': 600}
+_NUM_CLASSES = {
+    'tokenlearner_kinetics400': 400, 'tokenlearner_kinetics600': 600}
 _BRACKETS = re.compile(
     r'\((tables? \d[\d ,and]*|[a-z-]+ figure|version \d|arXiv [\d.]+)'
     r'(?:, ([^)]*))?\)')

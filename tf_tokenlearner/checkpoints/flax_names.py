@@ -119,15 +119,15 @@ def encoder_entries(
 
 
 def _require_official(stage: stages.LearnStage):
-  """Raises UserError for what stands in the place of a TokenLearner or Fuser."""
+  """Raises UserError for what is in the place of a TokenLearner or Fuser."""
   fuser = getattr(stage, 'token_fuser', None)
   for layer, kinds in (
       (stage.token_learner, (layers.TokenLearner, layers.TokenLearnerV11)),
       (fuser, (layers.TokenFuser, type(None)))):
     if not isinstance(layer, kinds):
       raise errors.UserError(
-          f'There are no official checkpoints with {type(layer).__name__}; they '
-          'have tokenizer=token_learner and fuser=token_fuser.')
+          f'There are no official checkpoints with {type(layer).__name__}; '
+          'they have tokenizer=token_learner and fuser=token_fuser.')
 
 
 def block_entries(
