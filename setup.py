@@ -14,7 +14,7 @@ _VERSION = re.search(
 setuptools.setup(
     name='tf_tokenlearner',
     version=_VERSION,
-    description='Image classifiers that think with a handful of learned tokens.',
+    description='Image and video classifiers that think with a handful of learned tokens.',
     long_description=(_ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',

@@ -34,7 +34,7 @@ def make(variant: str, image_size: int, num_tokens: int,
   plain = backbones.ViTSpec(variant)
   tokens = backbones.ViTSpec(
       variant, num_tokens=num_tokens, token_learner_location=location)
-  macs = [cost.image_classifier_cost(spec, input_size, NUM_CLASSES).macs
+  macs = [cost.classifier_cost(spec, input_size, NUM_CLASSES).macs
           for spec in (plain, tokens)]
   return [
       Contender('Model Garden ViT',

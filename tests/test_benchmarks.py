@@ -113,7 +113,7 @@ def test_the_garden_and_our_plain_model_are_one_function():
 def test_contenders_are_what_their_macs_say():
   _, _, tokens = contenders.make('N/16', 48, 2, 1)
   spec = backbones.ViTSpec('N/16', num_tokens=2, token_learner_location=1)
-  expected = cost.image_classifier_cost(spec, (48, 48, 3), 1000)
+  expected = cost.classifier_cost(spec, (48, 48, 3), 1000)
   assert (tokens.macs, tokens.model.count_params()) == (
       expected.macs, expected.parameters)
 

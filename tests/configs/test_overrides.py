@@ -91,3 +91,13 @@ def test_bad_overrides(text, message):
     apply(text)
   assert message in str(caught.value)
   assert '\n' not in str(caught.value)
+
+
+def test_options_of_what_is_not_chosen_are_refused():
+  from tf_tokenlearner.configs import experiments
+  with pytest.raises(errors.UserError, match=(
+      'optimizer.yogi is set, but trainer.optimizer_config.optimizer.type is '
+      'adamw: set trainer.optimizer_config.optimizer.adamw instead')):
+    experiments.parse(
+        'tokenlearner_digits',
+        ['trainer: {optimizer_config: {optimizer: {yogi: {beta1: 0.8}}}}'])

@@ -36,6 +36,17 @@ def test_three_boxes_lie_along_the_longer_side(shape, corners):
   np.testing.assert_array_equal(boxes[:, 2:], [[224, 224]] * 3)
 
 
+@pytest.mark.parametrize('shape, size, expected', [
+    # As wide as the frame: its width leaves no room, its height does.
+    ((256, 340), (224, 398), [[0, 0], [32, 0], [65, 0]]),
+    ((340, 256), (398, 224), [[0, 0], [0, 32], [0, 65]]),
+    ((256, 256), (224, 112), [[16, 0], [16, 72], [16, 144]]),
+    ((256, 256), (112, 224), [[0, 16], [72, 16], [144, 16]])])
+def test_three_boxes_lie_where_there_is_room(shape, size, expected):
+  boxes = clip_boxes.even_boxes(tf.constant(shape), size, 256, 3)
+  np.testing.assert_array_equal(boxes[:, :2], expected)
+
+
 def test_hull():
   boxes = tf.constant([[3, 5, 10, 20], [3, 9, 10, 20], [1, 7, 10, 20]])
   np.testing.assert_array_equal(clip_boxes.hull(boxes), [1, 5, 12, 24])

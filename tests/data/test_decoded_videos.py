@@ -147,6 +147,22 @@ def test_process_that_is_killed(maker, worker_program):
     maker.decoded().decode(paths)
 
 
+def test_process_that_is_killed_while_it_waits(maker):
+  paths = maker.write(2)
+  os.makedirs(maker.folder)
+  worker = decoded_videos._Worker()
+  options = {'target': os.path.join(maker.folder, 'clip'), 'fps': 10,
+             'short_side': 32}
+  assert worker.decode(paths[0], **options) == ''
+  worker._process.kill()
+  worker._process.wait()
+  with pytest.raises(errors.UserError, match='was killed .* memory ran out'):
+    worker.decode(paths[1], **options)
+  assert worker.decode(paths[1], **options) == ''  # By a new one.
+  worker.stop()
+  worker.close()
+
+
 def test_video_that_takes_for_ever(maker, worker_program, monkeypatch):
   begun = maker.tmp_path / 'begun'
   worker_program(PROGRAM.format(
@@ -197,14 +213,17 @@ def test_too_little_space_is_seen_soon(maker, monkeypatch):
                       lambda folder: usage._replace(free=3000))
   with pytest.raises(errors.UserError, match=(
       'No space left on the disk of .*decoded: about .* KiB are needed for 8 '
-      'videos, 2.93 KiB are free. Make room, set another data_dir, or')):
+      'videos, 2.93 KiB are free. Make room, set another data_dir, or a '
+      r'smaller fps or short_side \(stored_short_side of task.train_data\)')):
     maker.decoded().decode(maker.write(8))
 
 
 @pytest.mark.parametrize('options,message', [
     ({'fps': 0}, r'fps must lie in \(0, 240\], received 0\.'),
     ({'fps': 500}, 'received 500'),
-    ({'short_side': 4}, r'short_side must lie in \[8, 4096\], received 4\.')])
+    ({'short_side': 4},
+     r'short_side \(stored_short_side of task.train_data\) must lie in '
+     r'\[8, 4096\], received 4\.')])
 def test_options_out_of_range(maker, options, message):
   with pytest.raises(errors.UserError, match=message):
     maker.decoded(**options)
@@ -227,16 +246,27 @@ def test_worker_ends_with_its_input(tmp_path):
       [sys.executable, '-m', video_worker.__name__], stdin=subprocess.PIPE,
       stdout=subprocess.PIPE, text=True)
   process.stdin.write('{"path": "none", "target": "x", "fps": 1, '
-                      '"short_side": 8}\n')
+                      '"short_side": 8, "seconds_allowed": 1}\n')
   process.stdin.flush()
   assert process.stdout.readline() == (
       '{"unreadable": "No such file or directory"}\n')
   process.send_signal(signal.SIGINT)
-  time.sleep(.1)
+  time.sleep(1.1)  # The seconds are those of a video, not of waiting.
   assert process.poll() is None
   process.stdin.close()
   assert process.wait(10) == 0
   process.stdout.close()
+
+
+def test_worker_does_not_stay_with_a_video_for_ever(worker_program):
+  """Even if whoever started it was killed and cannot end it."""
+  worker_program(PROGRAM.format('time.sleep(999)'))
+  worker = decoded_videos._Worker()
+  process = worker._start()
+  process.stdin.write('{"path": "2.avi", "seconds_allowed": 1}\n')
+  process.stdin.flush()
+  assert process.wait(30) == -signal.SIGALRM
+  worker.close()
 
 
 def test_worker_needs_no_tensorflow():
@@ -254,3 +284,19 @@ def test_answers(tmp_path):
   assert (tmp_path / 'clip').stat().st_size
   assert video_worker.answer(target=str(tmp_path / 'no' / 'clip'), **options
                              ) == {'failed': (2, 'No such file or directory')}
+
+
+def test_one_odd_video_does_not_end_all(tmp_path, monkeypatch):
+  def fail(error):
+    monkeypatch.setattr(video_worker.video_files, 'decode', lambda *_: error())
+    return video_worker.answer('a.avi', str(tmp_path / 'clip'), 10, 32)
+
+  def odd():
+    raise KeyError('two\nlines')
+  assert fail(odd) == {
+      'unreadable': r"cannot be decoded (KeyError: 'two\nlines')"}
+
+  def too_large():
+    raise MemoryError
+  with pytest.raises(MemoryError):
+    fail(too_large)

@@ -178,8 +178,9 @@ def test_too_many_unreadable_files(opener):
   assert str(error.value).startswith(
       f'12 of the 24 images in {opener.folder} cannot be read, more than '
       'max_unreadable_fraction=0.01 allows; remove them or raise '
-      'task.train_data.max_unreadable_fraction: emu/bad00.jpg (content is no '
-      'JPEG, PNG, GIF, BMP or WebP); ')
+      'task.train_data.max_unreadable_fraction, or of data.prepare '
+      '--max_unreadable_fraction: emu/bad00.jpg (content is no JPEG, PNG, GIF, '
+      'BMP or WebP); ')
   assert 'bad09' in str(error.value) and 'bad10' not in str(error.value)
   assert str(error.value).endswith('; ....') and '\n' not in str(error.value)
   # Nothing half-made stays.

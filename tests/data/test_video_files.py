@@ -267,13 +267,49 @@ def test_bytes_of_names_that_are_no_text(tmp_path):
   assert len(decode(odd)) == 4
 
 
-def test_probe(tmp_path):
-  path = video_making.write(tmp_path / 'a.mp4', video_making.numbered(15))
-  assert video_files.probe(path) == video_files.VideoInfo(
-      codec='h264', width=64, height=48, fps=30., seconds=.5)
+def test_titles_that_are_not_utf8(tmp_path):
   path = video_making.write(
-      tmp_path / 'a.gif', video_making.numbered(4), 10, 'gif', 'rgb8')
-  assert video_files.probe(path).seconds is None
+      tmp_path / 'a.avi', video_making.numbered(4), 30, 'mpeg4')
+  with av.open(path) as source, av.open(
+      str(tmp_path / 'b.avi'), 'w') as target:
+    target.metadata['title'] = 'Saao Joaao'
+    stream = target.add_stream_from_template(source.streams.video[0])
+    for packet in source.demux(video=0):
+      if packet.dts is not None:
+        packet.stream = stream
+        target.mux(packet)
+  data = (tmp_path / 'b.avi').read_bytes()
+  assert b'Saao Joaao' in data
+  (tmp_path / 'b.avi').write_bytes(
+      data.replace(b'Saao Joaao', 'S\xe3o  Jo\xe3o '.encode('latin1')))
+  assert video_making.numbers(decode(tmp_path / 'b.avi')) == [0, 1, 2, 3]
+
+
+def test_stream_that_appears_midway(tmp_path):
+  """PyAV, which lists the streams before, stumbles over it at the end."""
+  noise = np.random.default_rng(0).integers(
+      0, 255, (24, 240, 320, 3), np.uint8)
+  parts = []
+  for count, pid in ((24, 256), (3, 300)):
+    path = video_making.write(
+        tmp_path / f'{pid}.ts', noise[:count], 30, 'mpeg2video',
+        container_options={'mpegts_start_pid': str(pid)})
+    with open(path, 'rb') as file:
+      parts.append(file.read())
+  path = tmp_path / 'both.ts'
+  path.write_bytes(parts[0] + parts[1] + parts[0])
+  with av.open(str(path)) as container, pytest.raises(IndexError):
+    list(container.demux())
+  assert len(decode(path)) == 24
+
+
+def test_sides_that_do_not_fit_into_jpeg(tmp_path):
+  path = video_making.write(
+      tmp_path / 'a.mkv', np.zeros([1, 16, 70_000, 3], np.uint8), 30, 'ffv1',
+      'bgr0')
+  assert refused(path) == (
+      'has frames of 70000 x 16 pixels, at most 65,500 on a side fit into JPEG')
+  assert shape(decode(path, short_side=8)) == (1, 8, 35_000)
 
 
 @pytest.mark.parametrize('content,reason', [

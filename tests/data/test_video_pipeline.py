@@ -2,17 +2,21 @@
 
 import dataclasses
 from typing import Optional
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from official.vision.configs import common
+from official.vision.ops import augment
 from tensorflow.python.framework import config as determinism
 
 from tests.data import tiny_videos
 from tests.data import video_making
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import video_classification as config
+from tf_tokenlearner.data import pixel_ops
+from tf_tokenlearner.data import video_files
 from tf_tokenlearner.data import video_pipeline
 
 
@@ -171,6 +175,34 @@ def test_serving_does_what_evaluation_does(length, shape, channels):
     np.testing.assert_allclose(clips[1], -clips[0], atol=.02)
 
 
+@pytest.mark.parametrize('height, width', [(96, 128), (130, 90), (64, 64)])
+def test_full_size_frames_are_served_as_they_were_stored(
+    tmp_path, height, width):
+  """Of fine grey noise, the worst for a resize that skips pixels."""
+  frames = np.repeat(np.random.default_rng(0).integers(
+      0, 256, [3, height, width, 1], dtype=np.uint8), 3, -1)
+  path = str(tmp_path / 'noise.avi')
+  video_making.write(path, frames, 10, 'ffv1', 'bgr0')
+  stored = list(video_files.decode(path, fps=10, short_side=24))
+  size = (3, 16, 16, 3)
+  (views, _), = build(
+      evaluation_config(min_image_size=20), Source([stored], [0]), size)
+  serve = tf.function(video_pipeline.serving_clip)
+  differences = []
+  for short_side in (24, None):
+    served = serve.get_concrete_function(
+        tf.TensorSpec([None, None, None, None, 3], tf.uint8), size, 1, 'loop',
+        20, short_side)
+    clips = served(tf.constant(frames[None]))
+    differences.append(np.mean(np.abs(clips[0] - views[0, 0])) * 127.5)
+  # In levels of 256. JPEG takes 3.
+  assert differences[0] < 4 and differences[1] > 15
+  # Frames that are not larger stay as they are.
+  small = tf.constant(frames[None, :, :24])
+  np.testing.assert_array_equal(
+      serve(small, size, 1, 'loop', 20, 24), serve(small, size, 1, 'loop', 20))
+
+
 def test_scaling_is_that_of_the_whole_frame():
   """The crop of a frame twice as large is a box twice as large."""
   frames = tiny_videos.noise(2, 24, 48)
@@ -237,18 +269,20 @@ def test_augmentations_act_in_training_only(options):
   np.testing.assert_allclose(views[0, 0], scaled(frames), atol=1e-6)
 
 
+def randaugment_of(*names):
+  """One of these operations, and of no other."""
+  return common.Augmentation(type='randaug', randaug=common.RandAugment(
+      num_layers=1, magnitude=4., exclude_ops=[
+          name for name in augment.RandAugment().available_ops
+          if name not in names]))
+
+
 @pytest.mark.parametrize('name', [
     'Rotate', 'ShearX', 'TranslateY', 'Sharpness', 'Equalize', 'AutoContrast',
     'Posterize', 'SolarizeAdd', 'Color', 'Contrast', 'Brightness'])
 def test_every_frame_is_augmented_alike(name):
-  """The Garden's operations on clips; its cutout alone is of some frames."""
-  every = ['AutoContrast', 'Equalize', 'Invert', 'Rotate', 'Posterize',
-           'Solarize', 'Color', 'Contrast', 'Brightness', 'Sharpness', 'ShearX',
-           'ShearY', 'TranslateX', 'TranslateY', 'Cutout', 'SolarizeAdd']
-  aug_type = common.Augmentation(
-      type='randaug', randaug=common.RandAugment(
-          num_layers=1, magnitude=4.,
-          exclude_ops=[op for op in every if op != name]))
+  """The Garden's operations on clips."""
+  aug_type = randaugment_of(name)
   tf.random.set_seed(0)  # Half of the clips stay as they are.
   frames = np.repeat(tiny_videos.noise(1, 24, 24), 3, 0)
   changed = 0
@@ -259,6 +293,25 @@ def test_every_frame_is_augmented_alike(name):
     changed += (np.abs(clips - scaled(frames)).max(axis=(1, 2, 3, 4)) > .005
                ).sum()
   assert changed >= 1
+
+
+def test_clips_are_augmented_without_cutout():
+  """Which is of some frames: with it, 13 of 60 clips differed in theirs."""
+  frames = np.repeat(tiny_videos.noise(1, 24, 24), 4, 0)
+  source = Source([frames], [0])
+  tf.random.set_seed(0)
+  for clips, _ in build(
+      training_config(min_image_size=24,
+                      aug_type=randaugment_of('Brightness', 'Cutout')),
+      source, (4, 24, 24, 3)).take(15):
+    np.testing.assert_allclose(clips[:, 1:], clips[:, :-1], atol=1e-6)
+  with pytest.raises(errors.UserError, match='task.train_data.aug_type.randaug.'
+                     'exclude_ops must leave an operation, other than Cutout, '
+                     'for clips; received AutoContrast, Equalize, '):
+    build(training_config(aug_type=randaugment_of('Cutout')), source,
+          (4, 24, 24, 3))
+  with pytest.raises(errors.UserError, match='leave an operation; received'):
+    pixel_ops.make_augmenter(randaugment_of(), 3)
 
 
 @pytest.mark.parametrize('mix', [
@@ -396,6 +449,38 @@ def test_same_seed_same_clips(stored):
              for (a, _), (b, _) in zip(runs[0], runs[2]))
 
 
+@pytest.mark.parametrize('mebibytes, wanted, cache, expected', [
+    (25, 256, False, 40), (25, 40, False, 40),  # 1024 / 25.
+    (200, 256, False, 16),  # The least.
+    (0, 256, False, 256),  # Of unknown size.
+    (25, 256, True, 256),  # In memory already.
+])
+def test_shuffling_holds_a_gibibyte(capfd, mebibytes, wanted, cache, expected):
+  """Of a data set that is said to be so large, by what is taken from it."""
+  split = mock.Mock(num_examples=300, num_bytes=mebibytes * 2**20 * 300)
+  source = Source([tiny_videos.numbered_frames(1)] * 300, list(range(300)))
+  source.builder = mock.Mock()
+  source.builder.info.full_name = 'large/1.0.0'
+  source.builder.info.splits = {'train': split}
+  for is_training in (True, False):
+    make = training_config if is_training else evaluation_config
+    dataset = build(make(
+        global_batch_size=1, shuffle_buffer_size=wanted, cache=cache), source,
+                    (1, 6, 6, 3), num_classes=300)
+    said = capfd.readouterr().err
+    # An example cannot come before it is read.
+    lead = max(int(labels[0]) - i for i, (_, labels) in enumerate(
+        dataset.take(150)))
+    if not is_training:
+      assert not said and lead == 0
+    else:
+      assert expected // 2 < lead < expected
+      assert said == ('' if expected == wanted else (
+          f'shuffle_buffer_size: {expected} instead of 256, as examples of '
+          f'large/1.0.0 take {mebibytes:.1f} MiB each and at most 1 GiB is '
+          'held for shuffling.\n'))
+
+
 @pytest.mark.parametrize('multi_label', [False, True])
 @pytest.mark.parametrize('keys', [(), ('frames', 'tags')])
 def test_tfrecord_files(tmp_path, keys, multi_label):
@@ -422,6 +507,26 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
   with pytest.raises(errors.UserError, match='cache is not offered'):
     video_pipeline.build_dataset(
         params.replace(cache=True), None, (2, 6, 6, 3), 3, multi_label)
+
+
+def test_tfrecord_without_frames_is_refused(tmp_path):
+  """Be its list of frames empty or missing."""
+  for name, lists in (('empty', {'image/encoded': tf.train.FeatureList()}),
+                      ('missing', {})):
+    path = str(tmp_path / name)
+    with tf.io.TFRecordWriter(path) as writer:
+      writer.write(tf.train.SequenceExample(
+          context=tf.train.Features(feature={
+              'clip/label/index': tf.train.Feature(
+                  int64_list=tf.train.Int64List(value=[2]))}),
+          feature_lists=tf.train.FeatureLists(feature_list=lists)
+      ).SerializeToString())
+    dataset = video_pipeline.build_dataset(
+        evaluation_config(input_path=path), None, (2, 6, 6, 3), 3, False)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r'(?s)A video has no frames:.*its label is.*\b2\b'):
+      next(iter(dataset))
 
 
 @pytest.mark.parametrize('options, message', [

@@ -1,14 +1,19 @@
 """The video task: views, many labels, what starts from images."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from official.core import task_factory
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.configs import video_classification as config
 from tf_tokenlearner.data import builder_lookup
+from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.tasks import mean_average_precision
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
@@ -116,8 +121,22 @@ def test_evaluation_is_repeatable(finished_video_run):
 @pytest.mark.parametrize('override, message', [
     ('task.validation_data.temporal_stride=3', 'temporal_stride=2, but'),
     ('task.train_data.num_test_clips=4', 'num_test_clips'),
+    ('task.train_data.short_videos=pad', 'short_videos=pad, but'),
+    ('task: {train_data: {fps: 5, tfds_name: "", input_path: a}, '
+     'validation_data: {input_path: b}}', 'fps=5, but'),
+    ('task.train_data.fps=5', 'is for the files of a folder'),
+    ('task.validation_data.color_drop_probability=.5',
+     'color_drop_probability is for training'),
+    ('trainer.optimizer_config.ema.average_decay=.5,'
+     'task.model.backbone.type=token_learner_bottleneck',
+     'token_learner_vivit is set, but'),
     ('task.init_tubelets=middle', 'central_frame'),
     ('task.model.input_size=[5,16,16,1]', 'length 5 is no multiple'),
+    ('task.model.input_size=[16,16,1]',
+     r'must be \[frames, height, width, channels\], received \[16, 16, 1\]'),
+    ('task.validation_data.fps=5', 'fps=5 would be ignored.*train_data.fps=25'),
+    ('task: {train_data: {tfds_name: "", input_path: a/b.mp4}}',
+     'a/b.mp4 is a single file; give the folder'),
     ('task.losses.label_smoothing=1', r'in \[0, 1\)'),
 ])
 def test_what_makes_no_sense_is_refused(tiny_moving_digits, override, message):
@@ -162,6 +181,25 @@ def test_starts_from_an_image_run(tiny_digits, tiny_moving_digits, tmp_path,
         image_model.backbone.encoder.stages[0].get_weights()[4])
 
 
+def test_averaged_weights_want_averaged_statistics():
+  with pytest.raises(errors.UserError, match='trainable_weights_only'):
+    experiments.parse('tokenlearner_charades', [
+        'trainer.optimizer_config.ema.average_decay=.5'])
+
+
+def test_labels_must_mean_the_same():
+  source = lambda names, multi_label=False: labelled_source.LabelledSource(
+      None, 'label', len(names), tuple(names), multi_label)
+  check = classification_task._require_same_labels
+  check(source('ab'), source('ab'))
+  for other, message in (
+      (source('abc'), 'have 2 classes, validation data 3'),
+      (source('ac'), "Label 1 is 'b' in the training data and 'c' in"),
+      (source('ab', True), 'several labels an example')):
+    with pytest.raises(errors.UserError, match=message):
+      check(source('ab'), other)
+
+
 def test_starts_from_a_video_run(finished_video_run, tiny_moving_digits):
   params = params_of(
       tiny_moving_digits, f'task: {{init_checkpoint: {finished_video_run}}}')
@@ -177,14 +215,15 @@ def test_starts_from_a_video_run(finished_video_run, tiny_moving_digits):
 
 def test_bottleneck_cannot_start_from_images(
     finished_run, tiny_moving_digits):
-  params = params_of(tiny_moving_digits, f"""
-      task:
-        init_checkpoint: {finished_run}
-        model:
-          backbone:
-            type: token_learner_bottleneck
-            token_learner_bottleneck: {{stage_widths: [4, 4, 4, 4], num_blocks: [1, 1, 1, 2], num_module_blocks: 1, num_tokens: 2, representation_size: null}}
-      """)
+  values = yaml.safe_load(tiny_moving_digits)
+  values['task']['init_checkpoint'] = finished_run
+  values['task']['model']['backbone'] = {
+      'type': 'token_learner_bottleneck',
+      'token_learner_bottleneck': {
+          'stage_widths': [4, 4, 4, 4], 'num_blocks': [1, 1, 1, 2],
+          'num_module_blocks': 1, 'num_tokens': 2,
+          'representation_size': None}}
+  params = experiments.parse('tokenlearner_moving_digits', [json.dumps(values)])
   experiments.resolve(params)
   task = task_factory.get_task(params.task)
   with pytest.raises(errors.UserError, match='cannot start from an image'):

@@ -323,3 +323,25 @@ def test_initialised_from_another_run(tmp_path, parse, finished_run, capsys):
   assert f'starting from {finished_run}' in error_output
   assert '(run of this project):' in error_output
   assert '  fresh: head' in error_output
+
+
+def test_full_disk_is_one_line(tiny_digits, tmp_path, monkeypatch):
+  def fail(*args, **kwargs):
+    raise tf.errors.ResourceExhaustedError(
+        None, None, '/x/ckpt-2; No space left on device')
+
+  monkeypatch.setattr(tf.train.CheckpointManager, 'save', fail)
+  with pytest.raises(errors.UserError, match='disk of .* is full: make room'):
+    runner.train(
+        'tokenlearner_digits',
+        experiments.parse('tokenlearner_digits', [tiny_digits]),
+        str(tmp_path / 'run'), evaluate=False)
+
+
+def test_folder_that_cannot_be_written(tiny_digits, tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(errors.UserError, match='cannot be written: '):
+    runner.train(
+        'tokenlearner_digits',
+        experiments.parse('tokenlearner_digits', [tiny_digits]),
+        str(tmp_path / 'file' / 'run'), evaluate=False)

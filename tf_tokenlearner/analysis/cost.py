@@ -28,7 +28,6 @@ from tf_tokenlearner.analysis import model_cost
 TABLES = ('paper',)
 Spec = model_cost.Spec
 classifier_cost = model_cost.classifier_cost
-image_classifier_cost = classifier_cost  # As older callers name it.
 
 _LINE = '{:<24}{:>18}{:>15}{:>12}{:>8}'
 _UNITS = {'G': 10**9, 'M': 10**6, 'K': 10**3}

@@ -6,7 +6,7 @@ export read.
 """
 
 import os
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Sequence, Tuple
 
 import tensorflow as tf
 import yaml
@@ -49,9 +49,11 @@ def parse(experiment: str,
     raise errors.unknown_name('experiment', experiment, registry.EXPERIMENTS)
   registry.register_all()
   params = exp_factory.get_exp_config(experiment)
-  for text in override_texts:
-    if text:
-      overrides.apply(params, overrides.read(text))
+  all_values = [overrides.read(text) for text in override_texts if text]
+  for values in all_values:
+    overrides.apply(params, values)
+  for values in all_values:
+    overrides.require_used(params, values)
   check(params)
   return params
 
@@ -88,6 +90,12 @@ def check(params: cfg.ExperimentConfig) -> None:
   optimization.check_optimizer(
       optimizer_config, trainer.train_steps,
       params.runtime.mixed_precision_dtype)
+  if (optimizer_config.ema and optimizer_config.ema.trainable_weights_only
+      and params.task.model.backbone.type == 'token_learner_bottleneck'):
+    raise errors.UserError(
+        'trainer.optimizer_config.ema.trainable_weights_only must be false with '
+        'token_learner_bottleneck: averaged weights need averaged statistics of '
+        'batch normalisation.')
   warmup = optimizer_config.warmup.get()
   if warmup and warmup.warmup_steps >= trainer.train_steps:
     raise errors.UserError(
@@ -149,17 +157,6 @@ def save(experiment: str, params: cfg.ExperimentConfig,
 def is_run(model_dir: str) -> bool:
   """Whether a run has saved its config here."""
   return tf.io.gfile.exists(os.path.join(model_dir, _RUN))
-
-
-def find_run(checkpoint: str) -> Optional[str]:
-  """The run folder that a checkpoint (a path or a folder of them) lies in."""
-  folder = (checkpoint if tf.io.gfile.isdir(checkpoint)
-            else os.path.dirname(checkpoint))
-  # The best checkpoint has a folder of its own inside.
-  for candidate in (folder, os.path.dirname(os.path.normpath(folder))):
-    if is_run(candidate):
-      return candidate
-  return None
 
 
 def load(model_dir: str, override_texts: Sequence[str] = ()) -> Run:

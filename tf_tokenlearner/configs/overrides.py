@@ -60,6 +60,31 @@ def apply(config: hyperparams.Config, values: Mapping[str, Any]) -> None:
   config.override(dict(values), is_strict=True)
 
 
+def require_used(config: hyperparams.Config, values: Mapping[str, Any],
+                 path: str = '') -> None:
+  """Refuses options of what was not chosen: nobody would read them.
+
+  Args:
+    config: with all overrides applied.
+    values: one of the overrides.
+    path: of config, for messages.
+
+  Raises:
+    UserError: names the key, and what is chosen in its place.
+  """
+  for name, value in values.items():
+    if not isinstance(value, dict):
+      continue
+    if isinstance(config, hyperparams.OneOfConfig) and name not in (
+        config.type, getattr(config.get(), 'optimizer', None)):  # SWA's own.
+      raise errors.UserError(
+          f'{path}{name} is set, but {path}type is {config.type}: set {path}'
+          f'{config.type} instead, or {path}type={name}.')
+    current = getattr(config, name)
+    if isinstance(current, hyperparams.Config):
+      require_used(current, value, f'{path}{name}.')
+
+
 def _check(config: hyperparams.Config, values: Mapping[str, Any], path: str):
   kinds = typing.get_type_hints(type(config))
   known = [name for name in vars(config) if name not in config.RESERVED_ATTR]

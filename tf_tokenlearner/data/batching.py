@@ -1,10 +1,13 @@
 """From a config to batches: opening, reading, shuffling, augmenting in between.
 
 The Garden's input reader does the reading of TFRecords, the shuffling and the
-batching. What it shuffles is encoded; pixels are made after that.
+batching. What it shuffles is encoded; pixels are made after that. Of data sets
+that know their size it holds at most 1 GiB for shuffling, or 16 examples.
 """
 
+import mimetypes
 import os
+import sys
 from typing import Any, Callable, Optional, TypeVar
 
 import tensorflow as tf
@@ -15,6 +18,9 @@ from official.vision.ops import augment
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import labelled_source
+
+_SHUFFLED_BYTES = 2**30
+_LEAST_SHUFFLED = 16  # Examples, however large.
 
 _Source = TypeVar('_Source', bound=labelled_source.LabelledSource)
 
@@ -41,6 +47,11 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
     return open_named()
   if tf.io.gfile.isdir(params.input_path):
     return open_folder()
+  kind, _ = mimetypes.guess_type(str(params.input_path))
+  if kind and kind.startswith(('image/', 'video/')):
+    raise errors.UserError(
+        f'input_path={params.input_path} is a single file; give the folder of '
+        'class folders.')
   if not tf.io.gfile.glob(str(params.input_path).split(',')):
     raise errors.UserError(
         f'There is no folder {os.path.abspath(str(params.input_path))}, nor do '
@@ -56,7 +67,8 @@ def make_batches(
   """Batches for one replica; endless in training.
 
   Args:
-    params: also has mixup_and_cutmix.
+    params: also has mixup_and_cutmix. Its shuffle_buffer_size is lowered, and
+      that said, where so many examples take more than 1 GiB.
     source: what open_source gave for params.
     decoder: turns a TFRecord into what the source would give.
     parser: turns that into (pixels, label).
@@ -69,7 +81,9 @@ def make_batches(
         'been augmented already.')
   mix = params.mixup_and_cutmix if params.is_training else None
   reader = input_reader.InputReader(
-      params.replace(cache=False),  # Ours comes before the augmentation.
+      params.replace(
+          cache=False,  # Ours comes before the augmentation.
+          shuffle_buffer_size=_shuffle_buffer_size(params, source)),
       decoder_fn=None if source else decoder,
       parser_fn=parser,
       postprocess_fn=mix and augment.MixupAndCutmix(
@@ -109,3 +123,29 @@ def _read_source(
     if params.is_training:
       dataset = dataset.repeat()
   return dataset
+
+
+def _shuffle_buffer_size(
+    params: cfg.DataConfig,
+    source: Optional[labelled_source.LabelledSource]) -> int:
+  """Examples to shuffle among: as many as asked for, if memory holds them."""
+  wanted = params.shuffle_buffer_size
+  builder = getattr(source, 'builder', None)  # TFRecord files have none.
+  # What is cached is held anyway.
+  if not params.is_training or params.cache or builder is None:
+    return wanted
+  # Of all splits: parts of one do not know their bytes.
+  splits = builder.info.splits.values()
+  num_bytes = sum(split.num_bytes for split in splits)
+  num_examples = sum(split.num_examples for split in splits)
+  if not num_bytes or not num_examples:
+    return wanted
+  held = max(_LEAST_SHUFFLED, _SHUFFLED_BYTES * num_examples // num_bytes)
+  if wanted <= held:
+    return wanted
+  mebibytes = num_bytes / num_examples / 2**20
+  print(f'shuffle_buffer_size: {held:,} instead of {wanted:,}, as examples of '
+        f'{builder.info.full_name} take {mebibytes:,.1f} MiB each and at most '
+        f'{_SHUFFLED_BYTES / 2**30:g} GiB is held for shuffling.',
+        file=sys.stderr)
+  return held

@@ -37,7 +37,7 @@ def random_box(shape: tf.Tensor, input_size: Sequence[int],
 
 def even_boxes(shape: tf.Tensor, input_size: Sequence[int],
                min_image_size: int, num_crops: int) -> tf.Tensor:
-  """Crops spread evenly along the longer side; a single one is central.
+  """Crops spread evenly where there is most room; a single one is central.
 
   Args:
     shape: int32 [2 or more], height and width of the stored frames.
@@ -55,10 +55,8 @@ def even_boxes(shape: tf.Tensor, input_size: Sequence[int],
   corners = tf.tile((room // 2)[None], [num_crops, 1])
   if num_crops > 1:
     spread = tf.range(num_crops)[:, None] * room // (num_crops - 1)
-    is_longer = shape[:2] == tf.reduce_max(shape[:2])
-    # Of a square frame, along the width.
-    is_longer &= tf.stack([shape[0] > shape[1], True])
-    corners = tf.where(is_longer, spread, corners)
+    is_down = room[0] > room[1]  # Of a square frame, along the width.
+    corners = tf.where(tf.stack([is_down, ~is_down]), spread, corners)
   return tf.concat([corners, tf.tile(extent[None], [num_crops, 1])], 1)
 
 

@@ -69,3 +69,26 @@ def flip(frames: tf.Tensor) -> tf.Tensor:
   shape = tf.shape(frames)
   rows = tf.reshape(frames, [-1, shape[2], frames.shape[3]])
   return tf.reshape(tf.reverse(rows, [1]), shape)
+
+
+def reduce_larger(frames: tf.Tensor, short_side: int) -> tf.Tensor:
+  """Frames as the decoder of video files would have stored them.
+
+  Args:
+    frames: uint8 [F, H, W, C], of any size.
+    short_side: larger frames are reduced to it, the ratio kept.
+
+  Returns:
+    uint8 of the same rank; the same frames where they are not larger.
+  """
+  shape = tf.shape(frames)[1:3]
+  shorter = tf.reduce_min(shape)
+  # Halves are exact in 64 bits, and go to the even number as in Python.
+  size = tf.cast(tf.round(
+      tf.cast(shape * short_side, tf.float64) / tf.cast(shorter, tf.float64)
+  ), tf.int32)
+  return tf.cond(
+      shorter > short_side,
+      lambda: tf.saturate_cast(tf.round(tf.image.resize(
+          frames, size, tf.image.ResizeMethod.AREA)), tf.uint8),
+      lambda: frames)

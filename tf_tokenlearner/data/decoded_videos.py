@@ -21,7 +21,9 @@ from tf_tokenlearner.data import stored_clips
 
 _WORKER = 'tf_tokenlearner.data.video_worker'
 # Of one video; hours of 4K would be refused before.
-_SECONDS_ALLOWED = 1800.
+_SECONDS_ALLOWED = 1800
+# Then a process ends by itself, as it was not ended: we are gone.
+_SECONDS_ALLOWED_ALONE = _SECONDS_ALLOWED + 60
 _FIRST_GUESS_OF_SPACE = 16  # Videos.
 # TFDS keeps the whole set twice while it shuffles.
 _COPIES_OF_TFDS = 2
@@ -62,7 +64,8 @@ class DecodedVideos:
       raise errors.UserError(f'fps must lie in (0, 240], received {fps:g}.')
     if not 8 <= short_side <= 4096:
       raise errors.UserError(
-          f'short_side must lie in [8, 4096], received {short_side}.')
+          'short_side (stored_short_side of task.train_data) must lie in '
+          f'[8, 4096], received {short_side}.')
     self._folder = folder
     self._fps, self._short_side = fps, short_side
     self._announce = announce
@@ -161,7 +164,8 @@ class DecodedVideos:
           f'No space left on the disk of {self._folder}: about '
           f'{tfds.core.utils.Size(needed)} are needed for {num_all:,} videos, '
           f'{tfds.core.utils.Size(free)} are free. Make room, set another '
-          'data_dir, or a smaller fps or short_side.')
+          'data_dir, or a smaller fps or short_side (stored_short_side of '
+          'task.train_data).')
 
   def _decode(self, paths: List[str]) -> Iterator[Tuple[str, str]]:
     """Yields (path, why it cannot be read or '') as they get done."""
@@ -223,7 +227,9 @@ class _Worker:
     timer.daemon = True
     timer.start()
     try:
-      process.stdin.write(json.dumps({'path': path, **options}) + '\n')
+      process.stdin.write(json.dumps({
+          'path': path, 'seconds_allowed': _SECONDS_ALLOWED_ALONE, **options
+      }) + '\n')
       process.stdin.flush()
       line = process.stdout.readline()
     except BrokenPipeError:
@@ -254,7 +260,9 @@ class _Worker:
     if not process:
       return ''
     with process, self._errors:  # Closes the pipes and waits.
-      process.stdin.close()
+      # What it did not take, as it was dead, is flushed once more.
+      with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
       process.wait()
       self._errors.seek(0)
       return ' '.join(self._errors.read().strip().splitlines()[-1:])

@@ -74,16 +74,20 @@ def jpeg_columns(
 
 def make_augmenter(
     aug_type: Optional[common.Augmentation], channels: int,
-    option: str = 'aug_type') -> Optional[augment.ImageAugment]:
+    option: str = 'aug_type',
+    of_clips: bool = False) -> Optional[augment.ImageAugment]:
   """The Garden's RandAugment or AutoAugment, or None.
 
   Args:
     aug_type: what the config says.
     channels: of the images.
     option: how messages call aug_type.
+    of_clips: draw once for all frames of a clip: RandAugment goes without its
+      Cutout, which the Garden cuts out of some of the frames.
 
   Raises:
-    UserError: another augmentation, or images that are not of three channels.
+    UserError: another augmentation, one without operations, or images that are
+      not of three channels.
   """
   if aug_type is None or aug_type.type is None:
     return None
@@ -94,4 +98,13 @@ def make_augmenter(
     raise errors.UserError(
         f'{option}={aug_type.type} needs 3 channels, input_size has '
         f'{channels}.')
-  return makers[aug_type.type](**aug_type.get().as_dict())
+  arguments = aug_type.get().as_dict()
+  if of_clips and aug_type.type == 'randaug':
+    arguments['exclude_ops'] = [*(arguments['exclude_ops'] or ()), 'Cutout']
+  augmenter = makers[aug_type.type](**arguments)
+  if not getattr(augmenter, 'available_ops', True):
+    raise errors.UserError(
+        f'{option}.randaug.exclude_ops must leave an operation'
+        f'{", other than Cutout, for clips" if of_clips else ""}; received '
+        f'{", ".join(aug_type.get().exclude_ops)}.')
+  return augmenter

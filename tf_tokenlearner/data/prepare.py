@@ -20,6 +20,7 @@ import re
 from typing import Any, Dict, Sequence
 
 from absl import flags
+from absl import logging
 
 from tf_tokenlearner import cli
 from tf_tokenlearner import errors
@@ -38,7 +39,7 @@ flags.DEFINE_enum(
     'one of them alone.')
 flags.DEFINE_float(
     'fps', None, 'Frames a second to store of videos. Default: 25; of charades '
-    '6.')
+    '12.')
 flags.DEFINE_integer(
     'short_side', None, 'Pixels of the shorter side of frames to store of '
     'videos; smaller ones stay. Default: 256.')
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
   """Prepares what the flags name, and says what it is."""
   cli.refuse_arguments(arguments)
   cli.require('dataset')
+  logging.set_verbosity(logging.ERROR)  # TFDS warns of what it does itself.
   options = {name: flags.FLAGS[name].value for name in _OPTIONS
              if flags.FLAGS[name].value is not None}
   print(describe(_open_source(_DATASET.value, _DATA_DIR.value, options)))

@@ -24,6 +24,7 @@ MAX_PIXELS = 8192 * 4320
 _MAX_DECODED = 400_000
 # Beyond 90 the bytes grow by half for what resizing and augmenting hide.
 _JPEG_QUALITY = 90
+_JPEG_MAX_SIDE = 65_500  # Of libjpeg.
 # What may be missing at the end, or be undecodable, as a share and in frames.
 _TOLERATED_SHARE, _TOLERATED_FRAMES = 0.02, 2
 _GIF_END_BYTES = 64  # Its last one is a semicolon; zeros may follow.
@@ -36,38 +37,6 @@ _FORMATS_WITH_LENGTH = _FORMATS[:3]
 
 class UnreadableVideoError(ValueError):
   """A file that is no readable video; the message is the reason alone."""
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoInfo:
-  """What the header of a file says.
-
-  Attributes:
-    codec: as FFmpeg calls it.
-    width: in pixels as stored, before any rotation.
-    height: in pixels as stored.
-    fps: frames a second on average, if it says so.
-    seconds: how long it is, if it says so.
-  """
-  codec: str
-  width: int
-  height: int
-  fps: Optional[float]
-  seconds: Optional[float]
-
-
-def probe(path: str) -> VideoInfo:
-  """Reads the header alone.
-
-  Raises:
-    UnreadableVideoError: no video, or one larger than allowed.
-  """
-  with _open(path) as (container, stream):
-    seconds = _announced_end(container, stream)
-    return VideoInfo(
-        stream.codec_context.name, stream.width, stream.height,
-        float(stream.average_rate) if stream.average_rate else None,
-        None if seconds is None else float(seconds))
 
 
 def decode(path: str, fps: float, short_side: int) -> Iterator[bytes]:
@@ -137,8 +106,10 @@ def _open_container(file: BinaryIO) -> av.container.InputContainer:
   end = file.read().rstrip(b'\0')
   file.seek(0)
   try:
-    container = av.open(file, options={
-        'format_whitelist': ','.join(_FORMATS), 'protocol_whitelist': 'file'})
+    container = av.open(
+        file, metadata_errors='replace',  # Titles need not be UTF-8.
+        options={'format_whitelist': ','.join(_FORMATS),
+                 'protocol_whitelist': 'file'})
   except av.FFmpegError as error:
     raise UnreadableVideoError('no video, or its header is cut off') from error
   if container.format.name == 'gif' and not end.endswith(b';'):
@@ -186,7 +157,7 @@ def _frames(container, stream) -> Iterator[
   found = _Found()
   usual = 1 / fractions.Fraction(stream.average_rate or 25)
   last_time = None
-  for packet in container.demux():
+  for packet in _packets(container):
     if packet.pts is not None:
       found.file_end = max(found.file_end, packet.time_base * (
           packet.pts + (packet.duration or 0)))
@@ -212,6 +183,12 @@ def _frames(container, stream) -> Iterator[
         last_time = time
         yield time, duration, frame
   _require_all(container, stream, found)
+
+
+def _packets(container) -> Iterator[av.Packet]:
+  # PyAV's, at its very end: streams that appeared midway are not in its list.
+  with contextlib.suppress(IndexError):
+    yield from container.demux()
 
 
 @dataclasses.dataclass
@@ -312,4 +289,9 @@ class _Encoder:
     if 0.1 < self._pixel_ratio < 10:
       width *= self._pixel_ratio
     scale = min(1, fractions.Fraction(self._short_side) / min(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if max(size) > _JPEG_MAX_SIDE:
+      raise UnreadableVideoError(
+          f'has frames of {size[0]} x {size[1]} pixels, at most '
+          f'{_JPEG_MAX_SIDE:,} on a side fit into JPEG')
+    return size

@@ -1,7 +1,8 @@
 """From encoded frames to batches of clips in [-1, 1] and labels.
 
 Only the frames of the clip are decoded, and of them what the clip shows. Every
-augmentation is one draw for all of its frames.
+augmentation is one draw for all of its frames, so that RandAugment goes without
+the Garden's Cutout, which is of some of them.
 """
 
 from typing import Dict, Optional, Sequence
@@ -74,6 +75,10 @@ def check_options(
        'is for evaluation; training takes one crop of each clip'),
       (params.labels_of == 'video' or params.is_training, 'labels_of',
        'is for training; evaluation asks for the labels of the whole video'),
+      *((params.is_training or not getattr(params, key), key,
+         'is for training; evaluation looks at clips as they are')
+        for key in ('color_jitter_probability', 'color_drop_probability',
+                    'aug_type')),
       (params.min_image_size >= min(height, width), 'min_image_size',
        'must be at least the shorter side of input_size, '
        f'{min(height, width)}'),
@@ -134,11 +139,13 @@ def build_dataset(
 
 def serving_clip(
     clips: tf.Tensor, input_size: Sequence[int], temporal_stride: int,
-    short_videos: str, min_image_size: int) -> tf.Tensor:
+    short_videos: str, min_image_size: int,
+    stored_short_side: Optional[int] = None) -> tf.Tensor:
   """What every export does to clips: the one view of plain evaluation.
 
-  The middle of the clip at temporal_stride; of its frames, scaled until the
-  shorter side is min_image_size, the centre; channels are converted.
+  The middle of the clip at temporal_stride; of its frames, reduced as if they
+  had been stored and scaled until the shorter side is min_image_size, the
+  centre; channels are converted.
 
   Args:
     clips: uint8 [B, T, H, W, channels], of any length and size.
@@ -146,6 +153,8 @@ def serving_clip(
     temporal_stride: as in the config.
     short_videos: as in the config.
     min_image_size: as in the config.
+    stored_short_side: larger frames are first reduced to it, as those of video
+      files are before they are stored; None: they are not.
 
   Returns:
     float32 [B, frames, height, width, channels] in [-1, 1].
@@ -158,6 +167,8 @@ def serving_clip(
   frames = tf.gather(clips, indices, axis=1)
   frames = tf.reshape(frames, tf.concat([[-1], tf.shape(clips)[2:]], 0))
   frames = tf.ensure_shape(frames, [None, None, None, clips.shape[-1]])
+  if stored_short_side:
+    frames = clip_pixels.reduce_larger(frames, stored_short_side)
   x, = clip_pixels.cut(
       frames, lambda shape: clip_boxes.even_boxes(
           shape, (height, width), min_image_size, 1), channels)
@@ -174,7 +185,9 @@ class _Parser:
     self._num_frames, *self._size, self._channels = input_size
     self._num_classes = num_classes
     self._multi_label = multi_label
-    self._augmenter = pixel_ops.make_augmenter(params.aug_type, self._channels)
+    self._augmenter = pixel_ops.make_augmenter(
+        params.aug_type, self._channels, 'task.train_data.aug_type',
+        of_clips=True)
 
   def __call__(self, example):
     params = self._params
@@ -264,7 +277,9 @@ def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
         serialized,
         {label_key: (tf.io.VarLenFeature(tf.int64) if multi_label
                      else tf.io.FixedLenFeature([], tf.int64))},
-        {video_key: tf.io.FixedLenSequenceFeature([], tf.string)})
+        # Without frames, missing: that is refused later, by name.
+        {video_key: tf.io.FixedLenSequenceFeature(
+            [], tf.string, allow_missing=True)})
     label = context[label_key]
     return {'video': lists[video_key],
             'label': tf.sparse.to_dense(label) if multi_label else label}

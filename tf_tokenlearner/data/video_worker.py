@@ -1,7 +1,8 @@
 """A process that decodes videos; decoded_videos starts it and talks to it.
 
 Each line on stdin is a job, each line on stdout says how one ended, in JSON. It
-ends when stdin does, so when whoever started it dies.
+ends when stdin does, so when whoever started it dies; and, where a video does
+not end, after the seconds that the job allows.
 """
 
 import json
@@ -18,7 +19,11 @@ def main() -> None:
   with os.fdopen(os.dup(1), 'w', encoding='ascii') as answers:
     os.dup2(2, 1)  # Whatever a library prints is no answer.
     for line in sys.stdin:
-      answers.write(json.dumps(answer(**json.loads(line))) + '\n')
+      job = json.loads(line)
+      signal.alarm(job.pop('seconds_allowed'))  # Kills, even inside libav.
+      said = answer(**job)
+      signal.alarm(0)
+      answers.write(json.dumps(said) + '\n')
       answers.flush()
 
 
@@ -41,6 +46,12 @@ def answer(path: str, target: str, fps: float, short_side: int) -> dict:
     return {'unreadable': str(error)}
   except OSError as error:
     return {'failed': (error.errno, error.strerror)}
+  except MemoryError:  # Not the video's fault.
+    raise
+  except Exception as error:  # pylint: disable=broad-except
+    # One odd file must not end the preparation of all.
+    text = ' '.join(str(error).split())
+    return {'unreadable': f'cannot be decoded ({type(error).__name__}: {text})'}
   return {}
 
 

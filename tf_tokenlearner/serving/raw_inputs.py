@@ -53,5 +53,5 @@ def _of_videos(task: video_config.VideoClassificationTask) -> RawInputs:
       tf.TensorSpec([None, None, None, None, 3], tf.uint8, 'clips'),
       lambda clips: video_pipeline.serving_clip(
           clips, input_size, data.temporal_stride, data.short_videos,
-          data.min_image_size),
+          data.min_image_size, data.stored_short_side),
       (frames * data.temporal_stride + 3, height + 5, width * 2 + 3, 3))

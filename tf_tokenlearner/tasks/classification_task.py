@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from official.core import base_task
+from official.core import config_definitions as cfg
 from official.vision.modeling.backbones import factory
 
 from tf_tokenlearner import backbones
@@ -14,6 +15,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import token_learner_start
 from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.tasks import classification
 from tf_tokenlearner.tasks import mean_average_precision
 
@@ -31,11 +33,13 @@ class ClassificationTask(base_task.Task):
   precision where examples have several labels.
 
   Attributes:
+    INPUT_AXES: what input_size counts.
     PIPELINE: module that opens sources, checks options and builds data sets.
     EXAMPLE: what one is called, with its article; EXAMPLES, what several are.
     SOURCE_KEYS: keys of validation data that say where they come from.
   """
 
+  INPUT_AXES: Tuple[str, ...]
   PIPELINE: types.ModuleType
   EXAMPLE: str
   EXAMPLES: str
@@ -61,8 +65,7 @@ class ClassificationTask(base_task.Task):
     cls.check_options(task)
     train, validation = task.train_data, task.validation_data
     if not (validation.tfds_name or validation.input_path):
-      for key in cls.SOURCE_KEYS:
-        setattr(validation, key, getattr(train, key))
+      _inherit(train, validation, cls.SOURCE_KEYS)
     source = cls.PIPELINE.open_source(train)
     if source is None:
       if not task.model.num_classes:
@@ -90,10 +93,7 @@ class ClassificationTask(base_task.Task):
           (train, source), (validation, cls.PIPELINE.open_source(validation))):
         if its_source:
           its_source.num_examples(data.tfds_split)  # Refuses unknown splits.
-          if its_source.num_classes != source.num_classes:
-            raise errors.UserError(
-                f'Training data have {source.num_classes} classes, validation '
-                f'data {its_source.num_classes}.')
+          _require_same_labels(source, its_source)
     task.model.backbone.get().resolved(tuple(task.model.input_size))
     return names
 
@@ -101,6 +101,10 @@ class ClassificationTask(base_task.Task):
   def check_options(cls, task: config.ClassificationTask):
     """Refuses options that a task would have to ignore."""
     _check_options(task)
+    if len(task.model.input_size) != len(cls.INPUT_AXES):
+      raise errors.UserError(
+          f'task.model.input_size must be [{", ".join(cls.INPUT_AXES)}], '
+          f'received {list(task.model.input_size)}.')
     for name in ('train_data', 'validation_data'):
       cls.PIPELINE.check_options(
           name, getattr(task, name), task.model.input_size)
@@ -196,6 +200,39 @@ class ClassificationTask(base_task.Task):
     return aggregated_logs.scores()
 
 
+def _require_same_labels(train: labelled_source.LabelledSource,
+                         validation: labelled_source.LabelledSource):
+  """A label must mean the same in both."""
+  if validation.num_classes != train.num_classes:
+    raise errors.UserError(
+        f'Training data have {train.num_classes} classes, validation data '
+        f'{validation.num_classes}.')
+  for label, (ours, theirs) in enumerate(
+      zip(train.label_names, validation.label_names)):
+    if ours != theirs:
+      raise errors.UserError(
+          f'Label {label} is {ours!r} in the training data and {theirs!r} in '
+          'the validation data: both must have the same classes.')
+  if validation.multi_label != train.multi_label:
+    raise errors.UserError(
+        'One of training and validation data has several labels an example, '
+        'the other has one.')
+
+
+def _inherit(train: cfg.DataConfig, validation: cfg.DataConfig,
+             keys: Tuple[str, ...]):
+  """Validation data that name no source are of the training data's."""
+  default = type(validation)()
+  for key in keys:
+    ours, theirs = getattr(validation, key), getattr(train, key)
+    if ours not in (getattr(default, key), theirs):
+      raise errors.UserError(
+          f'task.validation_data.{key}={ours} would be ignored: without a '
+          'tfds_name or input_path of their own, validation data are read with '
+          f'task.train_data.{key}={theirs}. Set that.')
+    setattr(validation, key, theirs)
+
+
 def _check_options(task: config.ClassificationTask):
   """What is the same for images and videos."""
   if task.losses.loss not in classification.LOSSES:
@@ -231,6 +268,14 @@ def _check_options(task: config.ClassificationTask):
       raise errors.UserError(
           f'task.{name}.global_batch_size must be at least 1, received '
           f'{data.global_batch_size}.')
+    default = type(data)()
+    for key in ('fps', 'stored_short_side', 'validation_fraction',
+                'max_unreadable_fraction'):
+      if data.tfds_name and getattr(data, key, None) != getattr(
+          default, key, None):
+        raise errors.UserError(
+            f'task.{name}.{key} is for the files of a folder (input_path); '
+            f'{data.tfds_name} is read as it was prepared. Leave it out.')
     if data.deterministic and data.seed is None:
       raise errors.UserError(
           f'task.{name}.deterministic needs a seed, received '
@@ -247,4 +292,4 @@ def _check_options(task: config.ClassificationTask):
   if task.validation_data.mixup_and_cutmix:
     raise errors.UserError(
         'task.validation_data.mixup_and_cutmix cannot be set: evaluation looks '
-        'at pictures as they are.')
+        'at examples as they are.')

@@ -11,6 +11,7 @@ from tf_tokenlearner.tasks import classification_task
 class ImageClassificationTask(classification_task.ClassificationTask):
   """Images in, one label or many out."""
 
+  INPUT_AXES = ('height', 'width', 'channels')
   PIPELINE = image_pipeline
   EXAMPLE, EXAMPLES = 'an image', 'images'
   SOURCE_KEYS = (

@@ -15,6 +15,7 @@ from tf_tokenlearner.tasks import classification_task
 class VideoClassificationTask(classification_task.ClassificationTask):
   """Clips in, one label or many out; a video's views are averaged."""
 
+  INPUT_AXES = ('frames', 'height', 'width', 'channels')
   PIPELINE = video_pipeline
   EXAMPLE, EXAMPLES = 'a clip', 'clips'
   SOURCE_KEYS = (
@@ -24,12 +25,17 @@ class VideoClassificationTask(classification_task.ClassificationTask):
   @classmethod
   def check_options(cls, task: config.VideoClassificationTask):
     super().check_options(task)
-    strides = task.train_data.temporal_stride, task.validation_data.temporal_stride
-    if strides[0] != strides[1]:
-      raise errors.UserError(
-          f'task.train_data.temporal_stride={strides[0]}, but '
-          f'task.validation_data.temporal_stride={strides[1]}: the same motion '
-          'would look faster in one than in the other. Set both.')
+    train, validation = task.train_data, task.validation_data
+    for key, why in (
+        ('temporal_stride', 'the same motion would look faster in one'),
+        ('short_videos', 'short videos would look different'),
+        *([('fps', 'the same motion would look faster in one')]
+          if validation.input_path else ())):
+      ours, theirs = getattr(train, key), getattr(validation, key)
+      if ours != theirs:
+        raise errors.UserError(
+            f'task.train_data.{key}={ours}, but task.validation_data.{key}='
+            f'{theirs}: {why}. Set both.')
     if task.init_tubelets not in transfer.TUBELETS:
       raise errors.unknown_name(
           'task.init_tubelets', task.init_tubelets, transfer.TUBELETS)

@@ -9,6 +9,8 @@ from typing import Iterator
 from absl import logging as absl_logging
 import tensorflow as tf
 
+from tf_tokenlearner import errors
+
 
 @contextlib.contextmanager
 def logging_to(model_dir: str, name: str) -> Iterator[None]:
@@ -16,12 +18,21 @@ def logging_to(model_dir: str, name: str) -> Iterator[None]:
 
   Orbit prints every loop, the Garden the whole config. Errors still reach
   stderr. A remote model_dir gets no file: appending to one is not possible.
+
+  Raises:
+    UserError: the file cannot be written.
   """
   is_local = '://' not in model_dir
-  if is_local:
-    os.makedirs(model_dir, exist_ok=True)
   path = os.path.join(model_dir, name) if is_local else os.devnull
-  with open(path, 'a', encoding='utf-8') as file:
+  try:
+    if is_local:
+      os.makedirs(model_dir, exist_ok=True)
+    opened = open(path, 'a', encoding='utf-8')
+  except OSError as error:
+    raise errors.UserError(
+        f'{model_dir} cannot be written: {error.strerror}. Give another '
+        '--model_dir.') from error
+  with opened as file:
     to_file = logging.StreamHandler(file)
     to_file.setFormatter(logging.Formatter(
         '%(asctime)s %(levelname).1s %(name)s] %(message)s'))

@@ -78,6 +78,12 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
       step = restore.global_step(tf.train.latest_checkpoint(model_dir))
       line.note(f'Stopped at step {step:,}; the same command continues there.')
       raise
+    except tf.errors.ResourceExhaustedError as error:
+      if 'No space left' not in str(error):
+        raise
+      raise errors.UserError(
+          f'The disk of {model_dir} is full: make room; the same command '
+          'continues from the last checkpoint that was written.') from error
     except RuntimeError as error:
       if 'The loss value' not in str(error):
         raise

@@ -105,7 +105,9 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Raises UserError if too many of the packed files could not be read."""
     unreadable_files.refuse(
         self.info, self._max_unreadable_fraction,
-        f'{self._listing.kind.noun}s in {self._listing.folder}')
+        f'{self._listing.kind.noun}s in {self._listing.folder}',
+        'task.train_data.max_unreadable_fraction, or of data.prepare '
+        '--max_unreadable_fraction')
 
   def _split_generators(self, dl_manager):
     del dl_manager
@@ -189,7 +191,8 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       if empty and (split == 'train' or len(empty) == len(paths_by_class)):
         raise errors.UserError(
             f'{self._listing.folder}: no {self._listing.kind.noun} of {split} '
-            f'can be read in {_shorten(empty[:_NUM_NAMED])}.')
+            f'can be read in {_shorten(empty)}. Remove or fill these class '
+            'folders.')
 
 
 def _shorten(names: Iterable[str]) -> str:

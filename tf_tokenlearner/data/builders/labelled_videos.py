@@ -143,7 +143,8 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def refuse_unreadable(self) -> None:
     """Raises UserError if too many of the packed videos could not be read."""
     unreadable_files.refuse(
-        self.info, self._max_unreadable_fraction, f'videos of {self.name}')
+        self.info, self._max_unreadable_fraction, f'videos of {self.name}',
+        '--max_unreadable_fraction of data.prepare')
 
   def refuse_other_files(self) -> None:
     """Raises UserError if it was prepared, but not from what is there now."""

@@ -39,13 +39,15 @@ def remember_count(info: tfds.core.DatasetInfo, num_files: int,
       unreadable=[where_named] if num_unreadable else [])
 
 
-def refuse(info: tfds.core.DatasetInfo, max_fraction: float, what: str) -> None:
+def refuse(info: tfds.core.DatasetInfo, max_fraction: float, what: str,
+           option: str) -> None:
   """Raises UserError if more are unreadable than allowed.
 
   Args:
     info: of a data set that remembers.
     max_fraction: of the files may be unreadable.
     what: the files are, 'images in /data/photos'.
+    option: by which users allow more.
   """
   num_unreadable = info.metadata['num_unreadable']
   num_files = info.metadata['num_files']
@@ -53,8 +55,7 @@ def refuse(info: tfds.core.DatasetInfo, max_fraction: float, what: str) -> None:
     raise errors.UserError(
         f'{num_unreadable:,} of the {num_files:,} {what} cannot be read, more '
         f'than max_unreadable_fraction={max_fraction:g} allows; remove them or '
-        'raise task.train_data.max_unreadable_fraction: '
-        f'{_listed(info)}.')
+        f'raise {option}: {_listed(info)}.')
 
 
 def describe(info: tfds.core.DatasetInfo, noun: str) -> str:
