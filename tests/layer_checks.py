@@ -124,7 +124,7 @@ def check_mixed_precision(case: Case, folder: pathlib.Path):
     layer = case.make(dtype=f'mixed_{dtype}')
     outputs = layer(*tensors)
     assert outputs.dtype == dtype
-    assert {weight.dtype for weight in layer.weights} == {tf.float32}
+    assert {weight.dtype for weight in layer.weights} <= {tf.float32}
     assert {part.compute_dtype for part in layer.submodules} <= {dtype}
     np.testing.assert_allclose(
         tf.cast(outputs, tf.float32), expected, rtol=0,

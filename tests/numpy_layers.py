@@ -74,10 +74,15 @@ def convolution(x, layer):
 
 def token_learner(x, layer):
   """Version 1.0, sum pooling, on maps [B, H, W, C]."""
+  return np.einsum('bhws,bhwc->bsc', token_learner_masks(x, layer), x)
+
+
+def token_learner_masks(x, layer):
+  """Of version 1.0, [B, H, W, S]."""
   masks = layer_norm(x, layer.norm)
   for i, conv in enumerate(layer.convs):
     masks = convolution(masks if i == 0 else gelu(masks), conv)
-  return np.einsum('bhws,bhwc->bsc', sigmoid(masks), x)
+  return sigmoid(masks)
 
 
 def token_learner_v11(x, layer):
@@ -90,6 +95,20 @@ def token_fuser(x, original, layer):
   tokens = layer_norm(dense(mixed, layer.mix).swapaxes(1, 2), layer.norm_after)
   masks = sigmoid(mlp(layer_norm(original, layer.original_norm), layer.mlp))
   return masks @ tokens
+
+
+def token_reprojection(x, original, layer):
+  """One head after the other."""
+  q = dense(layer_norm(original, layer.original_norm), layer.query)
+  k, v = np.split(
+      dense(layer_norm(x, layer.token_norm), layer.key_value), 2, axis=-1)
+  size = x.shape[-1] // layer.num_heads
+  heads = []
+  for i in range(layer.num_heads):
+    part = slice(i * size, (i + 1) * size)
+    scores = q[..., part] @ k[..., part].swapaxes(1, 2) / math.sqrt(size)
+    heads.append(softmax(scores) @ v[..., part])
+  return dense(np.concatenate(heads, axis=-1), layer.output_dense)
 
 
 def vector_transformer(x, layer):

@@ -10,6 +10,7 @@ from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
 from tf_tokenlearner.analysis import cost
+from tf_tokenlearner.analysis import paper_table
 
 V11 = backbones.TokenLearnerSpec('v1.1', bottleneck_dim=6)
 SQUARE = (16, 16, 3)
@@ -141,6 +142,25 @@ def test_program_without_classes(capsys):
   assert last.startswith('Without the head: ')
 
 
+@pytest.mark.parametrize('argument', [
+    '--experiment=tokenlearner_digits', '--config_file=a.yaml',
+    '--params_override=a=1'])
+def test_table_goes_alone(argument):
+  with pytest.raises(errors.UserError, match='--table=paper goes without '):
+    run('--table=paper', argument)
+
+
+def test_without_pooling():
+  pooled = make_spec(
+      token_learner_location=[1, 2], num_tokens=None, tokenizer='grid_pooling',
+      pooling_window=[2, 2])
+  assert cost.without_token_learner(
+      pooled.resolved(SQUARE)).resolved(SQUARE).learn_locations() == []
+  fused = make_spec(token_learner_location=1, use_token_fuser=True,
+                    fuser='reprojection')
+  assert cost.without_token_learner(fused) == make_spec()
+
+
 def test_report_compares_with_plain_model():
   spec = make_spec(token_learner_location=1, use_token_fuser=True)
   macs = lambda spec: cost.classifier_cost(spec, SQUARE, 7).macs
@@ -150,7 +170,20 @@ def test_report_compares_with_plain_model():
       'times as many.')
 
 
+def test_program_prints_the_papers_table(capsys, tmp_path, monkeypatch):
+  (tmp_path / 'one.yaml').write_text(
+      '# A digit.\n# Data: none.\n# Command: --experiment=tokenlearner_digits\n'
+      '# Expected: 0.001 G multiply-accumulates (table 1).\n# Limit: none.\n'
+      'task: {model: {num_classes: 10}}')
+  monkeypatch.setattr(paper_table, 'CONFIGS', tmp_path)
+  run('--table=paper')
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith('Table 1: ')
+  assert lines[3].startswith('Ti/2 (6) 2at2, 8 ')
+
+
 @pytest.mark.parametrize('argument, message', [
+    ('--table=papers', "Unknown table 'papers'"),
     ('--experiment=tokenlearner_digit', 'tokenlearner_digits, '),
     ('--params_override=a=1', '--experiment must be given'),
     ('experiment=tokenlearner_digits', 'Not understood: experiment='),

@@ -24,16 +24,21 @@ def test_transformer_block():
         layers.TransformerEncoderBlock(2, 12), N, WIDTH)
 
 
-@pytest.mark.parametrize('spec', [tiny.V10, tiny.V11], ids=['v1.0', 'v1.1'])
+@pytest.mark.parametrize('spec', [
+    tiny.V10, tiny.V11, backbones.TokenLearnerSpec(
+        'v1.0', num_convolutions=1, kernel_size=5)],
+    ids=['v1.0', 'v1.1', 'one_convolution'])
 def test_token_learner(spec):
   check(counts.token_learner(spec, N, S, WIDTH),
         stages.make_token_learner(spec, S, tiny.GRID, 0.), N, WIDTH)
 
 
-def test_token_fuser():
-  fuser = layers.TokenFuser(6)
+@pytest.mark.parametrize('fuser, count', [
+    (layers.TokenFuser(6), counts.token_fuser(6, N, S, WIDTH)),
+    (layers.TokenReprojection(2), counts.token_reprojection(N, S, WIDTH)),
+], ids=['token_fuser', 'reprojection'])
+def test_fuser(fuser, count):
   fuse = lambda x: fuser(x[:, :S], x[:, S:])
-  count = counts.token_fuser(6, N, S, WIDTH)
   profiler.check_macs(
       [counts.row('layer', [], count)], fuse, (S + N, WIDTH))
   assert count.parameters == fuser.count_params()

@@ -38,15 +38,6 @@ def test_fixed_split_means_over_cells():
   close(make(tokenizer='fixed_split')(X), cells.reshape([3, 4, 8]))
 
 
-def test_cells_overlap_where_they_do_not_divide():
-  layer = bottleneck_tokenizers.FixedSplit(2, 4)
-  x = X[:, :3, :, :]
-  rows, columns = [(0, 2), (1, 3)], [(0, 2), (1, 3), (3, 5), (4, 6)]
-  close(layer(x), np.stack(
-      [x[:, slice(*row), slice(*column)].mean(axis=(1, 2))
-       for row in rows for column in columns], axis=1))
-
-
 def test_dense_is_linear_over_positions():
   layer = make(tokenizer='dense')
   tokens = numpy_layers.dense(

@@ -44,7 +44,11 @@ def check(model, batch):
     dict(token_learner_location=[0, 1]),
     dict(token_learner_location=1, use_token_fuser=True),
     dict(pooler='token', representation_size=5),
-], ids=['v1.0', 'v1.1', 'fuser', 'plain'])
+    dict(token_learner_location=[0, 1], num_tokens=[6, 2], **tiny.POOLED),
+    dict(token_learner_location=1, use_token_fuser=True, fuser='unpooling',
+         token_learner=tiny.MEANS),
+    dict(token_learner_location=1, use_token_fuser=True, fuser='reprojection'),
+], ids=['v1.0', 'v1.1', 'fuser', 'plain', 'pooled', 'unpooled', 'reprojected'])
 def test_image_models_convert_without_flex(kwargs, batch):
   check(backbones.Classifier(tiny.vit(num_layers=2, **kwargs), 5), batch)
 

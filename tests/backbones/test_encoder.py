@@ -31,6 +31,14 @@ def clip(num_frames=1, batch=2):
      ['block_0', 'fuse_1', 'fuse_2'], N),
     (dict(token_learner_location=0, use_token_fuser=True,
           token_learner=tiny.V10), ['fuse_0', 'fuse_1', 'fuse_2'], N),
+    (dict(token_learner_location=[0, 2], num_tokens=[6, 2], **tiny.POOLED),
+     ['learn_0', 'block_0', 'block_1', 'learn_2', 'block_2'], 2),
+    (dict(token_learner_location=1, num_tokens=None, pooling_window=[2, 1],
+          **tiny.POOLED), ['block_0', 'learn_1', 'block_1', 'block_2'], 3),
+    (dict(token_learner_location=1, use_token_fuser=True, fuser='unpooling',
+          token_learner=tiny.MEANS), ['block_0', 'fuse_1', 'fuse_2'], N),
+    (dict(token_learner_location=1, use_token_fuser=True,
+          fuser='reprojection'), ['block_0', 'fuse_1', 'fuse_2'], N),
 ])
 @pytest.mark.parametrize('num_frames', [1, 2])
 def test_stages_and_tokens(kwargs, expected, tokens, num_frames):
@@ -76,9 +84,34 @@ def test_one_frame_equals_an_image():
       video(twice), tf.tile(once, [1, 2, 1]), **layer_checks.CLOSE)
 
 
-def test_new_fuse_stages_change_nothing():
+def test_pooled_twice_is_pooled_once():
+  """Cells of cells, without a block between them: the map is kept in order."""
+  x = clip(2)
+  twice = tiny.encoder(
+      2, token_learner_location=[0, 1], num_tokens=[6, 2], **tiny.POOLED).stages
+  once = tiny.encoder(
+      2, token_learner_location=0, num_tokens=2, **tiny.POOLED).stages
+  np.testing.assert_allclose(
+      twice[2](twice[0](x)), once[0](x), **layer_checks.CLOSE)
+  frames = x.reshape([2 * 2, *tiny.GRID, tiny.WIDTH])
+  np.testing.assert_allclose(
+      tf.reshape(once[0](x)[:, ::2], [4, -1]),
+      frames[:, :, :2].mean(axis=(1, 2)), **layer_checks.CLOSE)
+
+
+def test_one_token_of_a_frame_is_its_mean():
+  x = clip(3)
+  learn = tiny.encoder(
+      3, token_learner_location=0, num_tokens=1, **tiny.POOLED).stages[0]
+  np.testing.assert_allclose(
+      learn(x), x.reshape([2, 3, N, tiny.WIDTH]).mean(axis=2),
+      **layer_checks.CLOSE)
+
+
+@pytest.mark.parametrize('fuser', ['token_fuser', 'reprojection'])
+def test_new_fuse_stages_change_nothing(fuser):
   encoder = tiny.encoder(
-      2, scale=0, token_learner_location=1, use_token_fuser=True)
+      2, scale=0, token_learner_location=1, use_token_fuser=True, fuser=fuser)
   x = clip(2)
   np.testing.assert_array_equal(
       encoder(x), encoder.norm(encoder.stages[0](x)))
@@ -122,6 +155,15 @@ def test_attention_maps_need_a_token_learner():
     tiny.encoder().attention_maps(tf.constant(clip()))
 
 
+@pytest.mark.parametrize('kwargs', [dict(), dict(use_token_fuser=True)])
+def test_attention_maps_need_learned_tokens(kwargs):
+  options = {**tiny.POOLED, 'token_learner_location': 1, **kwargs}
+  with pytest.raises(ValueError, match='attention_maps: the tokens come from '
+                     'grid_pooling, which looks everywhere alike; set '
+                     'tokenizer=token_learner.'):
+    tiny.encoder(**options).attention_maps(tf.constant(clip()))
+
+
 def test_refuses_other_positions():
   spec = tiny.spec(token_learner_location=1).resolved(tiny.IMAGE)
   with pytest.raises(ValueError, match=r'Encoder: expected 12 positions \(2 '
@@ -150,11 +192,17 @@ def test_rates_reach_every_stage():
     assert (its.dropout_rate, its.attention_dropout_rate) == (.1, .2)
   assert fuse.token_learner.dropout_rate == fuse.token_fuser.dropout_rate == .1
   assert fuse.token_learner.bottleneck_dim == fuse.token_fuser.bottleneck_dim
+  fuser = tiny.encoder(token_learner_location=1, use_token_fuser=True,
+                       fuser='reprojection', **rates).stages[1].token_fuser
+  assert (fuser.num_heads, fuser.dropout_rate,
+          fuser.attention_dropout_rate) == (2, .1, .2)
 
 
 @pytest.mark.parametrize('kwargs', [
-    dict(token_learner=tiny.V10), dict(use_token_fuser=True)],
-    ids=['v1.0', 'v1.1-fuser'])
+    dict(token_learner=tiny.V10), dict(use_token_fuser=True), tiny.POOLED,
+    dict(use_token_fuser=True, fuser='unpooling', token_learner=tiny.MEANS),
+    dict(use_token_fuser=True, fuser='reprojection')],
+    ids=['v1.0', 'v1.1-fuser', 'pooled', 'unpooled', 'reprojected'])
 def test_compiled_with_unknown_batch(kwargs):
   encoder = tiny.encoder(
       2, num_layers=2, token_learner_location=1, **kwargs)

@@ -33,6 +33,13 @@ def test_resolved_keeps_what_was_given():
     dict(token_learner_location=[3, 1], num_tokens=[4, 16]),
     dict(token_learner_location=11, use_token_fuser=True,
          token_learner=backbones.TokenLearnerSpec('v1.0', pooling='mean')),
+    dict(token_learner_location=[9, 6], num_tokens=[4, 49],
+         tokenizer='grid_pooling'),
+    dict(token_learner_location=6, num_tokens=None, tokenizer='grid_pooling',
+         pooling_window=[7, 1]),
+    dict(token_learner_location=6, use_token_fuser=True, fuser='unpooling',
+         token_learner=tiny.MEANS),
+    dict(tokenizer='grid_pooling', pooling_window=[7, 2]),
 ])
 def test_resolved_is_idempotent(kwargs):
   spec = backbones.ViTSpec('S/16', **kwargs).resolved(IMAGE)
@@ -54,7 +61,63 @@ def test_learn_locations(location, num_tokens, expected):
   assert spec.resolved(tiny.IMAGE).learn_locations() == expected
 
 
+def test_pooled_maps_by_number():
+  """What is pooled is a map again: the paper's 64, then 4 tokens."""
+  spec = backbones.ViTSpec(
+      'L/16', token_learner_location=[18, 9], num_tokens=[4, 64],
+      tokenizer='grid_pooling').resolved((512, 512, 3))
+  assert spec.pooled_maps((32, 32)) == {
+      9: ((32, 32), (8, 8)), 18: ((8, 8), (2, 2))}
+  assert spec.num_tokens == [4, 64]
+
+
+def test_pooled_maps_by_window():
+  spec = backbones.ViTSpec(
+      'L/16', token_learner_location=[18, 9], num_tokens=None,
+      tokenizer='grid_pooling', pooling_window=[2, 4]).resolved((512, 512, 3))
+  assert spec.pooled_maps((32, 32)) == {
+      9: ((32, 32), (16, 8)), 18: ((16, 8), (8, 2))}
+  assert spec.learn_locations() == [(9, 128), (18, 16)]
+
+
+POOLED = dict(tiny.POOLED, token_learner_location=1)
+
+
 @pytest.mark.parametrize('kwargs, message', [
+    (dict(tokenizer='pooling'),
+     "Unknown tokenizer 'pooling'. Known: grid_pooling, token_learner."),
+    (dict(pooling_window=[2, 2]), r'pooling_window=\[2, 2\] goes with '
+     'tokenizer=grid_pooling only.'),
+    (dict(POOLED, token_learner=tiny.V10), 'token_learner.version=v1.0 has no '
+     'effect with tokenizer=grid_pooling, which learns nothing: leave it out.'),
+    (dict(POOLED, token_learner=tiny.V11),
+     'token_learner.bottleneck_dim=6 has no effect'),
+    (dict(POOLED, num_tokens=7), 'num_tokens=7 cannot '
+     'be had by tokenizer=grid_pooling: no grid of 7 cells'),
+    (dict(POOLED, pooling_window=[2, 2]),
+     'The map width 3 is no multiple of the pooling_window width 2.'),
+    (dict(POOLED, pooling_window=[1, 3]),
+     r'num_tokens=4 does not go with pooling_window=\[1, 3\], which makes '
+     r'\[2\] of a map of 2 x 3. Set num_tokens=null, or pooling_window=null.'),
+    (dict(POOLED, num_tokens=None),
+     'num_tokens must be .* received None.'),
+    (dict(num_tokens=None, token_learner_location=1),
+     'num_tokens must be .* received None.'),
+    (dict(token_learner=backbones.TokenLearnerSpec(num_convolutions=1)),
+     'token_learner.num_convolutions=1 and kernel_size=3 go with version v1.0 '
+     'only: v1.1 has an MLP.'),
+    (dict(token_learner=backbones.TokenLearnerSpec('v1.0', kernel_size=0)),
+     'token_learner.kernel_size must be .* received 0.'),
+    (dict(fuser='unpool'), "Unknown fuser 'unpool'. Known: unpooling, "),
+    (dict(fuser='reprojection', token_learner_location=1),
+     'fuser=reprojection goes with use_token_fuser=true only.'),
+    *[(dict(options, use_token_fuser=True, fuser='unpooling',
+            token_learner_location=1),
+       'fuser=unpooling goes with tokenizer=token_learner, token_learner.'
+       'version=v1.0 and token_learner.pooling=mean only: it needs masks')
+      for options in (
+          dict(), dict(token_learner=tiny.V10),
+          tiny.POOLED)],
     (dict(num_layers=0),
      'num_layers must be a whole number of at least 1, received 0.'),
     (dict(hidden_size='64'), "hidden_size must be .* received '64'."),

@@ -34,10 +34,12 @@ def make_stage(spec, fuses=False):
 
 
 def test_make_token_learner_reads_the_whole_spec():
-  learner = make_learner(specs.TokenLearnerSpec('v1.0', pooling='mean'))
+  learner = make_learner(specs.TokenLearnerSpec(
+      'v1.0', pooling='mean', num_convolutions=2, kernel_size=5))
   assert isinstance(learner, layers.TokenLearner)
   assert (learner.num_tokens, learner.pooling, learner.grid_size) == (
       TOKENS, 'mean', tiny.GRID)
+  assert (learner.num_convolutions, learner.kernel_size) == (2, 5)
   learner = make_learner(tiny.V11)
   assert isinstance(learner, layers.TokenLearnerV11)
   assert (learner.num_tokens, learner.bottleneck_dim, learner.dropout_rate) == (
@@ -78,6 +80,48 @@ def test_fuse_equals_numpy():
   tokens = numpy_layers.block(
       tokens.reshape([2, FRAMES * TOKENS, tiny.WIDTH]), stage.block)
   fused = numpy_layers.token_fuser(
+      tokens.reshape([2 * FRAMES, TOKENS, tiny.WIDTH]), frames,
+      stage.token_fuser)
+  np.testing.assert_allclose(
+      stage(X), x + fused.reshape(x.shape), **layer_checks.CLOSE)
+
+
+def make_fuse_stage(**kwargs):
+  spec = tiny.spec(use_token_fuser=True, token_learner_location=0, **kwargs)
+  stage = stages.make_fuse_stage(
+      spec.resolved(tiny.IMAGE), tiny.GRID,
+      layers.TransformerEncoderBlock(2, 12, name='block'), FRAMES, 'fuse_0')
+  stage.build(X.shape)
+  layer_checks.draw_weights(stage)
+  return stage
+
+
+def test_unpool_equals_numpy():
+  """Each position gets the tokens under the masks that made them."""
+  stage = make_fuse_stage(fuser='unpooling', token_learner=tiny.MEANS)
+  maps = X.astype('float64').reshape([2 * FRAMES, *tiny.GRID, tiny.WIDTH])
+  masks = numpy_layers.token_learner_masks(maps, stage.token_learner)
+  tokens = np.einsum('bhws,bhwc->bsc', masks, maps) / POSITIONS
+  tokens = numpy_layers.block(
+      tokens.reshape([2, FRAMES * TOKENS, tiny.WIDTH]), stage.block)
+  tokens = tokens.reshape([2 * FRAMES, TOKENS, tiny.WIDTH])
+  expected = maps + np.einsum('bhws,bsc->bhwc', masks, tokens)
+  np.testing.assert_allclose(
+      stage(X), expected.reshape(X.shape), **layer_checks.CLOSE)
+  np.testing.assert_allclose(  # Of the masks, as for every stage.
+      stage.attention(tf.constant(X)),
+      masks.reshape([2, FRAMES, POSITIONS, TOKENS]).swapaxes(2, 3) / POSITIONS,
+      **layer_checks.CLOSE)
+
+
+def test_reproject_equals_numpy():
+  stage = make_fuse_stage(fuser='reprojection')
+  x = X.astype('float64')
+  frames = x.reshape([2 * FRAMES, POSITIONS, tiny.WIDTH])
+  tokens = numpy_layers.token_learner_v11(frames, stage.token_learner)
+  tokens = numpy_layers.block(
+      tokens.reshape([2, FRAMES * TOKENS, tiny.WIDTH]), stage.block)
+  fused = numpy_layers.token_reprojection(
       tokens.reshape([2 * FRAMES, TOKENS, tiny.WIDTH]), frames,
       stage.token_fuser)
   np.testing.assert_allclose(

@@ -11,9 +11,11 @@ CLIP = (6, 8, 12, 3)
 GRID = (2, 3)  # Of patches in an image, and of tubelets in two frames.
 FRAMES = 3  # Tubelets that follow each other in a clip.
 V10 = backbones.TokenLearnerSpec('v1.0')
+MEANS = backbones.TokenLearnerSpec('v1.0', pooling='mean')
 V11 = backbones.TokenLearnerSpec('v1.1', bottleneck_dim=6)
-
-
+# tokenizer and what must be said beside it.
+POOLED = dict(
+    tokenizer='grid_pooling', token_learner=backbones.TokenLearnerSpec())
 _SIZES = dict(num_layers=3, hidden_size=WIDTH, mlp_dim=12, num_heads=2,
               num_tokens=4, token_learner=V11)
 

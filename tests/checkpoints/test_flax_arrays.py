@@ -154,6 +154,20 @@ def test_a_model_without_official_checkpoints():
     flax_arrays.load_scenic(model, {})
 
 
+@pytest.mark.parametrize('kwargs, kind', [
+    (tiny.POOLED, 'GridPooling'),
+    (dict(use_token_fuser=True, fuser='reprojection'), 'TokenReprojection'),
+    (dict(use_token_fuser=True, fuser='unpooling', token_learner=tiny.MEANS),
+     'TokenUnpooling'),
+])
+def test_what_the_official_code_does_not_have_is_refused(kwargs, kind):
+  model = backbones.Classifier(tiny.vit(token_learner_location=1, **kwargs), 5)
+  with pytest.raises(
+      errors.UserError, match=f'There are no official checkpoints with {kind}; '
+      'they have tokenizer=token_learner and fuser=token_fuser.'):
+    flax_arrays.load_scenic(model, {})
+
+
 def test_patches_do_not_become_tubelets_of_several_frames():
   golden = goldens.read('vivit_token_learner_temporal_sampling')
   model = backbones.Classifier(tiny.vivit(), 5)

@@ -95,6 +95,18 @@ def test_blocks_inside_of_fuse_stages_have_numbers_too():
       image.backbone.encoder.stages[1].get_weights()[2])
 
 
+@pytest.mark.parametrize('options, fresh', [
+    (dict(), ()),
+    (dict(use_token_fuser=True, fuser='reprojection'),
+     ('encoder/fuse_1/token_fuser',))])
+def test_what_has_no_weights_is_not_named(options, fresh):
+  model = image_model(
+      tokenizer='grid_pooling', token_learner_location=1, num_tokens=2,
+      **options)
+  assert transfer.transfer(image_model(), model).fresh == fresh
+  assert transfer.transfer(model, image_model()).unused == fresh
+
+
 def test_deeper_and_shallower():
   done = transfer.transfer(image_model(), video_model(num_layers=4))
   assert done.fresh == ('encoder/block_2', 'encoder/block_3')

@@ -81,3 +81,27 @@ def test_require_tokens_or_map(shape, message):
   shapes.require_tokens_or_map('Layer', 'x', (None, 3, 3, 8))
   with pytest.raises(ValueError, match=f'^Layer: .*{message}'):
     shapes.require_tokens_or_map('Layer', 'x', shape)
+
+
+@pytest.mark.parametrize('shape, grid_size, expected', [
+    ([None, 3, 4, 8], None, (3, 4)),
+    ([None, 3, 4, 8], (3, 4), (3, 4)),
+    ([None, 12, 8], (2, 6), (2, 6)),
+    ([None, 16, 8], None, (4, 4)),
+])
+def test_map_size(shape, grid_size, expected):
+  shape = tf.TensorShape(shape)
+  assert shapes.map_size('Layer', shape, grid_size) == expected
+
+
+@pytest.mark.parametrize('shape, grid_size, message', [
+    ([None, 3, 4, 8], (4, 3), r'^Layer: grid_size=\(4, 3\) was given, but the '
+     'input is a map of 3 x 4. Leave grid_size out for maps.$'),
+    ([None, 12, 8], None, r'^Layer: 12 positions do not form a map of 3 x 3. '
+     r'Give grid_size=\(height, width\) with height \* width == 12, or pass a '
+     r'map \[B, H, W, C\].$'),
+    ([None, 12, 8], (2, 5), '12 positions do not form a map of 2 x 5'),
+])
+def test_map_size_refuses(shape, grid_size, message):
+  with pytest.raises(ValueError, match=message):
+    shapes.map_size('Layer', tf.TensorShape(shape), grid_size)

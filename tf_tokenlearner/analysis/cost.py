@@ -3,71 +3,31 @@
   python -m tf_tokenlearner.analysis.cost --experiment=NAME
 
 prints one line per layer of an experiment's model, and what it would cost
-without its TokenLearner. Nothing is built, no data are read. What a
-multiply-accumulate counts, analysis/counts.py says.
+without its TokenLearner.
+
+  python -m tf_tokenlearner.analysis.cost --table=paper
+
+prints every row of the papers' tables beside what its config costs. Nothing is
+built, no data are read. What a multiply-accumulate counts, analysis/counts.py
+says.
 """
 
 import dataclasses
 import itertools
 import re
-import typing
-from typing import Iterable, Optional, Sequence, Union
+from typing import Iterable, Optional, Sequence
 
 from absl import flags
 
 from tf_tokenlearner import cli
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
-from tf_tokenlearner.analysis import bottleneck_cost
 from tf_tokenlearner.analysis import counts
-from tf_tokenlearner.analysis import transformer_cost
+from tf_tokenlearner.analysis import model_cost
 
-if typing.TYPE_CHECKING:  # The package around specs imports TensorFlow.
-  from tf_tokenlearner.backbones import bottleneck_spec
-  from tf_tokenlearner.backbones import specs
-
-Spec = Union['specs.TransformerSpec', 'bottleneck_spec.BottleneckSpec']
-
-
-def classifier_cost(
-    spec: Spec, input_size: Sequence[int], num_classes: int) -> counts.Cost:
-  """What a Classifier around the backbone of this spec costs.
-
-  Args:
-    spec: of an image or video model; sizes that are None come from its variant.
-    input_size: shape of an image or clip.
-    num_classes: width of the head; 0 leaves the head out.
-
-  Returns:
-    Cost with the rows of the backbone and head (if any).
-
-  Raises:
-    UserError: a spec that makes no sense, or num_classes below 0.
-  """
-  # The package imports TensorFlow. Who has a spec has that behind them.
-  from tf_tokenlearner.backbones import bottleneck_spec
-  from tf_tokenlearner.backbones import specs
-  from tf_tokenlearner.backbones import video_specs
-  if num_classes < 0:
-    raise errors.UserError(
-        f'num_classes must be at least 0, received {num_classes}; 0 leaves the '
-        'head out.')
-  input_size = tuple(input_size)
-  spec = spec.resolved(input_size)
-  rows = {
-      specs.ViTSpec: transformer_cost.vit_rows,
-      video_specs.ViViTSpec: transformer_cost.vivit_rows,
-      video_specs.FactorizedViViTSpec: transformer_cost.factorized_vivit_rows,
-      bottleneck_spec.BottleneckSpec: bottleneck_cost.bottleneck_rows,
-  }[type(spec)](spec, input_size)
-  if num_classes:
-    pooled = (spec.inner_width(-1)
-              if isinstance(spec, bottleneck_spec.BottleneckSpec)
-              else spec.hidden_size)
-    rows.append(counts.row('head', [num_classes], counts.dense(
-        1, spec.representation_size or pooled, num_classes)))
-  return counts.Cost(tuple(rows))
-
+TABLES = ('paper',)
+Spec = model_cost.Spec
+classifier_cost = model_cost.classifier_cost
 
 _LINE = '{:<24}{:>18}{:>15}{:>12}{:>8}'
 _UNITS = {'G': 10**9, 'M': 10**6, 'K': 10**3}
@@ -128,7 +88,8 @@ def without_token_learner(spec: Spec) -> Optional[Spec]:
   if spec.token_learner_location is None:
     return None
   return dataclasses.replace(
-      spec, token_learner_location=None, use_token_fuser=False)
+      spec, token_learner_location=None, tokenizer='token_learner',
+      pooling_window=None, use_token_fuser=False, fuser='token_fuser')
 
 
 def report(spec: Spec, input_size: Sequence[int], num_classes: int) -> str:
@@ -159,10 +120,16 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string(
       'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.',
       **owner)
+  flags.DEFINE_string(
+      'table', None, 'paper: the rows of the papers\' tables, in place of an '
+      'experiment.', **owner)
 
 
 def main(arguments, values: flags.FlagValues = flags.FLAGS) -> None:
   cli.refuse_arguments(arguments)
+  if values.table is not None:
+    _print_table(values)
+    return
   if not values.experiment:
     raise errors.UserError('--experiment must be given; see --help.')
   if values.experiment not in registry.EXPERIMENTS:
@@ -174,6 +141,17 @@ def main(arguments, values: flags.FlagValues = flags.FLAGS) -> None:
       values.experiment,
       [*values.config_file, values.params_override]).task.model
   print(report(model.backbone.get(), model.input_size, model.num_classes))
+
+
+def _print_table(values: flags.FlagValues) -> None:
+  if values.table not in TABLES:
+    raise errors.unknown_name('table', values.table, TABLES)
+  if values.experiment or values.config_file or values.params_override:
+    raise errors.UserError(
+        f'--table={values.table} goes without --experiment, --config_file and '
+        '--params_override: its rows are the files of official_configs.')
+  from tf_tokenlearner.analysis import paper_table
+  print(paper_table.render(paper_table.rows()))
 
 
 if __name__ == '__main__':

@@ -3,9 +3,11 @@
 One multiply-accumulate (MAC) counts as one, for one example, in every matrix
 multiplication and convolution: patches or tubelets, attention (queries, keys
 and values, scores, weighted sums, output), MLPs, the TokenLearner's
-convolutions or MLP and its pooling, the TokenFuser's mixing and spreading, the
-head. A convolution counts its whole window at the border too. Not counted:
-normalisation, softmax, GELU, sigmoid, biases, residuals, pooling over tokens.
+convolutions or MLP and its pooling (means over a grid are such a matrix
+multiplication, too), the TokenFuser's mixing and spreading or what stands in
+its place, the head. A convolution counts its whole window at the border too.
+Not counted: normalisation, softmax, GELU, sigmoid, biases, residuals, pooling
+over tokens.
 The papers' tables of transformers name the same unit GFLOPS; they lie within
 1 % of these sums for images and 1.5 % for clips, for the most part 0.3 to 0.9 %
 above.
@@ -73,19 +75,18 @@ def encoder_rows(
     num_class_tokens: tokens beside the T*N positions.
   """
   width, mlp_dim = spec.hidden_size, spec.mlp_dim
-  learn = spec.token_learner
   locations = dict(spec.learn_locations())
   first = min(locations, default=spec.num_layers)
   n = num_positions  # What a block sees of each frame.
   output = lambda: [num_class_tokens + num_frames * n, width]
-  learner = lambda s: token_learner(learn, n, s, width).run(num_frames)
+  learner = lambda s: tokenizer(spec, n, s).run(num_frames)
   rows = []
   for i in range(spec.num_layers + 1):  # A TokenLearner may be behind them all.
     if spec.use_token_fuser and first <= i < spec.num_layers:
       s = locations[first]
-      fuser = token_fuser(learn.bottleneck_dim, n, s, width).run(num_frames)
-      rows.append(row(f'fuse_{i}', output(), learner(s) + fuser
-                      + transformer_block(num_frames * s, width, mlp_dim)))
+      rows.append(row(f'fuse_{i}', output(), (
+          learner(s) + transformer_block(num_frames * s, width, mlp_dim)
+          + fuser(spec, n, s).run(num_frames))))
       continue
     if i in locations:
       count, n = learner(locations[i]), locations[i]
@@ -106,13 +107,33 @@ def transformer_block(n: int, width: int, mlp_dim: int) -> Count:
           + layer_norm(width) + mlp(n, width, mlp_dim, width))
 
 
+def tokenizer(
+    spec: 'specs.TransformerSpec', n: int, num_tokens: int) -> Count:
+  """What a resolved spec makes tokens with, [N, C] -> [S, C]."""
+  if spec.tokenizer == 'grid_pooling':
+    return Count(macs=num_tokens * n * spec.hidden_size)
+  return token_learner(spec.token_learner, n, num_tokens, spec.hidden_size)
+
+
+def fuser(spec: 'specs.TransformerSpec', n: int, num_tokens: int) -> Count:
+  """What a resolved spec gives positions back with, [S, C] -> [N, C]."""
+  width = spec.hidden_size
+  return {
+      'token_fuser': lambda: token_fuser(
+          spec.token_learner.bottleneck_dim, n, num_tokens, width),
+      'unpooling': lambda: Count(macs=n * num_tokens * width),
+      'reprojection': lambda: token_reprojection(n, num_tokens, width),
+  }[spec.fuser]()
+
+
 def token_learner(spec: 'specs.TokenLearnerSpec', n: int, num_tokens: int,
                   width: int) -> Count:
   """A TokenLearner of either version, [N, C] -> [S, C]."""
   if spec.version == 'v1.0':
-    scores = convolution(n, (3, 3), width, num_tokens, use_bias=False)
-    for _ in range(3):
-      scores += convolution(n, (3, 3), num_tokens, num_tokens, use_bias=False)
+    window = 2 * (spec.kernel_size,)
+    scores = convolution(n, window, width, num_tokens, use_bias=False)
+    for _ in range(spec.num_convolutions - 1):
+      scores += convolution(n, window, num_tokens, num_tokens, use_bias=False)
   else:
     scores = mlp(n, width, spec.bottleneck_dim, num_tokens)
   return layer_norm(width) + scores + Count(macs=num_tokens * n * width)
@@ -125,6 +146,14 @@ def token_fuser(
       width, num_tokens, num_tokens) + layer_norm(width)
   masks = layer_norm(width) + mlp(n, width, bottleneck_dim, num_tokens)
   return mix + masks + Count(macs=n * num_tokens * width)
+
+
+def token_reprojection(n: int, num_tokens: int, width: int) -> Count:
+  """A TokenReprojection, [S, C] and [N, C] -> [N, C]."""
+  return (layer_norm(width) + dense(n, width, width)  # Queries.
+          + layer_norm(width) + dense(num_tokens, width, 2 * width)
+          + Count(macs=2 * n * num_tokens * width)
+          + dense(n, width, width))
 
 
 def mlp(n: int, inputs: int, hidden: int, outputs: int) -> Count:

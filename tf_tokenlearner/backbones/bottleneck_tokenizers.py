@@ -3,9 +3,6 @@
 Every layer takes maps [B*T, H, W, C] and returns tokens [B*T, S, C].
 """
 
-import math
-
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -21,7 +18,7 @@ def make_tokenizer(
       'token_learner': lambda: layers.TokenLearner(
           spec.num_tokens, 'mean', num_convolutions=1,
           kernel_size=spec.token_learner_kernel_size, name='token_learner'),
-      'fixed_split': lambda: FixedSplit(
+      'fixed_split': lambda: layers.GridPooling(
           *spec.split_grid(), name='fixed_split'),
       'dense': lambda: DenseTokenizer(spec.num_tokens, name='dense'),
       'frame_pooling': lambda: FramePooling(
@@ -29,34 +26,6 @@ def make_tokenizer(
   }
   assert set(makers) == set(bottleneck_spec.TOKENIZERS)
   return makers[spec.tokenizer]()
-
-
-class FixedSplit(tf_keras.layers.Layer):
-  """Cuts a map into rows x columns cells; a token is the mean of a cell.
-
-  Where they do not divide the map, cells overlap by a row or column.
-  """
-
-  def __init__(self, rows: int, columns: int, **kwargs):
-    super().__init__(**kwargs)
-    self.rows = rows
-    self.columns = columns
-
-  def call(self, inputs):
-    weights = tf.constant(
-        np.kron(_cells(self.rows, inputs.shape[1]),
-                _cells(self.columns, inputs.shape[2])), self.compute_dtype)
-    x = tf.reshape(inputs, [-1, weights.shape[1], inputs.shape[-1]])
-    return tf.matmul(weights, x)  # [S, H*W] and [B*T, H*W, C]
-
-
-def _cells(count: int, size: int) -> np.ndarray:
-  """[count, size]: means over stretches that cover the whole size."""
-  weights = np.zeros([count, size])
-  for i in range(count):
-    stretch = slice(i * size // count, math.ceil((i + 1) * size / count))
-    weights[i, stretch] = 1 / (stretch.stop - stretch.start)
-  return weights
 
 
 class DenseTokenizer(tf_keras.layers.Layer):

@@ -71,7 +71,8 @@ class Encoder(tf_keras.layers.Layer):
     positions; the first is the one that reads the picture.
 
     Raises:
-      ValueError: the encoder has no TokenLearner.
+      ValueError: the encoder has no TokenLearner, or its tokens are not
+        learned.
     """
     x = inputs
     for stage in self.stages:
@@ -96,19 +97,14 @@ def _make_stages(
         spec.attention_dropout_rate, spec.stochastic_depth_rate * depth,
         name=f'block_{i}')
 
-  def learner(i):
-    return stages.make_token_learner(
-        spec.token_learner, locations[i], grid_size, spec.dropout_rate)
-
   def learn(i):
-    return stages.LearnStage(learner(i), num_frames, name=f'learn_{i}')
+    return stages.LearnStage(
+        stages.make_tokenizer(spec, i, grid_size), num_frames,
+        name=f'learn_{i}')
 
   def fuse(i):
-    fuser = layers.TokenFuser(
-        spec.token_learner.bottleneck_dim, dropout_rate=spec.dropout_rate,
-        name='token_fuser')
-    return stages.FuseStage(
-        learner(first), block(i), fuser, num_frames, name=f'fuse_{i}')
+    return stages.make_fuse_stage(
+        spec, grid_size, block(i), num_frames, name=f'fuse_{i}')
 
   locations = dict(spec.learn_locations())
   first = min(locations, default=spec.num_layers)

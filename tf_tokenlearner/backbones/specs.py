@@ -9,11 +9,16 @@ import dataclasses
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.backbones import pooled_maps
 from tf_tokenlearner.backbones import spec_checks
 from tf_tokenlearner.backbones import variants
 
 VERSIONS = ('v1.0', 'v1.1')
+TOKENIZERS = ('token_learner', 'grid_pooling')
+FUSERS = ('token_fuser', 'unpooling', 'reprojection')
 POOLERS = ('gap', 'gmp', 'gsp', 'token')
+
+_Map = Tuple[int, int]
 
 
 @dataclasses.dataclass
@@ -26,10 +31,34 @@ class TokenLearnerSpec:
     bottleneck_dim: hidden width of v1.1's MLP and of the Fuser's.
     pooling: 'sum' or 'mean' under the masks of v1.0; v1.1 knows only the
       weighted mean, which is 'sum' under weights that sum to 1.
+    num_convolutions: of v1.0; 4 in the released code, 1 in the paper's video
+      model.
+    kernel_size: side of each of them.
   """
   version: str = 'v1.1'
   bottleneck_dim: int = 64
   pooling: str = 'sum'
+  num_convolutions: int = 4
+  kernel_size: int = 3
+
+  def check(self) -> None:
+    """Raises UserError for what makes no sense together."""
+    spec_checks.require_known('token_learner.version', self.version, VERSIONS)
+    spec_checks.require_known(
+        'token_learner.pooling', self.pooling, ('sum', 'mean'))
+    for name in ('bottleneck_dim', 'num_convolutions', 'kernel_size'):
+      spec_checks.require_positive(f'token_learner.{name}', getattr(self, name))
+    if self.version == 'v1.0':
+      return
+    if self.pooling != 'sum':
+      raise errors.UserError(
+          f'token_learner.pooling={self.pooling} goes with version v1.0 only: '
+          'the weights of v1.1 sum to 1, so its tokens are means already.')
+    if (self.num_convolutions, self.kernel_size) != (4, 3):
+      raise errors.UserError(
+          f'token_learner.num_convolutions={self.num_convolutions} and '
+          f'kernel_size={self.kernel_size} go with version v1.0 only: v1.1 has '
+          'an MLP.')
 
 
 @dataclasses.dataclass
@@ -44,10 +73,19 @@ class TransformerSpec:
     num_heads: attention heads.
     token_learner_location: k or a list of them: block k, counted from 0, is the
       first that sees learned tokens. None: no TokenLearner.
-    num_tokens: tokens to learn per frame (S); a list has one per location.
-    token_learner: how they are learned.
+    num_tokens: tokens per frame (S); a list has one per location. None: as
+      many as pooling_window makes.
+    tokenizer: where they come from: 'token_learner', or in its place
+      'grid_pooling', means over S cells of the map, each nearly square; one
+      cell is the mean of a frame.
+    pooling_window: [height, width] of a cell of grid_pooling, in positions of
+      the map it sees; None takes the cells from num_tokens.
+    token_learner: how tokens are learned.
     use_token_fuser: from the location on, every block is learn, block, fuse
       and add, so that all positions live on.
+    fuser: what then fuses: 'token_fuser', or in its place 'unpooling' (the
+      masks of a TokenLearner v1.0 of means once more) or 'reprojection'
+      (positions attend to tokens).
     dropout_rate: after the position embedding, attention and dense layers.
     attention_dropout_rate: on attention weights.
     stochastic_depth_rate: of the last block; grows linearly from 0.
@@ -61,10 +99,13 @@ class TransformerSpec:
   mlp_dim: Optional[int] = None
   num_heads: Optional[int] = None
   token_learner_location: Optional[Union[int, List[int]]] = None
-  num_tokens: Union[int, List[int]] = 8
+  num_tokens: Optional[Union[int, List[int]]] = 8
+  tokenizer: str = 'token_learner'
+  pooling_window: Optional[List[int]] = None
   token_learner: TokenLearnerSpec = dataclasses.field(
       default_factory=TokenLearnerSpec)
   use_token_fuser: bool = False
+  fuser: str = 'token_fuser'
   dropout_rate: float = 0.
   attention_dropout_rate: float = 0.
   stochastic_depth_rate: float = 0.
@@ -95,6 +136,46 @@ class TransformerSpec:
           'tokens for all locations, or one for each.')
     return list(zip(locations, num_tokens))
 
+  def pooled_maps(
+      self, grid_size: _Map) -> Dict[int, Tuple[_Map, _Map]]:
+    """What grid_pooling pools into what, at each location.
+
+    Args:
+      grid_size: (H, W) of the positions in a frame.
+
+    Returns:
+      {block: (map that is seen, (rows, columns) of its cells)}; what is pooled
+      is a map again, which the next location sees.
+    """
+    maps, seen = {}, grid_size
+    for location, num_tokens in self.learn_locations():
+      cells = (pooled_maps.by_number(num_tokens, seen)
+               if self.pooling_window is None
+               else pooled_maps.by_window(self.pooling_window, seen))
+      maps[location] = seen, cells
+      seen = cells
+    return maps
+
+  def _resolve_pooling(self, grid_size: _Map):
+    """Sets num_tokens if windows do, and refuses cells that do not fit."""
+    if self.tokenizer != 'grid_pooling':
+      return
+    maps = self.pooled_maps(grid_size)
+    if self.pooling_window is None or not maps:
+      return
+    self.pooling_window = tuple(self.pooling_window)
+    made = [rows * columns for _, (rows, columns) in maps.values()]
+    given = [num_tokens for _, num_tokens in self.learn_locations()]
+    if given not in (made, [None] * len(made)):
+      raise errors.UserError(
+          f'num_tokens={self.num_tokens} does not go with pooling_window='
+          f'{list(self.pooling_window)}, which makes {made} of a map of '
+          f'{grid_size[0]} x {grid_size[1]}. Set num_tokens=null, or '
+          'pooling_window=null.')
+    if given != made:
+      self.token_learner_location = list(maps)
+      self.num_tokens = made
+
   def _resolved_as(self, kind: type, size: variants.Size):
     """A checked copy of this kind; what is None comes from the variant."""
     spec = spec_checks.plain_copy(kind, self)
@@ -124,34 +205,60 @@ class TransformerSpec:
     self._check_pooling()
 
   def _check_token_learner(self):
-    learn = self.token_learner
-    spec_checks.require_known('token_learner.version', learn.version, VERSIONS)
-    spec_checks.require_known(
-        'token_learner.pooling', learn.pooling, ('sum', 'mean'))
-    if learn.pooling != 'sum' and learn.version != 'v1.0':
-      raise errors.UserError(
-          f'token_learner.pooling={learn.pooling} goes with version v1.0 only: '
-          'the weights of v1.1 sum to 1, so its tokens are means already.')
-    spec_checks.require_positive(
-        'token_learner.bottleneck_dim', learn.bottleneck_dim)
+    self.token_learner.check()
+    spec_checks.require_known('tokenizer', self.tokenizer, TOKENIZERS)
     locations = self._locations()
     for location, num_tokens in locations:
-      spec_checks.require_positive('num_tokens', num_tokens)
+      if num_tokens is not None or self.pooling_window is None:
+        spec_checks.require_positive('num_tokens', num_tokens)
       self._check_location(location)
     if len(dict(locations)) < len(locations):
       raise errors.UserError(
           f'token_learner_location={self.token_learner_location} names a block '
           'twice.')
-    if self.use_token_fuser and len(locations) != 1:
+    if self.tokenizer == 'grid_pooling':
+      self._check_pooled_alone()
+    elif self.pooling_window is not None:
       raise errors.UserError(
-          'use_token_fuser needs exactly one token_learner_location, received '
-          f'{self.token_learner_location}: from it on, every block learns and '
-          'fuses.')
-    if learn.version == 'v1.0' and len(locations) > 1:
+          f'pooling_window={self.pooling_window} goes with '
+          'tokenizer=grid_pooling only.')
+    elif self.token_learner.version == 'v1.0' and len(locations) > 1:
       raise errors.UserError(
           'token_learner.version=v1.0 reads a map of positions and can stand '
           'at one location only: after it there is no map. Use v1.1 for '
           'several.')
+    self._check_fuser(len(locations))
+
+  def _check_pooled_alone(self):
+    """Refuses options of a TokenLearner that is not there."""
+    its = ('version', 'pooling', 'num_convolutions', 'kernel_size')
+    if not (self.use_token_fuser and self.fuser == 'token_fuser'):
+      its += ('bottleneck_dim',)
+    for name in its:
+      value = getattr(self.token_learner, name)
+      if value != getattr(TokenLearnerSpec, name):
+        raise errors.UserError(
+            f'token_learner.{name}={value} has no effect with '
+            'tokenizer=grid_pooling, which learns nothing: leave it out.')
+
+  def _check_fuser(self, num_locations: int):
+    spec_checks.require_known('fuser', self.fuser, FUSERS)
+    if self.use_token_fuser and num_locations != 1:
+      raise errors.UserError(
+          'use_token_fuser needs exactly one token_learner_location, received '
+          f'{self.token_learner_location}: from it on, every block learns and '
+          'fuses.')
+    if self.fuser != 'token_fuser' and not self.use_token_fuser:
+      raise errors.UserError(
+          f'fuser={self.fuser} goes with use_token_fuser=true only.')
+    if self.fuser == 'unpooling' and (
+        self.tokenizer, self.token_learner.version, self.token_learner.pooling
+    ) != ('token_learner', 'v1.0', 'mean'):
+      raise errors.UserError(
+          'fuser=unpooling goes with tokenizer=token_learner, '
+          'token_learner.version=v1.0 and token_learner.pooling=mean only: it '
+          'needs masks, and sums of all positions, given back to each, would '
+          'grow from block to block.')
 
   def _check_location(self, location: Any):
     last = self._last_location()
@@ -208,7 +315,7 @@ class ViTSpec(TransformerSpec):
     spec_checks.require_sizes(
         'patch_size', spec.patch_size, ('height', 'width'))
     spec.patch_size = tuple(spec.patch_size)
-    spec.grid_size(input_size)
+    spec._resolve_pooling(spec.grid_size(input_size))
     return spec
 
   def grid_size(self, input_size: Tuple[int, int, int]) -> Tuple[int, int]:

@@ -14,15 +14,54 @@ from tf_tokenlearner.backbones import specs
 from tf_tokenlearner.layers import building
 
 
+def make_tokenizer(
+    spec: specs.TransformerSpec, location: int,
+    grid_size: Tuple[int, int]) -> tf_keras.layers.Layer:
+  """[B, N, C] -> [B, S, C], as a resolved spec says for one of its locations.
+
+  Args:
+    spec: TransformerSpec, resolved.
+    location: one of its token_learner_location.
+    grid_size: (H, W) of the positions in a frame, before the first location.
+  """
+  if spec.tokenizer == 'grid_pooling':
+    seen, cells = spec.pooled_maps(grid_size)[location]
+    return layers.GridPooling(*cells, seen, name='grid_pooling')
+  return make_token_learner(
+      spec.token_learner, dict(spec.learn_locations())[location], grid_size,
+      spec.dropout_rate)
+
+
 def make_token_learner(
     spec: specs.TokenLearnerSpec, num_tokens: int, grid_size: Tuple[int, int],
     dropout_rate: float) -> tf_keras.layers.Layer:
   """The layer that a spec describes; grid_size is the map it will see."""
   if spec.version == 'v1.0':
     return layers.TokenLearner(
-        num_tokens, spec.pooling, grid_size, name='token_learner')
+        num_tokens, spec.pooling, grid_size, spec.num_convolutions,
+        spec.kernel_size, name='token_learner')
   return layers.TokenLearnerV11(
       num_tokens, spec.bottleneck_dim, dropout_rate, name='token_learner')
+
+
+def make_fuse_stage(
+    spec: specs.TransformerSpec, grid_size: Tuple[int, int],
+    block: layers.TransformerEncoderBlock, num_frames: int,
+    name: str) -> 'FuseStage':
+  """Learn, this block, and the fuser of a resolved spec."""
+  (location, _), = spec.learn_locations()
+  kind, fuser = {
+      'token_fuser': lambda: (FuseStage, layers.TokenFuser(
+          spec.token_learner.bottleneck_dim, dropout_rate=spec.dropout_rate,
+          name='token_fuser')),
+      'unpooling': lambda: (UnpoolStage, layers.TokenUnpooling(
+          name='token_unpooling')),
+      'reprojection': lambda: (FuseStage, layers.TokenReprojection(
+          spec.num_heads, spec.dropout_rate, spec.attention_dropout_rate,
+          name='token_reprojection')),
+  }[spec.fuser]()
+  tokenizer = make_tokenizer(spec, location, grid_size)
+  return kind(tokenizer, block, fuser, num_frames, name=name)
 
 
 class LearnStage(tf_keras.layers.Layer):
@@ -46,7 +85,15 @@ class LearnStage(tf_keras.layers.Layer):
     return _unfold(tokens, self.num_frames)
 
   def attention(self, inputs: tf.Tensor) -> tf.Tensor:
-    """[B, T*N, C] -> weights of the positions for each token, [B, T, S, N]."""
+    """[B, T*N, C] -> weights of the positions for each token, [B, T, S, N].
+
+    Raises:
+      ValueError: the tokens are not learned.
+    """
+    if isinstance(self.token_learner, layers.GridPooling):
+      raise ValueError(
+          'attention_maps: the tokens come from grid_pooling, which looks '
+          'everywhere alike; set tokenizer=token_learner.')
     _, weights = self.token_learner(
         _fold(inputs, self.num_frames), return_attention=True,
         **_training(self.token_learner, False))
@@ -58,7 +105,7 @@ class FuseStage(LearnStage):
 
   def __init__(self, token_learner: tf_keras.layers.Layer,
                block: layers.TransformerEncoderBlock,
-               token_fuser: layers.TokenFuser, num_frames: int, **kwargs):
+               token_fuser: tf_keras.layers.Layer, num_frames: int, **kwargs):
     super().__init__(token_learner, num_frames, **kwargs)
     self.block = block
     self.token_fuser = token_fuser
@@ -79,11 +126,23 @@ class FuseStage(LearnStage):
     return inputs + _unfold(fused, self.num_frames)
 
 
+class UnpoolStage(FuseStage):
+  """The same with the TokenLearner's masks, of which its tokens are means."""
+
+  def call(self, inputs, training=None):
+    frames = _fold(inputs, self.num_frames)  # [B*T, N, C]
+    tokens, weights = self.token_learner(frames, return_attention=True)
+    x = self.block(_unfold(tokens, self.num_frames), training=training)
+    masks = weights * frames.shape[1]  # Means divide them by N.
+    x = self.token_fuser(_fold(x, self.num_frames), masks)
+    return inputs + _unfold(x, self.num_frames)
+
+
 def _training(layer: tf_keras.layers.Layer, training) -> dict:
-  """TokenLearner v1.0 has no dropout and so takes no training argument."""
-  if isinstance(layer, layers.TokenLearner):
-    return {}
-  return {'training': training}
+  """Of the tokenizers only v1.1 has dropout and takes the argument."""
+  if isinstance(layer, layers.TokenLearnerV11):
+    return {'training': training}
+  return {}
 
 
 def _fold(x: tf.Tensor, num_frames: int) -> tf.Tensor:

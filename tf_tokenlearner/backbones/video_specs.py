@@ -85,6 +85,7 @@ class ViViTSpec(VideoSpec):
     spec = self._resolved_as(ViViTSpec, size)
     spec._check_embeddings()
     spec._check_tiled(input_size)
+    spec._resolve_pooling(spec.grid_size(input_size))
     return spec
 
   def num_frames(self, input_size: _Clip) -> int:
@@ -162,6 +163,7 @@ class FactorizedViViTSpec(VideoSpec):
     spec = self._resolved_as(FactorizedViViTSpec, size)
     spec._check_temporal()
     spec._check_tiled(input_size)
+    spec._resolve_pooling(spec.grid_size(input_size))
     return spec
 
   def tokens_per_frame(self) -> int:

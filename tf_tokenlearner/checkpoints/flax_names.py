@@ -103,6 +103,7 @@ def encoder_entries(
   blocks = learners = 0
   for stage in encoder.stages:
     if isinstance(stage, stages.LearnStage):
+      _require_official(stage)
       yield from token_learner_entries(
           stage.token_learner, prefix, index=learners)
       if isinstance(stage, stages.FuseStage):
@@ -115,6 +116,18 @@ def encoder_entries(
           block, f'{prefix}/encoderblock_{blocks}/', spelling)
       blocks += 1
   yield from _norm(encoder.norm, f'{prefix}/encoder_norm')
+
+
+def _require_official(stage: stages.LearnStage):
+  """Raises UserError for what is in the place of a TokenLearner or Fuser."""
+  fuser = getattr(stage, 'token_fuser', None)
+  for layer, kinds in (
+      (stage.token_learner, (layers.TokenLearner, layers.TokenLearnerV11)),
+      (fuser, (layers.TokenFuser, type(None)))):
+    if not isinstance(layer, kinds):
+      raise errors.UserError(
+          f'There are no official checkpoints with {type(layer).__name__}; '
+          'they have tokenizer=token_learner and fuser=token_fuser.')
 
 
 def block_entries(

@@ -201,7 +201,8 @@ def _parts(
   """Every layer with weights, by a name that does not depend on its place."""
   for layer in model.backbone.layers:
     if isinstance(layer, backbones.Encoder):
-      yield from _encoder_parts(layer)
+      yield from ((name, part) for name, part in _encoder_parts(layer)
+                  if part.weights)  # Means over a grid have none.
     elif layer.weights:
       yield layer.name, layer
   yield 'head', model.head

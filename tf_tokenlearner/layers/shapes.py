@@ -1,7 +1,7 @@
 """Shape checks and folds that the layers share."""
 
 import math
-from typing import Any, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -72,6 +72,28 @@ def require_known(layer: str, name: str, shape: tf.TensorShape) -> None:
 def num_positions(shape: tf.TensorShape) -> int:
   """N of [B, N, C] or H * W of [B, H, W, C]."""
   return math.prod(shape[1:-1])
+
+
+def map_size(layer: str, shape: tf.TensorShape,
+             grid_size: Optional[Tuple[int, int]]) -> Tuple[int, int]:
+  """(H, W) of [B, H, W, C], or of [B, N, C] as grid_size or a square says.
+
+  Raises:
+    ValueError: N that is neither, or a map and another grid_size.
+  """
+  n = num_positions(shape)
+  size = tuple(shape[1:3]) if len(shape) == 4 else None
+  if size and grid_size and size != grid_size:
+    raise ValueError(
+        f'{layer}: grid_size={grid_size} was given, but the input is a map of '
+        f'{size[0]} x {size[1]}. Leave grid_size out for maps.')
+  size = size or grid_size or (math.isqrt(n), math.isqrt(n))
+  if math.prod(size) != n:
+    raise ValueError(
+        f'{layer}: {n} positions do not form a map of {size[0]} x {size[1]}. '
+        f'Give grid_size=(height, width) with height * width == {n}, or pass a '
+        'map [B, H, W, C].')
+  return size
 
 
 def to_tokens(x: tf.Tensor) -> tf.Tensor:

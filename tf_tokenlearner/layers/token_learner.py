@@ -2,8 +2,6 @@
 
 from typing import Optional, Sequence
 
-import math
-
 import tensorflow as tf
 import tf_keras
 
@@ -80,7 +78,7 @@ class TokenLearner(tf_keras.layers.Layer):
 
   def build(self, input_shape):
     shapes.require_tokens_or_map('TokenLearner', 'inputs', input_shape)
-    map_size = self._map_size(input_shape)
+    map_size = shapes.map_size('TokenLearner', input_shape, self.grid_size)
     self.norm = layer_norm.LayerNorm(name='norm', dtype=self.dtype_policy)
     building.build(self.norm, input_shape)
     self.convs = []
@@ -95,23 +93,8 @@ class TokenLearner(tf_keras.layers.Layer):
       channels = self.num_tokens
     super().build(input_shape)
 
-  def _map_size(self, input_shape):
-    n = shapes.num_positions(input_shape)
-    size = tuple(input_shape[1:3]) if len(input_shape) == 4 else None
-    if size and self.grid_size and size != self.grid_size:
-      raise ValueError(
-          f'TokenLearner: grid_size={self.grid_size} was given, but the input '
-          f'is a map of {size[0]} x {size[1]}. Leave grid_size out for maps.')
-    size = size or self.grid_size or (math.isqrt(n), math.isqrt(n))
-    if math.prod(size) != n:
-      raise ValueError(
-          f'TokenLearner: {n} positions do not form a map of {size[0]} x '
-          f'{size[1]}. Give grid_size=(height, width) with height * width == '
-          f'{n}, or pass a map [B, H, W, C].')
-    return size
-
   def call(self, inputs, return_attention=False):
-    h, w = self._map_size(inputs.shape)
+    h, w = shapes.map_size('TokenLearner', inputs.shape, self.grid_size)
     x = tf.reshape(self.norm(inputs), [-1, h, w, inputs.shape[-1]])
     for conv in self.convs[:-1]:
       x = activations.gelu(conv(x))
