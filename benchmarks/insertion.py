@@ -44,12 +44,12 @@ def define_flags(values: flags.FlagValues) -> None:
   trainings.define_flags(values, work_dir='runs/insertion',
                          results='docs/insertion.jsonl')
   for name, default, what in (
-      ('steps', 1872, 'Of the plain network, and from scratch.'),
-      ('short_steps', 234, 'After the insertion.'),
+      ('steps', 936, 'Of the plain network, and from scratch.'),
+      ('short_steps', 117, 'After the insertion.'),
       ('batch_size', 128, 'Images per step.'),
-      ('num_layers', 6, 'Blocks.'), ('hidden_size', 48, 'Width.'),
+      ('num_layers', 4, 'Blocks.'), ('hidden_size', 48, 'Width.'),
       ('num_heads', 4, 'Attention heads.'),
-      ('location', 3, 'The first block that sees tokens.'),
+      ('location', 2, 'The first block that sees tokens.'),
       ('num_tokens', 8, 'Learned tokens.')):
     flags.DEFINE_integer(name, default, what, lower_bound=1, **owner)
   for name, default, what in (

@@ -112,7 +112,9 @@ def config(values: flags.FlagValues, *, vit: Dict[str, Any], seed: int,
       'task': {
           'model': {'backbone': {'token_learner_vit': vit}},
           'train_data': {
-              'global_batch_size': values.batch_size, 'seed': seed}},
+              'global_batch_size': values.batch_size, 'seed': seed,
+              # So few passes over the data overfit nothing.
+              'aug_shift': 0}},
       'trainer': {
           'train_steps': steps, 'checkpoint_interval': steps,
           'validation_interval': steps, 'steps_per_loop': min(steps, 50),

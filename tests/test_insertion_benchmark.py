@@ -41,8 +41,8 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
     results = [json.loads(line) for line in file]
   for row, result in zip(rows, results):
     assert result['name'] == row[0] and result['seed'] == 3
-    assert row[3] == f'{result["after"]:.4f}'
-    assert 0 <= result['after'] <= 1 and result['seconds'] > 0
+    assert row[3] == f'{result["accuracy"]:.4f}'
+    assert 0 <= result['accuracy'] <= 1 and result['seconds'] > 0
     assert result['commit'] and 'TensorFlow' in result['machine']
   plain, inserted = (result['config']['task'] for result in results)
   assert plain['model']['backbone']['token_learner_vit'][
@@ -59,17 +59,15 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
 
 
 def test_spread_over_seeds():
-  config = {'trainer': {'train_steps': 1872}}
-  results = [{'name': name, 'before': None if 'ViT' in name else .5,
-              'after': after, 'seconds': 60., 'config': config}
-             for name in NAMES for after in (.8, .9)]
+  results = {name: [{'before': .5, 'accuracy': accuracy, 'seconds': 60.}
+                    for accuracy in (.8, .9)] for name in NAMES}
   values = flags.FlagValues()
   insertion.define_flags(values)
   values(['program', '--seeds=0,1'])
   lines = insertion._table(values, results).splitlines()
-  assert lines[4] == '| plain ViT | 1,872 |  | 0.8500 ± 0.0707 | 60 |'
+  assert lines[4] == '| plain ViT | 936 |  | 0.8500 ± 0.0707 | 60 |'
   assert lines[-1] == (
-      '| inserted as means | 1,872 | 0.5000 ± 0.0000 | 0.8500 ± 0.0707 | 60 |')
+      '| inserted as means | 117 | 0.5000 ± 0.0000 | 0.8500 ± 0.0707 | 60 |')
 
 
 def test_seeds_that_are_no_numbers(tmp_path, data_dir):
