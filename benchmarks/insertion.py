@@ -6,9 +6,9 @@
 Trains a small plain ViT on Fashion-MNIST, then puts a TokenLearner into its
 middle, starting at random or as task.init_token_learner=mean says, and trains
 on for a short while. Beside it stands the same network trained from scratch,
-for as short and for as long as the plain one. Prints accuracy on the test set
-before and after training, mean and standard deviation over seeds; it is looked
-at once, after the last step, so that nothing is chosen by it.
+for as short and for as long as the plain one. Writes --report: accuracy on the
+test set before and after training, mean and standard deviation over seeds; it is
+looked at once, after the last step, so that nothing is chosen by it.
 
 Each training is a line of --results, and what has a line already is not trained
 again. Runs lie in --work_dir.
@@ -17,6 +17,7 @@ again. Runs lie in --work_dir.
 import os
 import statistics
 import sys
+import textwrap
 
 if not __package__:  # Run as a script: the clone lies one folder up.
   sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -43,6 +44,8 @@ def define_flags(values: flags.FlagValues) -> None:
   owner = dict(flag_values=values, module_name='__main__')
   trainings.define_flags(values, work_dir='runs/insertion',
                          results='docs/insertion.jsonl')
+  flags.DEFINE_string(
+      'report', 'docs/insertion.md', 'Where the table goes.', **owner)
   for name, default, what in (
       ('steps', 936, 'Of the plain network, and from scratch.'),
       ('short_steps', 117, 'After the insertion.'),
@@ -58,8 +61,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float(name, default, what, lower_bound=0., **owner)
 
 
-def run(values: flags.FlagValues) -> str:
-  """Trains what has no result yet; returns the table, in Markdown."""
+def run(values: flags.FlagValues) -> None:
+  """Trains what has no result yet, and writes the table, in Markdown."""
   seeds = trainings.seeds(values.seeds)
   kept = trainings.Results(values.results)
   results = {name: [] for name, _, _ in _TRAININGS}
@@ -70,7 +73,29 @@ def run(values: flags.FlagValues) -> str:
       if result is None:
         result = kept.add(_train(values, name, start, seed, config))
       results[name].append(result)
-  return _table(values, results)
+  os.makedirs(os.path.dirname(values.report) or '.', exist_ok=True)
+  with open(values.report, 'w', encoding='utf-8') as file:
+    file.write(f'{_introduction(values, results)}\n\n'
+               f'{_table(values, results)}\n')
+  print(f'Wrote {values.report}.')
+
+
+def _introduction(values: flags.FlagValues, results: dict) -> str:
+  about = (
+      f'A plain vision transformer of {values.num_layers} blocks, width '
+      f'{values.hidden_size}, is trained on Fashion-MNIST for {values.steps:,} '
+      f'steps of {values.batch_size} images. Then a TokenLearner of '
+      f'{values.num_tokens} tokens is put before its block {values.location}, '
+      'counted from 0, starting at random or where pooling would be '
+      '(`task.init_token_learner`), all other weights kept, and '
+      f'{values.short_steps:,} more steps follow. Beside it: the same network '
+      'with TokenLearner, from scratch. Accuracy on the 10,000 test images; '
+      'mean and standard deviation.')
+  return '\n\n'.join([
+      '# A TokenLearner in a network that was trained without',
+      'Written by `python benchmarks/insertion.py`.',
+      textwrap.fill(about, 80),
+      trainings.provenance(row for rows in results.values() for row in rows)])
 
 
 def _config(values: flags.FlagValues, name: str, start, duration: str,
@@ -136,9 +161,6 @@ def _accuracy(task, model) -> float:
 def _table(values: flags.FlagValues, results: dict) -> str:
   """Mean and standard deviation over seeds of each kind."""
   lines = [
-      f'{values.experiment}: {values.num_layers} blocks of width '
-      f'{values.hidden_size}; {values.num_tokens} tokens at '
-      f'{values.location}; seeds {", ".join(values.seeds)}', '',
       '| network | steps | accuracy before | after | seconds |',
       '|---|---|---|---|---|']
   for name, start, duration in _TRAININGS:
@@ -153,7 +175,7 @@ def _table(values: flags.FlagValues, results: dict) -> str:
 
 def main(arguments) -> None:
   cli.refuse_arguments(arguments)
-  print(run(flags.FLAGS))
+  run(flags.FLAGS)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import textwrap
 from typing import Any, Dict, List, Tuple
 
 from matplotlib import figure
@@ -94,24 +95,23 @@ def verdict(ours: List[float], others: List[float],
 def _introduction(results: Results) -> str:
   plain = results[study_kinds.PLAIN][0]['config']
   network = plain['task']['model']['backbone']['token_learner_vit']
-  batch_size = plain['task']['train_data']['global_batch_size']
-  rows = [row for rows in results.values() for row in rows]
-  listed = lambda key: ', '.join(sorted({str(row[key]) for row in rows}))
-  return f"""# The paper's questions on Fashion-MNIST
-
-Written by `python benchmarks/study.py` from the lines of
-[study.jsonl](study.jsonl), one for each training.
-
-The plain network is a vision transformer of {network['num_layers']} blocks, width
-{network['hidden_size']}, {network['num_heads']} heads, on 7 x 7 patches of 4 x 4 \
-pixels: {plain['trainer']['train_steps']:,} steps of
-{batch_size} of the 60,000 training images, from scratch; scored on the 10,000 test
-images once, after the last step. "S at p": S tokens after the share p of the
-blocks, by TokenLearner v1.1 and without Fuser unless it says otherwise; nothing
-else differs. "{study_kinds.DEEPER}" has as many blocks as cost no more than the
-plain network, "{study_kinds.SHALLOWER}" as few as cost no less than 8 at 1/2.
-
-Seeds {listed('seed')}; commit {listed('commit')}; {listed('machine')}."""
+  about = (
+      f'The plain network is a vision transformer of {network["num_layers"]} '
+      f'blocks, width {network["hidden_size"]}, {network["num_heads"]} heads, '
+      f'on 7 x 7 patches of 4 x 4 pixels: {plain["trainer"]["train_steps"]:,} '
+      f'steps of {plain["task"]["train_data"]["global_batch_size"]} of the '
+      '60,000 training images, from scratch; scored on the 10,000 test images '
+      'once, after the last step. "S at p": S tokens after the share p of the '
+      'blocks, by TokenLearner v1.1 and without Fuser unless it says otherwise; '
+      f'nothing else differs. "{study_kinds.DEEPER}" has as many blocks as cost '
+      f'no more than the plain network, "{study_kinds.SHALLOWER}" as few as '
+      'cost no less than 8 at 1/2.')
+  return '\n\n'.join([
+      '# The paper\'s questions on Fashion-MNIST',
+      'Written by `python benchmarks/study.py` from the lines of '
+      '[study.jsonl](study.jsonl),\none for each training.',
+      textwrap.fill(about, 80),
+      trainings.provenance(row for rows in results.values() for row in rows)])
 
 
 def _table(results: Results) -> str:
@@ -143,9 +143,9 @@ def _claims(results: Results) -> str:
     difference, word = verdict(*pair, claim.least)
     lines.append(
         f'| {claim.text} | {claim.source} | {difference} | **{word}** |')
-  lines += ['', 'In brackets the 95 % confidence interval (Welch). Held: the '
-            'whole of it is on the side of', 'the claim; did not hold: none of '
-            'it is; else so few seeds cannot decide.']
+  lines += ['', 'In brackets the 95 % confidence interval (Welch). Held: all of '
+            'it is on the side of\nthe claim; did not hold: none of it is; else '
+            'so few seeds cannot decide.']
   if missing:
     lines += ['', f'Not trained with two seeds yet: {"; ".join(missing)}.']
   return '\n'.join(lines)

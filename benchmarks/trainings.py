@@ -185,3 +185,10 @@ def spread(numbers: Iterable[float], scale: float = 1.,
   if numbers[1:]:
     text += f' ± {statistics.stdev(numbers):.{digits}f}'
   return text
+
+
+def provenance(rows: Iterable[Dict[str, Any]]) -> str:
+  """'Seeds 0, 1; commit abc; machine.' of results."""
+  rows = list(rows)
+  listed = lambda key: ', '.join(sorted({str(row[key]) for row in rows}))
+  return f'Seeds {listed("seed")}; commit {listed("commit")}; {listed("machine")}.'
