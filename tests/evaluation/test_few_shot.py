@@ -34,7 +34,7 @@ def test_draw_depends_on_the_seed_alone_and_is_nested():
 def test_accuracies_equal_scikit_learn(size, monkeypatch):
   monkeypatch.setattr(few_shot, '_AT_ONCE', 7)  # And a rest of 4.
   generator = np.random.default_rng(size)
-  features = generator.normal(size=[70, size]).astype(np.float32) * 3 + 1
+  features = generator.normal(size=[70, size]).astype(np.float32) * 2 + 1
   features[:, -1] = 1.  # Tells nothing, and has no deviation.
   labels = generator.integers(0, 4, 70)
   features[:, :4] += 4 * np.eye(4)[labels]
@@ -49,7 +49,7 @@ def test_accuracies_equal_scikit_learn(size, monkeypatch):
     model = linear_model.Ridge(alpha=l2, solver='svd').fit(x[train], y[train])
     theirs.append(np.mean(model.predict(x[test]).argmax(-1) == labels[test]))
   np.testing.assert_allclose(ours.accuracies, theirs, rtol=0, atol=1e-12)
-  assert max(theirs) > .5 and len(set(theirs)) > 2
+  assert max(theirs) > .45 and len(set(theirs)) > 2  # Chance is .25.
 
 
 def test_own_l2_comes_from_the_drawn_images_alone():

@@ -125,7 +125,6 @@ def _try(model: backbones.Classifier, data: few_shot_data.DataSet,
   indices = draw(max(shots))
   features, labels = extractor.train(data, indices)
   test_features, test_labels = extractor.test(data)
-  line.clear()
   counts = np.bincount(all_labels, minlength=num_classes)
   for k in shots:
     if (counts < k).any():
@@ -133,12 +132,14 @@ def _try(model: backbones.Classifier, data: few_shot_data.DataSet,
           f'{data.name}: {(counts < k).sum():,} of {num_classes:,} classes have '
           f'fewer than {k} training images (the rarest {counts.min()}); all of '
           'theirs are taken.')
+    line.show(f'{data.name}: regression of {k} shots ...', force=True)
     drawn = np.isin(indices, draw(k))
     yield Trial(
         data.name, data.train.tfds_split, data.test.tfds_split, k,
         int(drawn.sum()), len(test_labels),
         few_shot.sweep(features[drawn], labels[drawn], test_features,
                        test_labels, num_classes))
+  line.clear()
 
 
 def _choose(trials: Sequence[Trial]) -> Iterator[Score]:
