@@ -26,10 +26,9 @@ _EXPERIMENT = flags.DEFINE_string(
     'experiment', None, 'Name of the experiment. Evaluation may leave it out: '
     'the run knows its own.')
 _MODE = flags.DEFINE_enum(
-    'mode', None, _MODES, 'train: without evaluation; eval: score a '
-    'checkpoint; train_and_eval: both in turn; continuous_eval: score each new '
-    'checkpoint of a run beside it; few_shot: score the features of a run on '
-    'other data sets.')
+    'mode', None, _MODES, 'eval: score a checkpoint; train_and_eval: both '
+    'in turn; continuous_eval: score each new checkpoint; few_shot: score '
+    'features on other data.')
 _MODEL_DIR = flags.DEFINE_string(
     'model_dir', None, 'Folder of the run: config, checkpoints, summaries.')
 _CONFIG_FILE = flags.DEFINE_multi_string(
@@ -37,14 +36,14 @@ _CONFIG_FILE = flags.DEFINE_multi_string(
 _PARAMS_OVERRIDE = flags.DEFINE_string(
     'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.')
 _CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', '', 'With --mode=eval or few_shot, what to score: a checkpoint '
-    'or a folder of them; by default the best of the run, or else its latest.')
+    'checkpoint', '', 'With --mode=eval or few_shot, what to score: a '
+    'checkpoint or a folder of them; by default the best of the run, or else its latest.')
 _FEW_SHOT_DATA = flags.DEFINE_list(
-    'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: NAME, '
-    'or NAME@TRAIN@TEST with its two splits, separated by commas.')
+    'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '
+    'NAME, or NAME@TRAIN@TEST with its two splits, separated by commas.')
 _SHOTS = flags.DEFINE_list(
-    'shots', ['5', '10', '25'], 'With --mode=few_shot, training images a class, '
-    'such as 5,10,25.')
+    'shots', ['5', '10', '25'], 'With --mode=few_shot, training images a '
+    'class, such as 5,10,25.')
 _FEW_SHOT_SEED = flags.DEFINE_integer(
     'few_shot_seed', 0, 'With --mode=few_shot, of which images are drawn.')
 _EXPORT_DIR = flags.DEFINE_string(
@@ -117,8 +116,8 @@ def _refuse_what_does_not_go_with_mode() -> None:
   mode = _MODE.value
   if _CHECKPOINT.value and mode not in ('eval', 'few_shot'):
     raise errors.UserError(
-        '--checkpoint goes with --mode=eval or few_shot; to start training from '
-        'one, set task.init_checkpoint.')
+        '--checkpoint goes with --mode=eval or few_shot; to start training '
+        'from one, set task.init_checkpoint.')
   if mode == 'few_shot':
     if not all(map(str.isdecimal, _SHOTS.value)):
       raise errors.UserError(

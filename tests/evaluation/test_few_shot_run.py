@@ -71,7 +71,7 @@ def read_results(folder):
 
 
 def test_five_shots_agree_with_scikit_learn(finished_run, evaluate):
-  """Features by hand, of the images of TFDS by the model; its ridge solution."""
+  """By hand: images of TFDS, features of the model, scikit-learn's Ridge."""
   score, = evaluate('digits', shots=[5])
   params = experiments.load(finished_run).params
   data = params.task.validation_data
@@ -125,13 +125,14 @@ def test_says_and_writes_the_same_twice(evaluate, colours, tmp_path, capsys):
   assert written['l2s'] == list(few_shot.L2S)
   assert [(each['data_set'], each['test_split'], each['shots'],
            each['num_train'], each['num_test']) for each in written['scores']
-          ] == [('digits', 'test', 2, 20, 360), (colours, 'validation', 2, 4, 12),
-                ('digits', 'test', 5, 50, 360), (colours, 'validation', 5, 9, 12)]
+          ] == [('digits', 'test', 2, 20, 360),
+                (colours, 'validation', 2, 4, 12),
+                ('digits', 'test', 5, 50, 360),
+                (colours, 'validation', 5, 9, 12)]
   for each, score in zip(written['scores'], scores, strict=True):
-    assert each['accuracy'] == score.accuracy
-    assert each['accuracies'][written['l2s'].index(each['l2'])] == score.accuracy
-    assert each['accuracies'][
-        written['l2s'].index(each['shared_l2'])] == score.shared_accuracy
+    by_l2 = dict(zip(written['l2s'], each['accuracies'], strict=True))
+    assert each['accuracy'] == by_l2[each['l2']] == score.accuracy
+    assert by_l2[each['shared_l2']] == score.shared_accuracy
   assert len({each['shared_l2'] for each in written['scores'][:2]}) == 1
 
   assert evaluate(*data_sets) == scores

@@ -1,4 +1,4 @@
-"""The data sets of few-shot evaluation, and what a model makes of their images."""
+"""The data sets of few-shot evaluation, and features of their images."""
 
 import dataclasses
 from typing import Callable, NamedTuple, Tuple
