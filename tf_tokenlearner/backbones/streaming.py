@@ -13,7 +13,7 @@ class State(NamedTuple):
   """What is kept between steps.
 
   Attributes:
-    tokens: float tensor [B, T*S, C], those of the last T tubelets, oldest first.
+    tokens: float tensor [B, T*S, C], of the last T tubelets, oldest first.
     num_steps: int32 tensor [], tubelets seen so far.
   """
   tokens: tf.Tensor
@@ -25,8 +25,8 @@ class StreamingClassifier(tf.Module):
 
   The spatial part runs on the new tubelet alone; its S tokens push the oldest S
   out of the window that the temporal part reads. The logits are those of the
-  whole model on a clip of the last T tubelets. Before there are T, the first one
-  stands for those that are missing, as if the video had stood still.
+  whole model on a clip of the last T tubelets. Before there are T, the first
+  one stands for those that are missing, as if the video had stood still.
 
   Args:
     model: Classifier around a FactorizedVideoVisionTransformer.
