@@ -79,7 +79,7 @@ def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
   overrides = tmp_path / 'tiny.yaml'
   overrides.write_text(conftest.TINY_DIGITS.replace(
       'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ').replace(
-          'train_steps: 4', 'train_steps: 3000'))
+          'train_steps: 4', 'train_steps: 600'))
   command = [
       '--experiment=tokenlearner_digits', '--mode=train_and_eval',
       f'--model_dir={tmp_path / "run"}', f'--config_file={overrides}',
@@ -96,10 +96,10 @@ def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
   victim.communicate()
   assert not (tmp_path / 'exported').exists()
 
-  command.append('--params_override=trainer.train_steps=3002,'
-                 'trainer.validation_interval=3002,'
-                 'trainer.checkpoint_interval=1000,trainer.steps_per_loop=500,'
-                 'trainer.summary_interval=500')
+  command.append('--params_override=trainer.train_steps=602,'
+                 'trainer.validation_interval=602,'
+                 'trainer.checkpoint_interval=500,trainer.steps_per_loop=100,'
+                 'trainer.summary_interval=100')
   code, out, err = run(*command)
   assert code == 0, err
   assert 'continuing from step ' in err

@@ -38,18 +38,21 @@ def check(model, batch):
   np.testing.assert_allclose(run(flatbuffer, inputs), model(inputs), atol=1e-4)
 
 
-@pytest.mark.parametrize('batch', [1, None])
-@pytest.mark.parametrize('kwargs', [
-    dict(token_learner_location=1, token_learner=tiny.V10),
-    dict(token_learner_location=[0, 1]),
-    dict(token_learner_location=1, use_token_fuser=True),
-    dict(pooler='token', representation_size=5),
-    dict(token_learner_location=[0, 1], num_tokens=[6, 2], **tiny.POOLED),
-    dict(token_learner_location=1, use_token_fuser=True, fuser='unpooling',
-         token_learner=tiny.MEANS),
-    dict(token_learner_location=1, use_token_fuser=True, fuser='reprojection'),
-], ids=['v1.0', 'v1.1', 'fuser', 'plain', 'pooled', 'unpooled', 'reprojected'])
-def test_image_models_convert_without_flex(kwargs, batch):
+@pytest.mark.parametrize('batch, kwargs', [
+    (1, dict(token_learner_location=1, token_learner=tiny.V10)),
+    (1, dict(token_learner_location=[0, 1])),
+    (None, dict(token_learner_location=[0, 1])),
+    (1, dict(token_learner_location=1, use_token_fuser=True)),
+    (None, dict(token_learner_location=1, use_token_fuser=True)),
+    (None, dict(pooler='token', representation_size=5)),
+    (1, dict(token_learner_location=[0, 1], num_tokens=[6, 2], **tiny.POOLED)),
+    (None, dict(token_learner_location=1, use_token_fuser=True,
+                fuser='unpooling', token_learner=tiny.MEANS)),
+    (None, dict(token_learner_location=1, use_token_fuser=True,
+                fuser='reprojection')),
+], ids=['v1.0', 'v1.1', 'v1.1-any', 'fuser', 'fuser-any', 'plain-any', 'pooled',
+        'unpooled-any', 'reprojected-any'])
+def test_image_models_convert_without_flex(batch, kwargs):
   check(backbones.Classifier(tiny.vit(num_layers=2, **kwargs), 5), batch)
 
 
