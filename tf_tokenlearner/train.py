@@ -37,7 +37,8 @@ _PARAMS_OVERRIDE = flags.DEFINE_string(
     'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.')
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', '', 'With --mode=eval or few_shot, what to score: a '
-    'checkpoint or a folder of them; by default the best of the run, or else its latest.')
+    'checkpoint or a folder of them; by default the best of the run, or else '
+    'its latest.')
 _FEW_SHOT_DATA = flags.DEFINE_list(
     'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '
     'NAME, or NAME@TRAIN@TEST with its two splits, separated by commas.')

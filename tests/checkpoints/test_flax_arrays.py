@@ -70,6 +70,28 @@ def test_one_problem_is_one_line():
       'transpose does')
 
 
+@pytest.mark.parametrize('kind', [object, str, complex])
+def test_what_is_no_number_is_refused(kind):
+  """TensorFlow would cast it."""
+  layer, params = make()
+  before = layer.get_weights()
+  params['LayerNorm_0/bias'] = params['LayerNorm_0/bias'].astype(kind)
+  with pytest.raises(errors.UserError, match='no numbers: LayerNorm_0/bias '
+                     f'holds {params["LayerNorm_0/bias"].dtype}'):
+    assign(layer, params)
+  for now, then in zip(layer.get_weights(), before):
+    np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'float64', tf.bfloat16, 'int8'])
+def test_every_kind_of_number_is_taken(dtype):
+  layer, params = make()
+  params['LayerNorm_0/bias'] = np.arange(16).astype(
+      tf.as_dtype(dtype).as_numpy_dtype)
+  assign(layer, params)
+  np.testing.assert_array_equal(layer.norm.beta, np.arange(16))
+
+
 def test_long_lists_are_cut():
   lines = flax_arrays.as_list([f'no {i}' for i in range(30)]).splitlines()
   assert lines[0] == '' and lines[1] == '  no 0'
@@ -110,6 +132,11 @@ def test_flatten():
   flat = flax_arrays.flatten(tree)
   assert {name: value.tolist() for name, value in flat.items()} == {
       'a/b/c': [1, 2], 'a/d': 3, 'e/f': 4}
+
+
+def test_lists_of_several_lengths_are_no_array():
+  with pytest.raises(errors.UserError, match='^a/b is no array.$'):
+    flax_arrays.flatten({'a': {'b': [[1], [2, 3]]}})
 
 
 @pytest.mark.parametrize('kwargs', [

@@ -87,6 +87,12 @@ def test_cut_off(tmp_path, share):
     flax_msgpack.read(str(tmp_path / 'x'))
 
 
+def test_nested_too_deep(tmp_path):
+  (tmp_path / 'x').write_bytes(b'\x81\xa1a' * 1000 + b'\x01')
+  with pytest.raises(errors.UserError, match='it nests too deep'):
+    flax_msgpack.read(str(tmp_path / 'x'))
+
+
 def test_other_files_and_none(tmp_path):
   (tmp_path / 'x').write_bytes(b'\x81' * 5000)  # Dicts as keys of dicts.
   with pytest.raises(errors.UserError, match='is no complete msgpack file'):

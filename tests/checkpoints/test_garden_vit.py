@@ -1,5 +1,7 @@
 """The Model Garden's ViT, saved as its trainer does, gives the same logits."""
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -103,6 +105,14 @@ def test_into_token_learner_of_another_size(tmp_path):
 def test_parts_that_we_do_not_have(tmp_path, options, message):
   path = save(garden(pooler='gap', **options), tmp_path)
   with pytest.raises(errors.UserError, match=message):
+    garden_vit.read_model(path, ours())
+
+
+def test_damaged_values(tmp_path):
+  path = save(garden(pooler='gap'), tmp_path)
+  data = tmp_path / f'{os.path.basename(path)}.data-00000-of-00001'
+  data.write_bytes(data.read_bytes()[:1000])
+  with pytest.raises(errors.UserError, match='cannot be read .* damaged'):
     garden_vit.read_model(path, ours())
 
 

@@ -176,6 +176,26 @@ def test_one_file_of_a_checkpoint(tmp_path, plain):
       checkpoints.initialize(plain, path + ending)
 
 
+@pytest.mark.parametrize('in_a_run', [True, False])
+@pytest.mark.parametrize('damage, message', [
+    (lambda data: data[:len(data) // 2], r'cannot be read \(Read less bytes'),
+    (lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+     r'cannot be read \(TensorBundle .*Checksum does not match')])
+def test_damaged_values(tmp_path, plain, in_a_run, damage, message):
+  """Of variables whose list is whole."""
+  before = plain.get_weights()
+  theirs = tiny_checkpoints.classifier()
+  path = (tiny_checkpoints.write_run(tmp_path, theirs) if in_a_run else
+          tf.train.Checkpoint(model=theirs).write(str(tmp_path / 'ckpt')))
+  data = tmp_path / f'{os.path.basename(path)}.data-00000-of-00001'
+  data.write_bytes(damage(data.read_bytes()))
+  with pytest.raises(errors.UserError, match=message) as caught:
+    checkpoints.initialize(plain, path)
+  assert str(caught.value).endswith('It is damaged: copy it again.')
+  for now, then in zip(plain.get_weights(), before):
+    np.testing.assert_array_equal(now, then)
+
+
 def test_checkpoint_of_something_else(tmp_path, plain):
   path = tf.train.Checkpoint(x=tf.Variable(1.)).write(str(tmp_path / 'ckpt'))
   with pytest.raises(errors.UserError, match='is a checkpoint of neither this '

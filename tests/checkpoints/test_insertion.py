@@ -79,9 +79,17 @@ def test_run_of_ours(tmp_path):
     (lambda: make_plain(token_learner_location=1), 1,
      'has a TokenLearner at 1 already'),
     (make_plain, 2, 'outside 0..1'),
+    (make_plain, None, 'the number of a block, received None'),
     (lambda: backbones.Classifier(tiny_clips.model(), 2), 1,
      'BottleneckTransformer cannot start'),
 ])
 def test_refused(plain, location, message):
   with pytest.raises(errors.UserError, match=message):
     checkpoints.insert_token_learner(plain(), location, 4, IMAGES)
+
+
+@pytest.mark.parametrize('examples', [IMAGES[:0], IMAGES[:, :8], IMAGES[0]])
+def test_examples_of_another_size_are_refused(examples):
+  with pytest.raises(errors.UserError, match=(
+      r'examples must be \[B, 16, 16, 3\] with B of at least 1, received \[')):
+    checkpoints.insert_token_learner(make_plain(), 1, 4, examples)

@@ -1,6 +1,7 @@
 """A .npz file is read as numbers, or refused for what is wrong with it."""
 
 import io
+import struct
 import zipfile
 
 import numpy as np
@@ -94,6 +95,22 @@ def test_claimed_size_is_compared_before_room_is_made(tmp_path):
   with pytest.raises(errors.UserError, match=r'kernel claims to be float32 '
                      r'\[3, 999999999999\], 11,999,999,999,988 bytes, but 48 '
                      'bytes are there'):
+    npz_file.read(path)
+
+
+def test_claim_of_the_list_of_members_is_no_proof(tmp_path):
+  """It and the header say the same, and neither is true."""
+  size = 3 * 2**30
+  file = io.BytesIO()
+  np.lib.format.write_array_header_1_0(file, {
+      'descr': '<u1', 'fortran_order': False, 'shape': (size,)})
+  path = write(tmp_path / 'large.npz', kernel=file.getvalue())
+  data = bytearray((tmp_path / 'large.npz').read_bytes())
+  claimed = size + len(file.getvalue())
+  struct.pack_into('<I', data, data.index(b'PK\x01\x02') + 24, claimed)
+  (tmp_path / 'large.npz').write_bytes(data)
+  with pytest.raises(errors.UserError, match=f'claims to hold {claimed:,} '
+                     'bytes of arrays, which cannot come from the '):
     npz_file.read(path)
 
 

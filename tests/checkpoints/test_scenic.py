@@ -83,7 +83,6 @@ def copy(tmp_path):
   return folder
 
 
-
 @needs_tensorstore
 def test_orbax_folder_that_is_not_whole(tmp_path):
   folder = copy(tmp_path)
@@ -138,6 +137,26 @@ def test_orbax_with_a_folder_for_each_array(tmp_path, driver):
       '0.0' if driver == 'zarr' else 'c/0/0')
   chunk.unlink()  # Would be read as zeros.
   with pytest.raises(errors.UserError, match='Transformer/x cannot be read'):
+    scenic.read_scenic_checkpoint(str(tmp_path))
+
+
+@needs_tensorstore
+@pytest.mark.parametrize('is_whole', [True, False])
+def test_orbax_that_claims_more_than_it_holds(tmp_path, is_whole):
+  """To make room for it would end the program."""
+  import tensorstore
+  tensorstore.open(
+      {'driver': 'zarr',
+       'kvstore': f'file://{tmp_path}/params.Transformer.x/'},
+      create=True, dtype=tensorstore.float32, shape=[10**6, 10**6],
+      chunk_layout=tensorstore.ChunkLayout(chunk_shape=[10, 10])).result()
+  key = {'key_metadata': [{'key': name} for name in (
+      'params', 'Transformer', 'x')]}
+  (tmp_path / '_METADATA').write_text(json.dumps({
+      'tree_metadata': {'any': key}, 'use_ocdbt': False,
+      'store_array_data_equal_to_fill_value': is_whole}))
+  with pytest.raises(errors.UserError, match='claims to hold 4,000,000,000,000 '
+                     'bytes of arrays'):
     scenic.read_scenic_checkpoint(str(tmp_path))
 
 

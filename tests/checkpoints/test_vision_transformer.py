@@ -41,6 +41,14 @@ def test_golden(name):
         endpoints[ours], golden.outputs[theirs], atol=1e-5, rtol=0)
 
 
+def test_says_what_came(tmp_path, plain, capsys):
+  path = tiny_checkpoints.write_vit(tmp_path / 'vit.npz')
+  done = checkpoints.load_vision_transformer_npz(plain, path, head='fresh')
+  assert capsys.readouterr().err == (
+      f'What came from {path} (public ViT weights):\n{done}\n')
+  assert str(done).endswith('  fresh: head\n  not used: head')
+
+
 def test_into_a_larger_one_with_token_learner(tmp_path):
   """Positions as scipy.ndimage.zoom makes them, less the class token's."""
   ndimage = pytest.importorskip('scipy.ndimage')

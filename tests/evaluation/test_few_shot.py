@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from sklearn import linear_model
 
+from tf_tokenlearner import errors
 from tf_tokenlearner.evaluation import few_shot
 
 
-def make_sweep(accuracies, left_out=None, errors=None):
+def make_sweep(accuracies, left_out=None, left_out_errors=None):
   return few_shot.Sweep(tuple(accuracies), tuple(left_out or accuracies),
-                        tuple(errors or accuracies))
+                        tuple(left_out_errors or accuracies))
 
 
 def test_draws_so_many_of_each_class():
@@ -50,6 +51,14 @@ def test_accuracies_equal_scikit_learn(size, monkeypatch):
     theirs.append(np.mean(model.predict(x[test]).argmax(-1) == labels[test]))
   np.testing.assert_allclose(ours.accuracies, theirs, rtol=0, atol=1e-12)
   assert max(theirs) > .45 and len(set(theirs)) > 2  # Chance is .25.
+
+
+@pytest.mark.parametrize('part', [0, 2], ids=['train', 'test'])
+def test_features_of_a_run_that_diverged(part):
+  arrays = [np.zeros([4, 2]), np.arange(4) % 2] * 2
+  arrays[part] = arrays[part] + [[np.nan, 0.]]
+  with pytest.raises(errors.UserError, match='some features are not finite'):
+    few_shot.sweep(*arrays, 2)
 
 
 def test_own_l2_comes_from_the_drawn_images_alone():

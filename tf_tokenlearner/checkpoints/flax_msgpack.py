@@ -54,6 +54,9 @@ def read(path: str) -> Dict[str, Any]:
         f'{type(tree).__name__}.')
   try:
     return _join_chunks(tree)
+  except RecursionError as error:
+    raise errors.UserError(
+        f'{path} is no checkpoint of Flax: it nests too deep.') from error
   except (errors.UserError, KeyError, TypeError, ValueError) as error:
     raise errors.UserError(
         f'{path}: an array in pieces does not come together ({error}).'

@@ -14,6 +14,7 @@ from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import flax_names
+from tf_tokenlearner.checkpoints import restore
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
 _ENCODER = re.compile(r'(.+?)(layer_with_weights-\d+)/_encoder_layers/0/')
@@ -58,17 +59,20 @@ def read_model(path: str, like: backbones.Classifier,
       kernel and bias as they are.
 
   Raises:
-    UserError: variables are missing or unknown, or do not go together.
+    UserError: variables are missing or unknown, do not go together, or cannot
+      be read.
   """
   reader = tf.train.load_checkpoint(path)
   keys = [key.removesuffix(_VALUE) for key in reader.get_variable_to_shape_map()
           if key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key
           and not key.startswith('optimizer/')]
   names = _flax_names(path, keys)
-  arrays = {name: reader.get_tensor(key + _VALUE)
-            for key, name in names.items()}
+  with restore.damage_told(path):
+    arrays = {name: reader.get_tensor(key + _VALUE)
+              for key, name in names.items()}
   kernel = arrays.get('embedding/kernel', np.zeros(0))
-  if normalized and kernel.shape[2:3] == (3,):
+  if (normalized and kernel.shape[2:3] == (3,)
+      and 'embedding/bias' in arrays):  # If not, build says so.
     shift = ((127.5 - _MEAN) / _DEVIATION)[:, np.newaxis]
     arrays['embedding/bias'] = (
         arrays['embedding/bias'] + (kernel * shift).sum((0, 1, 2)))

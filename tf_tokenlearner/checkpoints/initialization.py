@@ -3,7 +3,6 @@
 What a path holds is told by what is there, never by its name.
 """
 
-import sys
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -73,9 +72,7 @@ def initialize(model: backbones.Classifier, path: str, modules: str = 'all',
         *done.notes, *token_learner_start.start_at_means(
             model, done.fresh,
             examples(token_learner_start.num_examples(model)))))
-  # While training runs, stdout goes to a log.
-  print(f'What came from {source.path} ({source.kind}):\n{done}',
-        file=sys.stderr)
+  transfer.say(source.path, source.kind, done)
   return source.path
 
 
@@ -101,7 +98,7 @@ def read(path: str, like: backbones.Classifier) -> Source:
         'the ending, such as RUN/ckpt-1000.')
   transfer.require_known(type(like.backbone))
   if npz_file.is_npz(path):
-    return Source(path, 'public ViT weights',
+    return Source(path, vision_transformer.KIND,
                   vision_transformer.read_model(path, like))
   return _read_scenic(path, like)
 

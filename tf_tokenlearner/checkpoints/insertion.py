@@ -35,9 +35,13 @@ def insert_token_learner(
     A new classifier; plain is left as it was.
 
   Raises:
-    UserError: plain has a TokenLearner, or is no transformer, or the spec makes
-      no sense.
+    UserError: plain has a TokenLearner, or is no transformer, the spec makes no
+      sense, or there are no examples of its size.
   """
+  if location is None:
+    raise errors.UserError(
+        'insert_token_learner: location must be the number of a block, '
+        'received None.')
   if isinstance(plain, str):
     plain = _read(plain)
   backbone = plain.backbone
@@ -47,6 +51,12 @@ def insert_token_learner(
         'insert_token_learner: the model has a TokenLearner at '
         f'{backbone.spec.token_learner_location} already; expected a plain '
         'one.')
+  if (not len(examples)
+      or tuple(examples.shape[1:]) != tuple(backbone.input_size)):
+    raise errors.UserError(
+        'insert_token_learner: examples must be [B, '
+        f'{", ".join(map(str, backbone.input_size))}] with B of at least 1, '
+        f'received {list(examples.shape)}.')
   spec = dataclasses.replace(
       backbone.spec, token_learner_location=location, num_tokens=num_tokens,
       pooler='gap' if backbone.spec.pooler == 'token' else backbone.spec.pooler,

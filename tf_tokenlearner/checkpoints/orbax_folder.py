@@ -1,6 +1,8 @@
 """Reads the folders that Orbax writes, with TensorStore alone."""
 
+import contextlib
 import json
+import math
 import os
 from typing import Any, Dict, Tuple
 
@@ -8,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import claimed_size
 
 _METADATA = '_METADATA'
 
@@ -27,7 +30,7 @@ def read(path: str, top: str) -> Dict[str, Any]:
 
   Raises:
     UserError: TensorStore is not installed, or the folder was not written by
-      Orbax, or only in part.
+      Orbax, or only in part, or claims more than it can hold.
   """
   try:
     import tensorstore  # pylint: disable=g-import-not-at-top
@@ -36,30 +39,48 @@ def read(path: str, top: str) -> Dict[str, Any]:
         f'{path} was written by Orbax, which takes TensorStore to read: pip '
         'install \'tf_tokenlearner[orbax]\'.') from error
   metadata = _read_metadata(path)
-  tree = {}
+  stores = {}
   for names in metadata['keys']:
     if names[0] != top:
       continue
-    spec = _spec(path, '.'.join(names), metadata)
-    try:
-      store = tensorstore.open(spec, open=True).result()
-      if store.dtype.numpy_dtype.kind not in 'fiubV':  # V is bfloat16.
-        raise errors.UserError(
-            f'{path}: {"/".join(names)} holds {store.dtype.name}; only arrays '
-            'of numbers are read.')
-      value = np.asarray(store.read().result())
-    except (ValueError, OSError) as error:
-      if isinstance(error, errors.UserError):
-        raise
-      reason = str(error).partition(' [')[0]
+    with _said_of(path, names):
+      store = stores[names] = tensorstore.open(
+          _spec(path, '.'.join(names), metadata), open=True).result()
+    if store.dtype.numpy_dtype.kind not in 'fiubV':  # V is bfloat16.
       raise errors.UserError(
-          f'{path}: {"/".join(names)} cannot be read ({reason}). The folder '
-          'may be incomplete: copy it again.') from error
+          f'{path}: {"/".join(names)} holds {store.dtype.name}; only arrays '
+          'of numbers are read.')
+  # TensorStore makes room for whatever an array claims, and ends the program
+  # where there is none.
+  claimed_size.require_possible(
+      path, sum(math.prod(store.shape) * store.dtype.numpy_dtype.itemsize
+                for store in stores.values()), _num_bytes(path))
+  tree = {}
+  for names, store in stores.items():
     branch = tree
     for name in names[1:-1]:
       branch = branch.setdefault(name, {})
-    branch[names[-1]] = value
+    with _said_of(path, names):
+      branch[names[-1]] = np.asarray(store.read().result())
   return tree
+
+
+@contextlib.contextmanager
+def _said_of(path: str, names: Tuple[str, ...]):
+  """Turns what TensorStore raises into an error that names the array."""
+  try:
+    yield
+  except (ValueError, OSError) as error:
+    reason = str(error).partition(' [')[0]
+    raise errors.UserError(
+        f'{path}: {"/".join(names)} cannot be read ({reason}). The folder '
+        'may be incomplete: copy it again.') from error
+
+
+def _num_bytes(folder: str) -> int:
+  """Of all files in it."""
+  return sum(tf.io.gfile.stat(os.path.join(place, name)).length
+             for place, _, names in tf.io.gfile.walk(folder) for name in names)
 
 
 def _read_metadata(path: str) -> Dict[str, Any]:

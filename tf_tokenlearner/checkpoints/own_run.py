@@ -82,5 +82,5 @@ def read_model(checkpoint: str,
   """
   model = description.build()
   restore.require_fit(checkpoint, model)
-  tf.train.Checkpoint(model=model).read(checkpoint).expect_partial()
+  restore.read(checkpoint, model)
   return model

@@ -4,6 +4,7 @@ TensorFlow matches what it can and keeps silent about the rest, so that a model
 half restored scores like a bad one. Here everything fits or nothing is loaded.
 """
 
+import contextlib
 import dataclasses
 import sys
 from typing import Any, Dict, List, Tuple
@@ -114,10 +115,40 @@ def initialize(model: tf_keras.Model, path: str, modules: str) -> str:
         f'Checkpoint {path} does not fit the model:\n{difference}{hint}')
   root = (model if modules == 'all'
           else tf.train.Checkpoint(backbone=model.backbone))
-  tf.train.Checkpoint(model=root).read(path).expect_partial()
+  read(path, root)
   print(f'Initialised {len(module.variables)} variables of {name} from {path}.',
         file=sys.stderr)  # While training runs, stdout goes to a log.
   return path
+
+
+def read(path: str, model: Any) -> None:
+  """Assigns to a model, or parts of it, what a checkpoint has under 'model'.
+
+  Args:
+    path: of a checkpoint that require_fit has passed.
+    model: trackable object.
+
+  Raises:
+    UserError: the values cannot be read.
+  """
+  with damage_told(path):
+    tf.train.Checkpoint(model=model).read(path).expect_partial()
+
+
+@contextlib.contextmanager
+def damage_told(path: str):
+  """Turns what TensorFlow raises on reading a damaged checkpoint into one line.
+
+  It finds out late: only the list of the variables is read before the values.
+  """
+  try:
+    yield
+  except (tf.errors.OpError, IndexError) as error:
+    reason = str(getattr(error, 'message', error)).partition(' [Op:')[0]
+    reason = reason.rpartition('}} ')[2]  # Before it stands the operation.
+    raise errors.UserError(
+        f'{path} cannot be read ({reason}). It is damaged: copy it again.'
+    ) from error
 
 
 def find(path: str) -> str:

@@ -10,6 +10,7 @@ frames.
 import itertools
 import math
 import re
+import sys
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -56,6 +57,12 @@ class Transfer(NamedTuple):
         lines.append(f'  {title}: {", ".join(folded)}')
     lines += [f'  note: {note}' for note in self.notes]
     return '\n'.join(lines)
+
+
+def say(path: str, kind: str, done: Transfer) -> None:
+  """Prints what came from a checkpoint of some kind."""
+  # While training runs, stdout goes to a log.
+  print(f'What came from {path} ({kind}):\n{done}', file=sys.stderr)
 
 
 def is_known(backbone_class: type) -> bool:

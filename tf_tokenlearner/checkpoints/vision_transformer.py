@@ -13,6 +13,8 @@ from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import npz_file
 from tf_tokenlearner.checkpoints import transfer
 
+KIND = 'public ViT weights'
+
 
 def load_vision_transformer_npz(
     model: backbones.Classifier, path: str, head: str = 'keep',
@@ -33,14 +35,16 @@ def load_vision_transformer_npz(
     tubelets: as in transfer.transfer, for models of clips.
 
   Returns:
-    What was loaded, what stays fresh and what was not used; str() is a list.
+    What was loaded, what stays fresh and what was not used, as is printed.
 
   Raises:
     UserError: no such file, a damaged one, or one that does not fit; the model
       is left as it was.
   """
   source = read_model(path, model, grid_size)
-  return transfer.transfer(source, model, head, tubelets)
+  done = transfer.transfer(source, model, head, tubelets)
+  transfer.say(path, KIND, done)
+  return done
 
 
 def read_model(

@@ -19,6 +19,7 @@ from typing import NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from tf_tokenlearner import errors
 from tf_tokenlearner.evaluation import ridge
 
 # The official code's.
@@ -79,7 +80,16 @@ def sweep(train_features: np.ndarray, train_labels: np.ndarray,
     test_labels: int [m].
     num_classes: labels are below it.
     l2s: strengths of regularisation.
+
+  Raises:
+    UserError: features that are not finite.
   """
+  if not (np.isfinite(train_features).all()
+          and np.isfinite(test_features).all()):
+    raise errors.UserError(
+        'Few-shot evaluation: some features are not finite, so that nothing '
+        'can be learned from them. Did the training of this checkpoint '
+        'diverge?')
   mean, deviation = standardisation(train_features)
   wanted = targets(train_labels, num_classes)
   regression = ridge.Ridge((train_features - mean) / deviation, wanted)

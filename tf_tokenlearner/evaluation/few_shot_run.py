@@ -130,8 +130,8 @@ def _try(model: backbones.Classifier, data: few_shot_data.DataSet,
     if (counts < k).any():
       line.note(
           f'{data.name}: {(counts < k).sum():,} of {num_classes:,} classes '
-          f'have fewer than {k} training images (the rarest {counts.min()}); all of '
-          'theirs are taken.')
+          f'have fewer than {k} training images (the rarest {counts.min()}); '
+          'all of theirs are taken.')
     line.show(f'{data.name}: regression of {k} shots ...', force=True)
     drawn = np.isin(indices, draw(k))
     yield Trial(

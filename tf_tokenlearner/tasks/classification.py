@@ -50,8 +50,8 @@ def hits(labels: tf.Tensor, logits: tf.Tensor, k: int) -> tf.Tensor:
 
   Equal logits rank by class number: a network that says the same of all classes
   is right by chance only. With several labels an example any of them is right,
-  and k = 1 gives its precision at 1 (0 for one that has no label); of shares, as
-  mixup gives them, the largest is the label.
+  and k = 1 gives its precision at 1 (0 for one that has no label); of shares,
+  as mixup gives them, the largest is the label.
   """
   targets = _as_rows(labels, logits.shape[-1])
   largest = tf.reduce_max(targets, axis=-1, keepdims=True)

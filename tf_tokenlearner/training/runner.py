@@ -187,7 +187,7 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
   if run_folder.is_averaged(path) or not averages:
     model = task.build_model()
     restore.require_fit(path, model)
-    tf.train.Checkpoint(model=model).read(path).expect_partial()
+    restore.read(path, model)
     return model
   # The averages are slots of the optimizer, which only a trainer restores.
   with tf.distribute.OneDeviceStrategy('/cpu:0').scope():  # EMA wants one.
