@@ -104,8 +104,6 @@ def test_refuses_a_folder_that_is_not_there(tmp_path):
     (backbones.ViTSpec('B/16', token_learner_location=[9, 3], num_tokens=[4, 9],
                        tokenizer='grid_pooling'), (384, 384, 3),
      'B/16 9at3 4at9 pooled, 384'),
-    (backbones.ViTSpec('B/16', tokenizer='grid_pooling'), (384, 384, 3),
-     'B/16, 384'),
     (backbones.ViTSpec('B/16', token_learner_location=6, use_token_fuser=True),
      (384, 384, 3), 'B/16 8at6 fuser, 384'),
     (backbones.ViTSpec('B/16', token_learner_location=6, use_token_fuser=True,

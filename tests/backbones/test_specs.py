@@ -39,7 +39,6 @@ def test_resolved_keeps_what_was_given():
          pooling_window=[7, 1]),
     dict(token_learner_location=6, use_token_fuser=True, fuser='unpooling',
          token_learner=tiny.MEANS),
-    dict(tokenizer='grid_pooling', pooling_window=[7, 2]),
 ])
 def test_resolved_is_idempotent(kwargs):
   spec = backbones.ViTSpec('S/16', **kwargs).resolved(IMAGE)
@@ -88,6 +87,9 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
      "Unknown tokenizer 'pooling'. Known: grid_pooling, token_learner."),
     (dict(pooling_window=[2, 2]), r'pooling_window=\[2, 2\] goes with '
      'tokenizer=grid_pooling only.'),
+    (dict(tiny.POOLED), 'tokenizer=grid_pooling needs a token_learner_location'),
+    (dict(token_learner=backbones.TokenLearnerSpec('v1.0', bottleneck_dim=6)),
+     'token_learner.bottleneck_dim=6 has no effect with version v1.0'),
     (dict(POOLED, token_learner=tiny.V10), 'token_learner.version=v1.0 has no '
      'effect with tokenizer=grid_pooling, which learns nothing: leave it out.'),
     (dict(POOLED, token_learner=tiny.V11),

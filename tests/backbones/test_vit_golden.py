@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests import goldens
 from tf_tokenlearner import backbones
+from tf_tokenlearner import checkpoints
 from tf_tokenlearner.checkpoints import flax_arrays
 
 SCENIC = sorted(
@@ -65,8 +66,8 @@ def test_equals_vision_transformer(name):
   sizes = {key: transformer[key]
            for key in ('num_layers', 'mlp_dim', 'num_heads')}
   model = make_model(golden, **sizes)
-  with np.load(goldens.FOLDER / f'{name}.npz', allow_pickle=False) as params:
-    flax_arrays.load_vision_transformer(model, params)
+  checkpoints.load_vision_transformer_npz(
+      model, str(goldens.FOLDER / f'{name}.npz'))
   check_outputs(model, golden)
   erf = golden.outputs['logits_if_gelu_were_erf']
   assert np.abs(erf - golden.outputs['logits']).max() > 1e-4

@@ -103,6 +103,16 @@ def test_other_kinds_of_models(name, like, message):
     build(name, like())
 
 
+@pytest.mark.parametrize('spelling, expected', [
+    (flax_names.SCENIC, (2, 8)), (flax_names.VISION_TRANSFORMER, (4, 4))])
+def test_square_that_the_grid_of_the_model_would_fit_as_well(
+    spelling, expected):
+  like = backbones.Classifier(backbones.VisionTransformer(
+      backbones.ViTSpec('Ti/4', **SIZES), (8, 32, 3)), 2)
+  assert flax_models._Reader({}, spelling, like, None)._grid(16) == expected
+  assert flax_models._Reader({}, spelling, like, (1, 16))._grid(16) == (1, 16)
+
+
 def test_numbers_that_lack_one():
   params = goldens.read('vit_token_learner_fuser_v11').params
   for kind in ('TokenFuser_', 'TokenLearnerModuleV11_', 'encoderblock_'):

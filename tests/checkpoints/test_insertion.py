@@ -9,6 +9,7 @@ from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import backbones
 from tf_tokenlearner import checkpoints
 from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import token_learner_start
 
 IMAGES = np.random.default_rng(0).normal(size=[8, 16, 16, 3]).astype('f4')
 
@@ -40,8 +41,9 @@ def test_all_other_weights_are_kept():
   assert model(IMAGES).shape == (8, 5)
 
 
-def test_as_many_tokens_as_positions_change_little():
+def test_as_many_tokens_as_positions_change_little(monkeypatch, capsys):
   """Each token is then the mean of one position, and order does not matter."""
+  monkeypatch.setattr(token_learner_start, '_STEPS', 100)
   plain = make_plain()
   embedding = plain.backbone.position_embedding.embedding
   embedding.assign(
@@ -53,6 +55,8 @@ def test_as_many_tokens_as_positions_change_little():
   model = checkpoints.insert_token_learner(plain, 1, 16, IMAGES)
   error = np.abs(model(IMAGES) - expected).mean()
   assert error < .5 * np.abs(naive(IMAGES) - expected).mean()
+  assert 'What came from the plain model (VisionTransformer):' in (
+      capsys.readouterr().err)
 
 
 def test_class_token_is_dropped():

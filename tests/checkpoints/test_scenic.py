@@ -98,7 +98,10 @@ def test_orbax_folder_that_is_not_whole(tmp_path):
 
 
 @needs_tensorstore
-@pytest.mark.parametrize('text', ['{', '{}', '[]', '{"tree_metadata": 3}'])
+@pytest.mark.parametrize('text', [
+    '{', '{}', '[]', '{"tree_metadata": 3}',
+    '{"tree_metadata": {"x": {"key_metadata": [{"key": "params"}, '
+    '{"key": "../elsewhere"}]}}, "use_ocdbt": true}'])
 def test_orbax_without_its_list(tmp_path, text):
   folder = copy(tmp_path)
   (folder / '_METADATA').write_text(text)

@@ -106,6 +106,15 @@ def test_grid_that_is_no_square(tmp_path, plain):
       same.backbone.position_embedding.embedding, arrays[POSITIONS])
 
 
+def test_square_that_the_grid_of_the_model_would_fit_as_well(tmp_path):
+  path = tiny_checkpoints.write(
+      tmp_path / 'vit.npz', tiny_checkpoints.vit_arrays(grid=(4, 4)))
+  model = tiny_checkpoints.classifier((8, 32, 3), pooler='token')  # 2 x 8.
+  done = checkpoints.load_vision_transformer_npz(model, path)
+  assert dict(done.loaded)['position_embedding'] == (
+      '4 x 4 positions resized to 2 x 8')
+
+
 def test_head_is_kept_fresh_or_zero(tmp_path):
   arrays = tiny_checkpoints.vit_arrays()
   path = tiny_checkpoints.write(tmp_path / 'vit.npz', arrays)

@@ -208,6 +208,10 @@ class TransformerSpec:
     self.token_learner.check()
     spec_checks.require_known('tokenizer', self.tokenizer, TOKENIZERS)
     locations = self._locations()
+    if self.tokenizer == 'grid_pooling' and not locations:
+      raise errors.UserError(
+          'tokenizer=grid_pooling needs a token_learner_location: the block '
+          'that is the first to see what was pooled.')
     for location, num_tokens in locations:
       if num_tokens is not None or self.pooling_window is None:
         spec_checks.require_positive('num_tokens', num_tokens)
@@ -227,12 +231,26 @@ class TransformerSpec:
           'token_learner.version=v1.0 reads a map of positions and can stand '
           'at one location only: after it there is no map. Use v1.1 for '
           'several.')
+    self._check_bottleneck()
     self._check_fuser(len(locations))
+
+  def _check_bottleneck(self):
+    """Refuses the width of an MLP that is not there."""
+    width = self.token_learner.bottleneck_dim
+    if (self.token_learner.version == 'v1.0' and not self._has_token_fuser()
+        and width != TokenLearnerSpec.bottleneck_dim):
+      raise errors.UserError(
+          f'token_learner.bottleneck_dim={width} has no effect with version '
+          'v1.0, which has convolutions, and without a TokenFuser: leave it '
+          'out.')
+
+  def _has_token_fuser(self) -> bool:
+    return self.use_token_fuser and self.fuser == 'token_fuser'
 
   def _check_pooled_alone(self):
     """Refuses options of a TokenLearner that is not there."""
     its = ('version', 'pooling', 'num_convolutions', 'kernel_size')
-    if not (self.use_token_fuser and self.fuser == 'token_fuser'):
+    if not self._has_token_fuser():
       its += ('bottleneck_dim',)
     for name in its:
       value = getattr(self.token_learner, name)

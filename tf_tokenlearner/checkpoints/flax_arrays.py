@@ -32,21 +32,6 @@ def load_scenic(
         'nothing stays fresh, nothing is left over.', file=sys.stderr)
 
 
-def load_vision_transformer(
-    model: backbones.Classifier, params: Mapping[str, Any]) -> None:
-  """Loads a plain ViT in the layout of the public ViT and AugReg checkpoints.
-
-  Args:
-    model: the plain classifier of the same architecture and image size.
-    params: nested or flat dict of arrays, keys joined by '/'.
-
-  Raises:
-    UserError: as load_scenic.
-  """
-  assign(flax_names.classifier_entries(model, flax_names.VISION_TRANSFORMER),
-         flatten(params))
-
-
 def assign(entries: Iterable[flax_names.Entry],
            arrays: Mapping[str, np.ndarray],
            complaint: str = 'The checkpoint does not fit the model') -> None:

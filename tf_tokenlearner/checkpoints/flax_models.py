@@ -29,7 +29,8 @@ def build(arrays: Mapping[str, np.ndarray], spelling: flax_names.Spelling,
     spelling: which of the public layouts this is.
     like: the model that the weights are meant for.
     path: where they come from, for errors.
-    grid_size: (H, W) in patches; None: a square, or else that of like.
+    grid_size: (H, W) in patches; None: that of like if it fits, or a square;
+      of .npz files a square first.
 
   Raises:
     UserError: arrays are missing, left over, or do not go together.
@@ -185,10 +186,16 @@ class _Reader:
     return shape[1] - (class_token in self._arrays)
 
   def _grid(self, positions: int) -> _Grid:
-    """(H, W): as given, or else a square, or else as in the model."""
+    """(H, W): as given, or else a square or as in the model.
+
+    Where both fit, .npz files, which are of square images, speak for a square.
+    """
     side = math.isqrt(positions)
     own = self._like.spec.grid_size(self._like.input_size)
-    for grid in [self._grid_size] if self._grid_size else [(side, side), own]:
+    likely = [own, (side, side)]
+    if self._spelling is flax_names.VISION_TRANSFORMER:
+      likely.reverse()
+    for grid in [self._grid_size] if self._grid_size else likely:
       if math.prod(grid) == positions:
         return tuple(grid)
     raise errors.UserError(

@@ -65,7 +65,9 @@ def insert_token_learner(
       type(backbone)(spec, backbone.input_size), plain.num_classes,
       plain.dropout_rate, plain.head_bias)
   done = transfer.transfer(plain, model)
-  token_learner_start.start_at_means(model, done.fresh, examples)
+  notes = token_learner_start.start_at_means(model, done.fresh, examples)
+  transfer.say('the plain model', type(backbone).__name__,
+               done._replace(notes=(*done.notes, *notes)))
   return model
 
 

@@ -103,7 +103,10 @@ def _read_metadata(path: str) -> Dict[str, Any]:
 
 
 def _names(leaf: Dict[str, Any]) -> Tuple[str, ...]:
-  return tuple(str(key['key']) for key in leaf['key_metadata'])
+  names = tuple(str(key['key']) for key in leaf['key_metadata'])
+  if any('/' in name or '..' in name for name in names):
+    raise ValueError(f'{names} would lie outside of the folder')
+  return names
 
 
 def _spec(path: str, name: str, metadata: Dict[str, Any]) -> Dict[str, Any]:

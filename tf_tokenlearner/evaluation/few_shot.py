@@ -82,8 +82,11 @@ def sweep(train_features: np.ndarray, train_labels: np.ndarray,
     l2s: strengths of regularisation.
 
   Raises:
-    UserError: features that are not finite.
+    UserError: features that are not finite, or no test images.
   """
+  if not len(test_labels):
+    raise errors.UserError(
+        'Few-shot evaluation: there are no test images to score on.')
   if not (np.isfinite(train_features).all()
           and np.isfinite(test_features).all()):
     raise errors.UserError(
