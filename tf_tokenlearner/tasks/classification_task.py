@@ -147,14 +147,29 @@ class ClassificationTask(base_task.Task):
         self.task_config.model.input_size) + 1
     return (examples if is_one_view else examples[:, 0]).numpy()
 
+  def evaluation_examples(self) -> tf.data.Dataset:
+    """Validation data, each example as stored, as the network sees it, labelled.
+
+    Of a video one view, the middle one, whatever evaluation averages.
+    """
+    params, model = self.task_config.validation_data, self.task_config.model
+    source = self.PIPELINE.open_source(params)
+    return self.PIPELINE.evaluation_examples(
+        params, source, model.input_size, model.num_classes,
+        self._is_multi_label(source))
+
+  def _is_multi_label(
+      self, source: Optional[labelled_source.LabelledSource]) -> bool:
+    # TFRecord files do not say how many labels an example has.
+    return (source.multi_label if source
+            else self.task_config.losses.loss == 'sigmoid')
+
   def build_inputs(
       self, params,
       input_context: Optional[tf.distribute.InputContext] = None
   ) -> tf.data.Dataset:
     source = self.PIPELINE.open_source(params)
-    # TFRecord files do not say how many labels an example has.
-    multi_label = (source.multi_label if source
-                   else self.task_config.losses.loss == 'sigmoid')
+    multi_label = self._is_multi_label(source)
     if not params.is_training:
       self._evaluates_many_labels = multi_label
     model_config = self.task_config.model

@@ -52,3 +52,16 @@ def logging_to(model_dir: str, name: str) -> Iterator[None]:
       for logger, handlers, level in before:
         logger.handlers = handlers
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def errors_only() -> Iterator[None]:
+  """Leaves out what libraries say that is no error."""
+  verbosity, level = absl_logging.get_verbosity(), tf.get_logger().level
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  tf.get_logger().setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    absl_logging.set_verbosity(verbosity)
+    tf.get_logger().setLevel(level)
