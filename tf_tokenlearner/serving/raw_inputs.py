@@ -129,8 +129,8 @@ class _Clips(RawInputs):
             'the frame rate at which the training data are stored')
     self.description = (
         f'RGB frames of whole videos of any length and size, at {rate}, 0 to '
-        f'255; of the middle, {frames} frames are looked at, every '
-        f'{self._data.temporal_stride}')
+        f'255; the network looks at {frames} of them in the middle, '
+        f'{self._data.temporal_stride} apart')
 
   @property
   def example_kind(self):

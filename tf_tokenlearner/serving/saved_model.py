@@ -229,7 +229,7 @@ def _verify(folder: str, reference: servable_lib.Servable,
     np.save(sample_path, sample)
     _write_records(reference, examples, batch_size, records)
     answers = verification.ask(
-        saved_model_client, folder, sample_path, records, str(batch_size))
+        saved_model_client.__file__, folder, sample_path, records, str(batch_size))
   if tuple(answers['label_names/label_names']) != reference.label_names:
     raise errors.UserError(
         'The reloaded SavedModel has other names of classes; nothing was kept.')

@@ -7,7 +7,6 @@ will read it and nothing of ours.
 import subprocess
 import sys
 import tempfile
-import types
 from typing import Dict, List, NamedTuple
 
 import numpy as np
@@ -82,15 +81,19 @@ def probabilities_of(
       for i in range(0, len(pixels), _BATCH)])
 
 
-def ask(client: types.ModuleType, *arguments: str) -> Dict[str, np.ndarray]:
+def ask(client: str, *arguments: str) -> Dict[str, np.ndarray]:
   """Runs a client in a new process; it is given one more path, for its answers.
+
+  Args:
+    client: path of a script beside this one.
+    *arguments: of the script.
 
   Raises:
     UserError: it failed; its last words are in the message.
   """
   with tempfile.NamedTemporaryFile(suffix='.npz') as answers:
     done = subprocess.run(
-        [sys.executable, client.__file__, *arguments, answers.name],
+        [sys.executable, client, *arguments, answers.name],
         capture_output=True, text=True, check=False)
     if done.returncode:
       raise errors.UserError(

@@ -65,3 +65,22 @@ def errors_only() -> Iterator[None]:
   finally:
     absl_logging.set_verbosity(verbosity)
     tf.get_logger().setLevel(level)
+
+
+@contextlib.contextmanager
+def native_output() -> Iterator[None]:
+  """Leaves out what compiled code prints to stdout and stderr."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  kept = [os.dup(descriptor) for descriptor in (1, 2)]
+  with open(os.devnull, 'wb') as nothing:
+    for descriptor in (1, 2):
+      os.dup2(nothing.fileno(), descriptor)
+  try:
+    yield
+  finally:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for descriptor, copy in zip((1, 2), kept):
+      os.dup2(copy, descriptor)
+      os.close(copy)
