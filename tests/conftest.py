@@ -93,6 +93,16 @@ def fixture_many_labels(tmp_path_factory):
   return builder.data_dir
 
 
+@pytest.fixture(scope='session', name='real_labels')
+def fixture_real_labels(tmp_path_factory):
+  """The folder of a prepared set like imagenet2012_real, of digits' classes."""
+  from tests.data import real_labels
+  builder = real_labels.RealLabels(
+      data_dir=str(tmp_path_factory.mktemp('real_labels')))
+  builder.download_and_prepare()
+  return builder.data_dir
+
+
 @pytest.fixture(scope='session', name='finished_run')
 def fixture_finished_run(tmp_path_factory, tiny_digits):
   """The folder of a run of four steps with two evaluations. Not to be changed."""

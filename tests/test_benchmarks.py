@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks import contenders
 from benchmarks import inference
+from benchmarks import streaming
 from benchmarks import timing
 from benchmarks import training
 from tf_tokenlearner import backbones
@@ -166,3 +167,17 @@ def test_help_shows_every_flag():
     for name in ('variant', 'image_size', 'rounds', 'modes', 'num_tokens',
                  'location'):
       assert values.find_module_defining_flag(name) == '__main__'
+
+
+def test_streaming():
+  lines = streaming.run(parse_flags(
+      streaming, '--variant=N/16x2', '--num_frames=4', '--modes=graph',
+      '--num_tokens=1')).splitlines()
+  assert max(map(len, lines)) <= 80
+  assert lines[0] == (
+      'N/16x2, 1 tokens a frame at 1, clips of 4 x 32 x 32, float32')
+  difference = re.search(r'difference of logits (\S+)\.$', lines[2]).group(1)
+  assert 0 <= float(difference) <= 1e-5
+  (mode, *numbers), = [line.split() for line in lines[6:]]
+  step, clip, ratio, rate = map(float, numbers)
+  assert mode == 'graph' and min(step, clip, ratio, rate) > 0

@@ -20,6 +20,7 @@ def parse_flags(tmp_path, data_dir, *arguments):
   values(['program', '--experiment=tokenlearner_digits', '--seeds=3',
           f'--data_dir={data_dir}', f'--work_dir={tmp_path}/runs',
           f'--results={tmp_path}/out/results.jsonl', '--steps=3',
+          f'--report={tmp_path}/docs/insertion.md',
           '--short_steps=2', '--batch_size=16', '--num_layers=2',
           '--hidden_size=8', '--num_heads=2', '--location=1', '--num_tokens=2',
           *arguments])
@@ -29,11 +30,11 @@ def parse_flags(tmp_path, data_dir, *arguments):
 def test_table_and_results(tmp_path, data_dir, monkeypatch):
   kinds = [insertion._TRAININGS[i] for i in (0, 4)]  # The others are alike.
   monkeypatch.setattr(insertion, '_TRAININGS', kinds)
-  table = insertion.run(parse_flags(tmp_path, data_dir)).splitlines()
-  assert table[0] == (
-      'tokenlearner_digits: 2 blocks of width 8; 2 tokens at 1; seeds 3')
+  insertion.run(parse_flags(tmp_path, data_dir))
+  report = (tmp_path / 'docs' / 'insertion.md').read_text()
+  assert '2 blocks, width 8,' in report and 'Seeds 3; commit ' in report
   rows = [[cell.strip() for cell in line.strip('|').split('|')]
-          for line in table[4:]]
+          for line in report.splitlines()[-2:]]
   assert [row[0] for row in rows] == [NAMES[0], NAMES[4]]
   assert [row[1] for row in rows] == ['3', '2']
   assert [bool(row[2]) for row in rows] == [False, True]
@@ -41,8 +42,8 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
     results = [json.loads(line) for line in file]
   for row, result in zip(rows, results):
     assert result['name'] == row[0] and result['seed'] == 3
-    assert row[3] == f'{result["after"]:.4f}'
-    assert 0 <= result['after'] <= 1 and result['seconds'] > 0
+    assert row[3] == f'{result["accuracy"]:.4f}'
+    assert 0 <= result['accuracy'] <= 1 and result['seconds'] > 0
     assert result['commit'] and 'TensorFlow' in result['machine']
   plain, inserted = (result['config']['task'] for result in results)
   assert plain['model']['backbone']['token_learner_vit'][
@@ -52,24 +53,22 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
 
   # What has a result is not trained again.
   monkeypatch.setattr(runner, 'train', None)
-  again = insertion.run(parse_flags(tmp_path, data_dir)).splitlines()
-  assert again == table
+  insertion.run(parse_flags(tmp_path, data_dir))
+  assert (tmp_path / 'docs' / 'insertion.md').read_text() == report
   with pytest.raises(TypeError):
     insertion.run(parse_flags(tmp_path, data_dir, '--seeds=3,4'))
 
 
 def test_spread_over_seeds():
-  config = {'trainer': {'train_steps': 1872}}
-  results = [{'name': name, 'before': None if 'ViT' in name else .5,
-              'after': after, 'seconds': 60., 'config': config}
-             for name in NAMES for after in (.8, .9)]
+  results = {name: [{'before': .5, 'accuracy': accuracy, 'seconds': 60.}
+                    for accuracy in (.8, .9)] for name in NAMES}
   values = flags.FlagValues()
   insertion.define_flags(values)
   values(['program', '--seeds=0,1'])
   lines = insertion._table(values, results).splitlines()
-  assert lines[4] == '| plain ViT | 1,872 |  | 0.8500 ± 0.0707 | 60 |'
+  assert lines[2] == '| plain ViT | 936 |  | 0.8500 ± 0.0707 | 60 |'
   assert lines[-1] == (
-      '| inserted as means | 1,872 | 0.5000 ± 0.0000 | 0.8500 ± 0.0707 | 60 |')
+      '| inserted as means | 117 | 0.5000 ± 0.0000 | 0.8500 ± 0.0707 | 60 |')
 
 
 def test_seeds_that_are_no_numbers(tmp_path, data_dir):

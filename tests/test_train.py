@@ -45,6 +45,13 @@ def test_help_lists_the_experiments_without_tensorflow():
     (['--mode=train', '--model_dir=x', '--experiment=tokenlearner_digits',
       '--checkpoint=y'], '--checkpoint goes with --mode=eval'),
     (['--mod=train'], 'Did you mean: mode'),
+    (['--mode=few_shot', '--model_dir=x'], '--few_shot_data must be given'),
+    (['--mode=few_shot', '--model_dir=x', '--few_shot_data=y', '--shots=5,ten'],
+     '--shots takes whole numbers such as 5,10,25; received 5,ten.'),
+    (['--mode=few_shot', '--model_dir=x', '--few_shot_data=y', '--tpu=z'],
+     '--tpu does not go with --mode=few_shot'),
+    (['--mode=eval', '--model_dir=x', '--few_shot_seed=0'],
+     '--few_shot_seed goes with --mode=few_shot.'),
 ])
 def test_mistakes_in_flags_are_one_line(arguments, message):
   code, out, err = run(*arguments)
@@ -112,3 +119,10 @@ def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
   code, out, err = run('--mode=eval', f'--model_dir={tmp_path / "run"}')
   assert code == 0, err
   assert 'evaluated at step' in err
+  code, out, err = run(
+      '--mode=few_shot', f'--model_dir={tmp_path / "run"}',
+      '--few_shot_data=digits', '--shots=5', '--few_shot_seed=3')
+  assert code == 0, err
+  assert 'Few-shot evaluation, seed 3, of' in out
+  assert (tmp_path / 'run' / 'few_shot.json').exists()
+  assert 'WARNING' not in err

@@ -20,15 +20,15 @@ from tf_tokenlearner import cli
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
 
-_MODES = ('train', 'eval', 'train_and_eval', 'continuous_eval')
+_MODES = ('train', 'eval', 'train_and_eval', 'continuous_eval', 'few_shot')
 
 _EXPERIMENT = flags.DEFINE_string(
     'experiment', None, 'Name of the experiment. Evaluation may leave it out: '
     'the run knows its own.')
 _MODE = flags.DEFINE_enum(
-    'mode', None, _MODES, 'train: without evaluation; eval: score a '
-    'checkpoint; train_and_eval: both in turn; continuous_eval: score each new '
-    'checkpoint of a run beside it.')
+    'mode', None, _MODES, 'eval: score a checkpoint; train_and_eval: both '
+    'in turn; continuous_eval: score each new checkpoint; few_shot: score '
+    'features on other data.')
 _MODEL_DIR = flags.DEFINE_string(
     'model_dir', None, 'Folder of the run: config, checkpoints, summaries.')
 _CONFIG_FILE = flags.DEFINE_multi_string(
@@ -36,8 +36,16 @@ _CONFIG_FILE = flags.DEFINE_multi_string(
 _PARAMS_OVERRIDE = flags.DEFINE_string(
     'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.')
 _CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', '', 'With --mode=eval, what to score: a checkpoint or a '
-    'folder of them; by default the best of the run, or else its latest.')
+    'checkpoint', '', 'With --mode=eval or few_shot, what to score: a '
+    'checkpoint or a folder of them; by default the best of the run, or else its latest.')
+_FEW_SHOT_DATA = flags.DEFINE_list(
+    'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '
+    'NAME, or NAME@TRAIN@TEST with its two splits, separated by commas.')
+_SHOTS = flags.DEFINE_list(
+    'shots', ['5', '10', '25'], 'With --mode=few_shot, training images a '
+    'class, such as 5,10,25.')
+_FEW_SHOT_SEED = flags.DEFINE_integer(
+    'few_shot_seed', 0, 'With --mode=few_shot, of which images are drawn.')
 _EXPORT_DIR = flags.DEFINE_string(
     'export_dir', '', 'Where to write a SavedModel when done.')
 _TPU = flags.DEFINE_string('tpu', '', 'Name or address of the TPU.')
@@ -50,18 +58,19 @@ def main(arguments) -> None:
   cli.refuse_arguments(arguments)
   cli.require('mode', 'model_dir')
   is_training = 'train' in _MODE.value
+  is_few_shot = _MODE.value == 'few_shot'
   if is_training:
     cli.require('experiment')
-  if _CHECKPOINT.value and _MODE.value != 'eval':
-    raise errors.UserError(
-        '--checkpoint goes with --mode=eval; to start training from one, set '
-        'task.init_checkpoint.')
+  if is_few_shot:
+    cli.require('few_shot_data')
+  _refuse_what_does_not_go_with_mode()
   if _EXPERIMENT.value and _EXPERIMENT.value not in registry.EXPERIMENTS:
     raise errors.unknown_name(
         'experiment', _EXPERIMENT.value, registry.EXPERIMENTS)
 
   # TensorFlow and the Garden take seconds: only now, when the flags make sense.
   from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.evaluation import few_shot_run
   from tf_tokenlearner.serving import export_folder
   from tf_tokenlearner.serving import saved_model
   from tf_tokenlearner.training import runner
@@ -69,7 +78,7 @@ def main(arguments) -> None:
   if _EXPORT_DIR.value:
     export_folder.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
   overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
-  if is_training or not experiments.is_run(_MODEL_DIR.value):
+  if is_training or not (is_few_shot or experiments.is_run(_MODEL_DIR.value)):
     if not _EXPERIMENT.value:
       raise errors.UserError(
           f'{_MODEL_DIR.value} is not the folder of a training run. To wait '
@@ -93,10 +102,37 @@ def main(arguments) -> None:
                  evaluate='eval' in _MODE.value)
   elif _MODE.value == 'continuous_eval':
     runner.evaluate_continuously(params, _MODEL_DIR.value)
+  elif is_few_shot:
+    few_shot_run.evaluate(
+        params, _MODEL_DIR.value, _FEW_SHOT_DATA.value,
+        [int(shots) for shots in _SHOTS.value], _FEW_SHOT_SEED.value,
+        _CHECKPOINT.value)
   else:
     runner.evaluate(params, _MODEL_DIR.value, _CHECKPOINT.value)
   if _EXPORT_DIR.value:
     saved_model.export(_MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value)
+
+
+def _refuse_what_does_not_go_with_mode() -> None:
+  mode = _MODE.value
+  if _CHECKPOINT.value and mode not in ('eval', 'few_shot'):
+    raise errors.UserError(
+        '--checkpoint goes with --mode=eval or few_shot; to start training '
+        'from one, set task.init_checkpoint.')
+  if mode == 'few_shot':
+    if not all(map(str.isdecimal, _SHOTS.value)):
+      raise errors.UserError(
+          '--shots takes whole numbers such as 5,10,25; received '
+          f'{",".join(_SHOTS.value)}.')
+    for name in ('tpu', 'tf_data_service'):
+      if flags.FLAGS[name].value:
+        raise errors.UserError(
+            f'--{name} does not go with --mode=few_shot, which reads and '
+            'computes on one device by itself.')
+    return
+  for name in ('few_shot_data', 'shots', 'few_shot_seed'):
+    if flags.FLAGS[name].present:
+      raise errors.UserError(f'--{name} goes with --mode=few_shot.')
 
 
 def _describe() -> str:

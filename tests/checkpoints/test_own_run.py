@@ -58,7 +58,7 @@ def test_every_backbone_of_the_configs_is_known():
   known = set()
   for kind in (config.Backbone, config.VideoBackbone):
     known |= {field.name for field in dataclasses.fields(kind)} - {'type'}
-  assert known == set(own_run.BACKBONES)
+  assert known == set(backbones.BY_NAME)
 
 
 def test_what_a_run_saves_is_read(finished_run, finished_video_run):

@@ -1,5 +1,6 @@
 """TFDS image data sets: keys, labels, splits, and bytes that stay."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow_datasets as tfds
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import builder_lookup
 from tf_tokenlearner.data import first_use
+from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import tfds_source
 
 F = tfds.features
@@ -120,6 +122,10 @@ def test_several_labels(data_dir):
   dataset = source.as_dataset(
       'train', read_config=tfds.ReadConfig(), shuffle_files=False)
   assert dataset.element_spec['label'] == tf.TensorSpec([None], tf.int64)
+  selected = dataclasses.replace(source, select=labelled_source.only_labelled)
+  assert {x['image'] for x in read(selected, 'train')} == {
+      jpeg('train', i) for i in range(20) if i % 3}
+  assert selected.num_examples('train') == 20
 
 
 def test_plain_tensors(data_dir):

@@ -35,6 +35,14 @@ def test_sigmoid_sums_over_classes(labels, smoothing):
       loss(labels, 'sigmoid', smoothing), expected, rtol=1e-5)
 
 
+def test_several_labels_share_the_answer():
+  several = np.array([[1., 0., 1.], [0., 1., 0.]], np.float32)
+  log_p = LOGITS - np.log(np.exp(LOGITS).sum(-1, keepdims=True))
+  np.testing.assert_allclose(
+      loss(several, 'softmax'), [-log_p[0, [0, 2]].mean(), -log_p[1, 1]],
+      rtol=1e-5)
+
+
 def test_mean_of_nothing_is_zero():
   assert classification.mean_loss(tf.zeros([0])).numpy() == 0
   assert classification.mean_loss(tf.constant([1., 3.])).numpy() == 2

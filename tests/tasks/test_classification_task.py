@@ -1,11 +1,17 @@
-"""What the tasks of images and of videos share: how they start."""
+"""What the tasks of images and of videos share: starts, kinds of labels."""
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from official.core import task_factory
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.tasks import classification_task
+from tf_tokenlearner.training import run_folder
+from tf_tokenlearner.training import runner
 
 
 @pytest.mark.parametrize('kind, size', [
@@ -23,7 +29,6 @@ def test_examples_to_start_from_are_the_same_everywhere(request, kind, size):
 
 def test_new_token_learner_starts_as_the_config_says(
     tiny_digits, tmp_path, capsys):
-  from tf_tokenlearner.training import runner
   backbone = 'task.model.backbone.token_learner_vit.token_learner_location'
   plain = str(tmp_path / 'plain')
   runner.train('tokenlearner_digits', experiments.parse(
@@ -48,3 +53,53 @@ def test_unknown_start(tiny_digits):
       'tokenlearner_digits', [tiny_digits, 'task.init_token_learner=median'])
   with pytest.raises(errors.UserError, match="'median'. Known: mean, random"):
     experiments.resolve(params)
+
+
+@pytest.mark.parametrize('loss', ['softmax', 'sigmoid'])
+def test_any_label_counts_where_training_has_one(
+    finished_run, real_labels, loss):
+  """As ImageNet's ReaL labels; by hand, of the images that have a label."""
+  params = experiments.load(finished_run, [f"""
+      task:
+        validation_data: {{
+          tfds_name: {real_labels}, tfds_split: validation,
+          global_batch_size: 5}}
+        losses: {{loss: {loss}, label_smoothing: 0.}}
+      """]).params
+  scores = runner.evaluate(params, finished_run)
+  model = runner.load_model(
+      params, run_folder.find_checkpoint(params, finished_run))
+  examples = list(tfds.builder_from_directory(real_labels).as_dataset(
+      'validation').as_numpy_iterator())
+  hits, losses = [], []
+  for example in examples:
+    if len(example['real_label']):
+      image = image_pipeline.evaluation_pixels(example['image'], (8, 8, 1), 1.)
+      logits = model(image[None])[0].numpy().astype(np.float64)
+      hits.append(logits.argmax() in example['real_label'])
+      if loss == 'softmax':
+        log_p = logits - np.log(np.exp(logits).sum())
+        losses.append(-log_p[example['real_label']].mean())
+      else:
+        is_label = np.isin(np.arange(10), example['real_label'])
+        wrong_way = np.where(is_label, -logits, logits)
+        losses.append(np.log1p(np.exp(wrong_way)).sum())
+  assert (len(examples), len(hits)) == (23, 17)
+  assert 0 < np.mean(hits) < 1
+  np.testing.assert_allclose(scores['accuracy'], np.mean(hits), atol=1e-6)
+  np.testing.assert_allclose(
+      scores['validation_loss'], np.mean(losses), rtol=1e-5)
+  assert 'mean_average_precision' not in scores
+
+
+def test_labels_of_imagenet_real_are_found_and_those_of_imagenet():
+  real, trained = (
+      tfds.builder(name).info for name in ('imagenet2012_real', 'imagenet2012'))
+  key = labelled_source.find_label(real, '', 'images')
+  assert key == 'real_label'
+  sources = [labelled_source.LabelledSource(
+      None, **labelled_source.label_facts(info, its_key))
+             for info, its_key in ((trained, 'label'), (real, key))]
+  assert [source.multi_label for source in sources] == [False, True]
+  assert len(sources[0].label_names) == 1000
+  classification_task._require_same_labels(*sources)

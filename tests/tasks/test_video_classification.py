@@ -89,6 +89,9 @@ def test_many_labels_are_scored_over_the_whole_set(
   assert sum(map(len, labels)) == 7
   assert scores['mean_average_precision'] == pytest.approx(expected[0], abs=1e-6)
   assert scores['classes_without_positive'] == expected[1] >= 1
+  best = np.concatenate(logits).argmax(-1)  # Precision at 1.
+  assert scores['accuracy'] == pytest.approx(
+      np.concatenate(labels)[np.arange(7), best].mean(), abs=1e-6)
 
 
 def test_many_labels_want_a_sigmoid(tiny_moving_digits, many_labels):
@@ -194,10 +197,12 @@ def test_labels_must_mean_the_same():
   check(source('ab'), source('ab'))
   for other, message in (
       (source('abc'), 'have 2 classes, validation data 3'),
-      (source('ac'), "Label 1 is 'b' in the training data and 'c' in"),
-      (source('ab', True), 'several labels an example')):
+      (source('ac'), "Label 1 is 'b' in the training data and 'c' in")):
     with pytest.raises(errors.UserError, match=message):
       check(source('ab'), other)
+  check(source('ab'), source('ab', True))  # Any of the several is right.
+  with pytest.raises(errors.UserError, match='have several .* data one: a'):
+    check(source('ab', True), source('ab'))
 
 
 def test_starts_from_a_video_run(finished_video_run, tiny_moving_digits):

@@ -13,3 +13,11 @@ from tf_tokenlearner.backbones.video_specs import FactorizedViViTSpec
 from tf_tokenlearner.backbones.video_specs import ViViTSpec
 from tf_tokenlearner.backbones.vit import VisionTransformer
 from tf_tokenlearner.backbones.vivit import VideoVisionTransformer
+
+# As configs and saved runs name them.
+BY_NAME = {
+    'token_learner_vit': VisionTransformer,
+    'token_learner_vivit': VideoVisionTransformer,
+    'token_learner_vivit_factorized': FactorizedVideoVisionTransformer,
+    'token_learner_bottleneck': BottleneckTransformer,
+}

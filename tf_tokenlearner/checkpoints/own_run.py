@@ -11,13 +11,6 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import restore
 
 _PARAMS = 'params.yaml'  # As configs.experiments saves it.
-BACKBONES = {
-    'token_learner_vit': backbones.VisionTransformer,
-    'token_learner_vivit': backbones.VideoVisionTransformer,
-    'token_learner_vivit_factorized': (
-        backbones.FactorizedVideoVisionTransformer),
-    'token_learner_bottleneck': backbones.BottleneckTransformer,
-}
 
 
 class Description(NamedTuple):
@@ -72,7 +65,7 @@ def _read(path: str) -> Description:
       model = yaml.load(file, Loader=_Loader)['task']['model']
     kind = model['backbone']['type']
     return Description(
-        BACKBONES[kind], model['backbone'][kind],
+        backbones.BY_NAME[kind], model['backbone'][kind],
         tuple(model['input_size']), model['num_classes'])
   except (yaml.YAMLError, LookupError, TypeError) as error:
     raise errors.UserError(

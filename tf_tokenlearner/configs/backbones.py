@@ -106,8 +106,5 @@ def _register(name: str, model_class: type) -> None:
     return model_class(backbone_config.get(), input_specs.shape[1:])
 
 
-_register('token_learner_vit', backbones.VisionTransformer)
-_register('token_learner_vivit', backbones.VideoVisionTransformer)
-_register('token_learner_vivit_factorized',
-          backbones.FactorizedVideoVisionTransformer)
-_register('token_learner_bottleneck', backbones.BottleneckTransformer)
+for _name, _model_class in backbones.BY_NAME.items():
+  _register(_name, _model_class)

@@ -88,7 +88,7 @@ def make_batches(
       parser_fn=parser,
       postprocess_fn=mix and augment.MixupAndCutmix(
           num_classes, **mix.as_dict()))
-  dataset = source and _read_source(params, source, input_context)
+  dataset = source and read_source(params, source, input_context)
   dataset = reader.read(input_context, dataset)
   # Examples are made in parallel. To share each of their operations among
   # threads as well costs more waiting than it saves.
@@ -114,10 +114,13 @@ def stored_examples(
   return tf.data.TFRecordDataset(sorted(paths)).map(decoder)
 
 
-def _read_source(
+def read_source(
     params: cfg.DataConfig, source: labelled_source.LabelledSource,
     input_context: Optional[tf.distribute.InputContext]) -> tf.data.Dataset:
-  """Examples of a source, this worker's share of them; endless in training."""
+  """Examples of a source, this worker's share of them; endless in training.
+
+  In evaluation their order is always the same.
+  """
   repeat = params.is_training and not params.cache
   has_file_each = input_context is None or (
       source.num_files(params.tfds_split) >= input_context.num_input_pipelines)

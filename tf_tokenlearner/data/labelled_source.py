@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -22,12 +22,16 @@ class LabelledSource:
     num_classes: labels are below it.
     label_names: of the classes; '0', '1', ... if they have no names.
     multi_label: an example has any number of labels.
+    select: takes a split's examples, {'label', ...}, and gives those to read;
+      None for all. num_examples counts all.
   """
   builder: tfds.core.DatasetBuilder
   label_key: str
   num_classes: int
   label_names: Tuple[str, ...]
   multi_label: bool
+  select: Optional[Callable[[tf.data.Dataset], tf.data.Dataset]] = (
+      dataclasses.field(default=None, kw_only=True))
 
   def num_examples(self, split: str) -> int:
     """Examples of a split, such as 'train' or 'train[:90%]+test'.
@@ -61,8 +65,9 @@ class LabelledSource:
             {key: True for key in keys.values()}, decoders=decoders or None),
         read_config=read_config, shuffle_files=shuffle_files)
     names = dict(keys, id='tfds_id') if read_config.add_tfds_id else keys
-    return dataset.map(
+    dataset = dataset.map(
         lambda example: {name: example[key] for name, key in names.items()})
+    return self.select(dataset) if self.select else dataset
 
   def _resolve(self, split: str) -> Tuple[str, int]:
     """The split as the builder calls it, and its number of examples.
@@ -93,6 +98,11 @@ class _AsStored(tfds.decode.SkipDecoding):
 
   def decode_batch_example(self, serialized_example):
     return serialized_example
+
+
+def only_labelled(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """Leaves out the examples that have no label."""
+  return dataset.filter(lambda example: tf.size(example['label']) > 0)
 
 
 def label_facts(info: tfds.core.DatasetInfo, label_key: str) -> Dict[str, Any]:

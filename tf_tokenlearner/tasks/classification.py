@@ -2,6 +2,7 @@
 
 Labels are class numbers [B], or one row of zeros and ones (or, after mixup, of
 shares) per example, [B, num_classes]. Both forms pass through every function.
+With several labels an example, accuracy is multi-label precision at 1.
 """
 
 from typing import List
@@ -19,8 +20,8 @@ def example_losses(labels: tf.Tensor, logits: tf.Tensor, loss: str,
   Args:
     labels: [B] or [B, num_classes].
     logits: float32 [B, num_classes].
-    loss: 'softmax', or 'sigmoid': the sum over classes, as in the official
-      ImageNet recipe.
+    loss: 'softmax', of several labels each an equal share; or 'sigmoid': the
+      sum over classes, as in the official ImageNet recipe.
     label_smoothing: share of the label spread over all classes.
 
   Returns:
@@ -31,6 +32,8 @@ def example_losses(labels: tf.Tensor, logits: tf.Tensor, loss: str,
     targets = targets * (1. - label_smoothing) + 0.5 * label_smoothing
     return tf.reduce_sum(
         tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=-1)
+  num_labels = tf.reduce_sum(targets, axis=-1, keepdims=True)
+  targets /= tf.maximum(num_labels, 1.)
   spread = label_smoothing / logits.shape[-1]
   targets = targets * (1. - label_smoothing) + spread
   return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
@@ -46,8 +49,9 @@ def hits(labels: tf.Tensor, logits: tf.Tensor, k: int) -> tf.Tensor:
   """1 where one of the k best classes is right, else 0; float32 [B].
 
   Equal logits rank by class number: a network that says the same of all classes
-  is right by chance only. With several labels an example, this is precision at
-  1 for k = 1; of shares, as mixup gives them, the largest is the label.
+  is right by chance only. With several labels an example any of them is right,
+  and k = 1 gives its precision at 1 (0 for one that has no label); of shares, as
+  mixup gives them, the largest is the label.
   """
   targets = _as_rows(labels, logits.shape[-1])
   largest = tf.reduce_max(targets, axis=-1, keepdims=True)
@@ -58,7 +62,11 @@ def hits(labels: tf.Tensor, logits: tf.Tensor, k: int) -> tf.Tensor:
 
 
 def build_metrics(num_classes: int) -> List[tf_keras.metrics.Metric]:
-  """accuracy, and top_5_accuracy where there are more than 5 classes."""
+  """accuracy, and top_5_accuracy where there are more than 5 classes.
+
+  With several labels an example, accuracy is the mean precision at 1, and
+  top_5_accuracy the share of examples with a label among the best 5 classes.
+  """
   metrics = [_Hits(1, name='accuracy')]
   if num_classes > 5:
     metrics.append(_Hits(5, name='top_5_accuracy'))

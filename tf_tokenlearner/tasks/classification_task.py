@@ -1,5 +1,6 @@
 """What the tasks of images and of videos share."""
 
+import dataclasses
 import types
 from typing import List, Optional, Tuple
 
@@ -31,6 +32,12 @@ class ClassificationTask(base_task.Task):
   The Garden's training step, optimizers and metrics loop are used as they are;
   this class gives them the model, the batches, the loss, and mean average
   precision where examples have several labels.
+
+  A model of one label may be evaluated on examples with several, such as
+  ImageNet's ReaL labels (Beyer et al. 2020, arXiv 2006.07159), each of them
+  right: accuracy is the share of examples whose best class is among their
+  labels, the loss takes each label as an equal share of the answer, and
+  examples without a label are left out.
 
   Attributes:
     INPUT_AXES: what input_size counts.
@@ -156,26 +163,30 @@ class ClassificationTask(base_task.Task):
     source = self.PIPELINE.open_source(params)
     return self.PIPELINE.evaluation_examples(
         params, source, model.input_size, model.num_classes,
-        self._is_multi_label(source))
-
-  def _is_multi_label(
-      self, source: Optional[labelled_source.LabelledSource]) -> bool:
-    # TFRecord files do not say how many labels an example has.
-    return (source.multi_label if source
-            else self.task_config.losses.loss == 'sigmoid')
+        self._has_many_labels(source))
 
   def build_inputs(
       self, params,
       input_context: Optional[tf.distribute.InputContext] = None
   ) -> tf.data.Dataset:
     source = self.PIPELINE.open_source(params)
-    multi_label = self._is_multi_label(source)
+    multi_label = self._has_many_labels(source)
     if not params.is_training:
-      self._evaluates_many_labels = multi_label
+      self._evaluates_many_labels = multi_label and self._has_many_labels(
+          self.PIPELINE.open_source(self.task_config.train_data))
+      if source and multi_label and not self._evaluates_many_labels:
+        source = dataclasses.replace(
+            source, select=labelled_source.only_labelled)
     model_config = self.task_config.model
     return self.PIPELINE.build_dataset(
         params, source, model_config.input_size, model_config.num_classes,
         multi_label=multi_label, input_context=input_context)
+
+  def _has_many_labels(
+      self, source: Optional[labelled_source.LabelledSource]) -> bool:
+    # TFRecord files do not say how many labels an example has.
+    return (source.multi_label if source
+            else self.task_config.losses.loss == 'sigmoid')
 
   def build_losses(self, labels, model_outputs, aux_losses=None) -> tf.Tensor:
     losses = self.task_config.losses
@@ -228,10 +239,10 @@ def _require_same_labels(train: labelled_source.LabelledSource,
       raise errors.UserError(
           f'Label {label} is {ours!r} in the training data and {theirs!r} in '
           'the validation data: both must have the same classes.')
-  if validation.multi_label != train.multi_label:
+  if train.multi_label and not validation.multi_label:
     raise errors.UserError(
-        'One of training and validation data has several labels an example, '
-        'the other has one.')
+        'Training data have several labels an example, validation data one: a '
+        'model that answers with several cannot be scored by it.')
 
 
 def _inherit(train: cfg.DataConfig, validation: cfg.DataConfig,

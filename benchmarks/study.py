@@ -1,0 +1,123 @@
+"""Asks the paper's questions at a size that two cores can answer.
+
+  python benchmarks/study.py --data_dir=~/tensorflow_datasets
+  python benchmarks/study.py --seeds=0 --kinds='plain,8 at 1/2'
+  python benchmarks/study.py --noreport --seeds=3
+
+Trains small vision transformers on Fashion-MNIST, 60,000 real images: plain, with
+TokenLearners of several sizes at several depths, with pooling in their place,
+with a Fuser, with the older TokenLearner, and deeper. Every kind is trained once
+for each seed and scored on the 10,000 test images once, after the last step, so
+that nothing is chosen by them.
+
+Each training is a line of --results, and what has a line already is not trained
+again: the command goes on where it was stopped. Then --report is written, tables
+and plots of whatever is there, by which claims of the paper held.
+"""
+
+import os
+import sys
+
+if not __package__:  # Run as a script: the clone lies one folder up.
+  sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# pylint: disable=g-import-not-at-top
+from absl import flags
+
+from benchmarks import study_kinds
+from benchmarks import trainings
+from tf_tokenlearner import cli
+from tf_tokenlearner import errors
+from tf_tokenlearner.analysis import cost
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  # --help lists what the program itself defines.
+  owner = dict(flag_values=values, module_name='__main__')
+  trainings.define_flags(values, work_dir='runs/study',
+                         results='docs/study.jsonl')
+  flags.DEFINE_list(
+      'kinds', '', 'What to train, of the first column of the report; all of '
+      'them if empty.', **owner)
+  flags.DEFINE_string(
+      'report_dir', 'docs', 'Where results.md and its plots go.', **owner)
+  flags.DEFINE_bool('report', True, 'Write the report when done.', **owner)
+  for name, default, what in (
+      ('steps', 1404, 'Of every training.'),
+      ('batch_size', 128, 'Images per step.'),
+      ('num_layers', 4, 'Blocks of the plain network; a multiple of 4.'),
+      ('hidden_size', 48, 'Width.'),
+      ('num_heads', 4, 'Attention heads.')):
+    flags.DEFINE_integer(name, default, what, lower_bound=1, **owner)
+  flags.DEFINE_float('learning_rate', 2e-3, 'The highest.', lower_bound=0.,
+                     **owner)
+
+
+def run(values: flags.FlagValues) -> None:
+  """Trains what has no result yet, and writes the report."""
+  seeds = trainings.seeds(values.seeds)
+  kinds = _kinds(values)
+  chosen = _choose(values.kinds, kinds)
+  kept = trainings.Results(values.results)
+  results = {name: [] for name in kinds}
+  for seed in seeds:
+    for name, vit in kinds.items():
+      config = trainings.config(
+          values, vit=vit, seed=seed, steps=values.steps,
+          learning_rate=values.learning_rate)
+      result = kept.find(name, seed, config)
+      if result is None and name in chosen:
+        result = kept.add({
+            'name': name, 'seed': seed,
+            **trainings.train(values, config, _folder(values, name, seed)),
+            'config': config})
+      if result is not None:
+        results[name].append(result)
+  if values.report:
+    from benchmarks import study_report  # Plots take a second to load.
+    path = study_report.write(values.report_dir, {
+        name: rows for name, rows in results.items() if rows})
+    print(f'Wrote {path}.')
+
+
+def _kinds(values: flags.FlagValues) -> dict:
+  """Options of the network, by kind."""
+  if values.num_layers % 4:
+    raise errors.UserError(
+        f'--num_layers={values.num_layers} must be a multiple of 4: the '
+        'TokenLearner stands at quarters of it.')
+  network = {'num_layers': values.num_layers,
+             'hidden_size': values.hidden_size,
+             'mlp_dim': 4 * values.hidden_size, 'num_heads': values.num_heads,
+             'dropout_rate': 0.}
+
+  def macs(vit):
+    config = trainings.config(
+        values, vit=vit, seed=0, steps=values.steps, learning_rate=1.)
+    model = trainings.parse(values, config).task.model
+    return cost.classifier_cost(
+        model.backbone.get(), model.input_size, num_classes=0).macs
+
+  return study_kinds.of_network(network, macs)
+
+
+def _choose(given, kinds):
+  for name in given:
+    if name not in kinds:
+      raise errors.unknown_name('kind', name, kinds)
+  return given or list(kinds)
+
+
+def _folder(values: flags.FlagValues, name: str, seed: int) -> str:
+  safe = name.replace(' ', '_').replace('/', 'of')
+  return os.path.join(values.work_dir, f'{safe}_{seed}')
+
+
+def main(arguments) -> None:
+  cli.refuse_arguments(arguments)
+  run(flags.FLAGS)
+
+
+if __name__ == '__main__':
+  define_flags(flags.FLAGS)
+  cli.run(main)

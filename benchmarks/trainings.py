@@ -1,0 +1,194 @@
+"""Trainings whose results are kept, so that none is done twice.
+
+What benchmarks/study.py and benchmarks/insertion.py share: their flags, the file
+with one JSON line per training, and the training itself.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from typing import Any, Dict, Iterable, List, Optional, Sequence
+
+from absl import flags
+
+from tf_tokenlearner import errors
+
+
+# pylint: disable=g-import-not-at-top
+# TensorFlow and the Garden take seconds: only when there is something to do.
+
+
+def define_flags(values: flags.FlagValues, *, work_dir: str,
+                 results: str) -> None:
+  """Flags of every such benchmark, with the defaults of one."""
+  owner = dict(flag_values=values, module_name='__main__')
+  for name, default, what in (
+      ('experiment', 'tokenlearner_fashion_mnist', 'Data set and recipe.'),
+      ('data_dir', '', 'Where the prepared data set lies; \'\' is the usual '
+       'place of TFDS.'),
+      ('work_dir', work_dir, 'Where the runs lie.'),
+      ('results', results, 'Where results go, a JSON line each.')):
+    flags.DEFINE_string(name, default, what, **owner)
+  flags.DEFINE_list('seeds', '0,1,2', 'One training of each kind for each.',
+                    **owner)
+
+
+def seeds(given: Sequence[str]) -> List[int]:
+  """The value of --seeds. Raises UserError if one is no whole number."""
+  try:
+    numbers = [int(text) for text in given]
+  except ValueError:
+    numbers = []
+  if not numbers:
+    raise errors.UserError(
+        '--seeds must be whole numbers, such as 0,1,2; received '
+        f'{",".join(given)!r}.')
+  return numbers
+
+
+class Results:
+  """The lines of a file, and what is added to them.
+
+  Args:
+    path: of the file; it and its folder may not be there yet.
+
+  Raises:
+    UserError: a line is no result.
+  """
+
+  def __init__(self, path: str):
+    self._path = path
+    self._results = []
+    if os.path.exists(path):
+      with open(path, encoding='utf-8') as file:
+        self._results = [self._parse(i, line) for i, line in enumerate(file)]
+
+  def _parse(self, i: int, line: str) -> Dict[str, Any]:
+    try:
+      result = json.loads(line)
+      result['name'], result['seed'], result['config']  # pylint: disable=pointless-statement
+    except (ValueError, KeyError, TypeError) as error:
+      raise errors.UserError(
+          f'{self._path}, line {i + 1}, is no result of a training. Remove the '
+          'line; its training will be done again.') from error
+    return result
+
+  def find(self, name: str, seed: int,
+           config: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """The result of this very training, or None."""
+    return next((result for result in self._results if (
+        result['name'], result['seed'], result['config']) == (
+            name, seed, config)), None)
+
+  def add(self, result: Dict[str, Any]) -> Dict[str, Any]:
+    """Writes all lines anew: a killed process leaves the old file or the new."""
+    self._results.append(result)
+    os.makedirs(os.path.dirname(self._path) or '.', exist_ok=True)
+    beside = f'{self._path}.partial'
+    with open(beside, 'w', encoding='utf-8') as file:
+      for line in self._results:
+        file.write(json.dumps(line) + '\n')
+    os.replace(beside, self._path)
+    return result
+
+
+def config(values: flags.FlagValues, *, vit: Dict[str, Any], seed: int,
+           steps: int, learning_rate: float) -> Dict[str, Any]:
+  """What differs from the experiment's own values.
+
+  One evaluation, after the last step: nothing is chosen by it.
+
+  Args:
+    values: with batch_size.
+    vit: options of token_learner_vit.
+    seed: of weights, order and augmentation.
+    steps: of training; a tenth of them warms up.
+    learning_rate: the highest, from which it falls as a cosine.
+  """
+  return {
+      'task': {
+          'model': {'backbone': {'token_learner_vit': vit}},
+          'train_data': {
+              'global_batch_size': values.batch_size, 'seed': seed,
+              # So few passes over the data overfit nothing.
+              'aug_shift': 0}},
+      'trainer': {
+          'train_steps': steps, 'checkpoint_interval': steps,
+          'validation_interval': steps, 'steps_per_loop': min(steps, 50),
+          'summary_interval': min(steps, 50),
+          'optimizer_config': {
+              'learning_rate': {
+                  'cosine': {'initial_learning_rate': learning_rate}},
+              'warmup': {'linear': {'warmup_steps': max(steps // 10, 1)}}}}}
+
+
+def parse(values: flags.FlagValues,
+          overrides: Dict[str, Any]) -> 'ExperimentConfig':
+  """The whole config; where the data lie is this machine's affair."""
+  from tf_tokenlearner.configs import experiments
+  return experiments.parse(values.experiment, [
+      json.dumps(overrides), json.dumps({'task': {'train_data': {
+          'tfds_data_dir': os.path.expanduser(values.data_dir)}}})])
+
+
+def train(values: flags.FlagValues, overrides: Dict[str, Any],
+          folder: str) -> Dict[str, Any]:
+  """Trains in a fresh folder and scores the last checkpoint.
+
+  Args:
+    values: with experiment and data_dir.
+    overrides: as config gives them, perhaps with more.
+    folder: of the run; what is in it is removed.
+
+  Returns:
+    accuracy on the validation data, seconds of training; parameters and
+    multiply-accumulates of an example; commit, machine.
+  """
+  import tensorflow as tf
+  import tf_keras
+  from benchmarks import timing
+  from tf_tokenlearner.analysis import cost
+  from tf_tokenlearner.training import runner
+
+  if os.path.exists(folder):  # Of a training that was stopped.
+    shutil.rmtree(folder)
+  tf_keras.backend.clear_session()  # Else graphs of all trainings pile up.
+  params = parse(values, overrides)
+  start = time.monotonic()
+  runner.train(values.experiment, params, folder, evaluate=False)
+  seconds = time.monotonic() - start
+  accuracy = runner.evaluate(
+      params, folder, tf.train.latest_checkpoint(folder))['accuracy']
+  model = params.task.model
+  counted = cost.classifier_cost(
+      model.backbone.get(), model.input_size, model.num_classes)
+  return {'accuracy': float(accuracy), 'seconds': round(seconds, 1),
+          'parameters': counted.parameters, 'macs': counted.macs,
+          'commit': _commit(), 'machine': timing.machine()}
+
+
+def _commit() -> str:
+  done = subprocess.run(
+      ['git', 'describe', '--always', '--dirty'], text=True, check=False,
+      capture_output=True, cwd=os.path.dirname(os.path.abspath(__file__)))
+  return done.stdout.strip() or 'unknown'
+
+
+def spread(numbers: Iterable[float], scale: float = 1.,
+           digits: int = 4) -> str:
+  """'mean ± standard deviation'; of one number, the number."""
+  numbers = [scale * number for number in numbers]
+  text = f'{statistics.mean(numbers):.{digits}f}'
+  if numbers[1:]:
+    text += f' ± {statistics.stdev(numbers):.{digits}f}'
+  return text
+
+
+def provenance(rows: Iterable[Dict[str, Any]]) -> str:
+  """'Seeds 0, 1; commit abc; machine.' of results."""
+  rows = list(rows)
+  listed = lambda key: ', '.join(sorted({str(row[key]) for row in rows}))
+  return f'Seeds {listed("seed")}; commit {listed("commit")}; {listed("machine")}.'

@@ -1,0 +1,63 @@
+"""Closed-form ridge regression against scikit-learn's."""
+
+import numpy as np
+import pytest
+from sklearn import linear_model
+
+from tf_tokenlearner.evaluation import ridge
+
+L2S = (2.**-10, 1., 2.**19)
+
+
+@pytest.fixture(name='problem', params=[(40, 7), (12, 30)], ids=['n>d', 'n<d'])
+def fixture_problem(request):
+  n, d = request.param
+  generator = np.random.default_rng(n)
+  features = generator.normal(3., 2., [n, d])
+  targets = features[:, :3] ** 2 + generator.normal(size=[n, 3])
+  return features, targets, generator.normal(3., 2., [20, d])
+
+
+@pytest.mark.parametrize('solver', ['svd', 'cholesky'])
+@pytest.mark.parametrize('l2', L2S)
+def test_equals_scikit_learn(problem, l2, solver):
+  features, targets, others = problem
+  theirs = linear_model.Ridge(alpha=l2, solver=solver).fit(features, targets)
+  ours = ridge.Ridge(features, targets)
+  weights, intercept = ours.solution(l2)
+  np.testing.assert_allclose(weights, theirs.coef_.T, rtol=0, atol=1e-8)
+  np.testing.assert_allclose(intercept, theirs.intercept_, rtol=0, atol=1e-8)
+  np.testing.assert_allclose(
+      next(ours.predictions(others, [l2])), theirs.predict(others), rtol=0,
+      atol=1e-8)
+
+
+def test_all_strengths_of_one_decomposition(problem):
+  features, targets, others = problem
+  ours = ridge.Ridge(features, targets)
+  for l2, predicted in zip(L2S, ours.predictions(others, L2S), strict=True):
+    weights, intercept = ours.solution(l2)
+    np.testing.assert_allclose(
+        predicted, others @ weights + intercept, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize('l2', L2S)
+def test_left_out_as_if_solved_without_each(problem, l2):
+  features, targets, _ = problem
+  expected = []
+  for i in range(len(features)):
+    rest = np.arange(len(features)) != i
+    expected.append(linear_model.Ridge(alpha=l2, solver='svd').fit(
+        features[rest], targets[rest]).predict(features[i:i + 1])[0])
+  np.testing.assert_allclose(
+      ridge.Ridge(features, targets).left_out_predictions(l2), expected,
+      rtol=0, atol=1e-7)
+
+
+def test_float32_is_solved_in_float64(problem):
+  features, targets, _ = problem
+  features = features.astype(np.float32)
+  weights, _ = ridge.Ridge(features, targets).solution(1e-3)
+  assert weights.dtype == np.float64
+  np.testing.assert_array_equal(weights, ridge.Ridge(
+      features.astype(np.float64), targets).solution(1e-3)[0])

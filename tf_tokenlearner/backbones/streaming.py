@@ -1,0 +1,90 @@
+"""A factorised video model that sees one new tubelet at a time."""
+
+from typing import NamedTuple, Tuple
+
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.backbones import classifier
+from tf_tokenlearner.backbones import factorized_vivit
+
+
+class State(NamedTuple):
+  """What is kept between steps.
+
+  Attributes:
+    tokens: float tensor [B, T*S, C], of the last T tubelets, oldest first.
+    num_steps: int32 tensor [], tubelets seen so far.
+  """
+  tokens: tf.Tensor
+  num_steps: tf.Tensor
+
+
+class StreamingClassifier(tf.Module):
+  """Classifies the last T tubelets after each new one, at the cost of one.
+
+  The spatial part runs on the new tubelet alone; its S tokens push the oldest S
+  out of the window that the temporal part reads. The logits are those of the
+  whole model on a clip of the last T tubelets. Before there are T, the first
+  one stands for those that are missing, as if the video had stood still.
+
+  Args:
+    model: Classifier around a FactorizedVideoVisionTransformer.
+
+  Raises:
+    UserError: another backbone, whose positions see all of a clip.
+
+  Example:
+    >>> stream = StreamingClassifier(model)          # 16 frames, tubelets of 2
+    >>> state = stream.init_state(batch_size=1)
+    >>> logits, state = stream.step(frames, state)   # [1, 2, H, W, channels]
+  """
+
+  def __init__(self, model: classifier.Classifier):
+    super().__init__(name='streaming_classifier')
+    backbone = model.backbone
+    if not isinstance(
+        backbone, factorized_vivit.FactorizedVideoVisionTransformer):
+      raise errors.UserError(
+          'Streaming needs backbone.type=token_learner_vivit_factorized: in a '
+          f'{type(backbone).__name__} what is made of old frames depends on '
+          'new ones.')
+    self._model = model
+    self._window = (backbone.spec.num_frames(backbone.input_size)
+                    * backbone.spec.tokens_per_frame())  # T * S
+
+  @property
+  def tubelet_shape(self) -> Tuple[int, int, int, int]:
+    """(frames, height, width, channels) of what a step takes."""
+    backbone = self._model.backbone
+    return (backbone.spec.tubelet_size[0], *backbone.input_size[1:])
+
+  @property
+  def state_shape(self) -> Tuple[int, int]:
+    """(T*S, C) of the tokens in a state."""
+    return self._window, self._model.backbone.spec.hidden_size
+
+  def init_state(self, batch_size) -> State:
+    """Of a video of which nothing has been seen."""
+    dtype = self._model.backbone.compute_dtype
+    return State(tf.zeros([batch_size, *self.state_shape], dtype),
+                 tf.zeros([], tf.int32))
+
+  def step(self, tubelet: tf.Tensor, state: State) -> Tuple[tf.Tensor, State]:
+    """Takes a tubelet in.
+
+    Args:
+      tubelet: float tensor [B, *tubelet_shape], pixels in [-1, 1].
+      state: from init_state or the step before.
+
+    Returns:
+      logits [B, num_classes] of the last T tubelets; the new state.
+    """
+    backbone = self._model.backbone
+    new = backbone.spatial(tubelet, training=False)  # [B, S, C]
+    first = tf.tile(new, [1, self._window // new.shape[1], 1])
+    later = tf.concat([state.tokens[:, new.shape[1]:], new], axis=1)
+    tokens = tf.where(tf.equal(state.num_steps, 0), first, later)
+    pre_logits = backbone.temporal(tokens, training=False)['pre_logits']
+    return (self._model.head(pre_logits),
+            State(tokens, state.num_steps + 1))
