@@ -227,8 +227,9 @@ def serving_view(
   The shorter side is scaled to min_image_size; channels are converted.
 
   Args:
-    frames: uint8 [B, frames, H, W, channels], of any size.
-    input_size: (frames, height, width, channels) of the result.
+    frames: uint8 [B, frames, H, W, channels], of any size; so many frames as
+      come, or if their number is unknown those of input_size.
+    input_size: (frames, height, width, channels) of a clip.
     min_image_size: as in the config.
     stored_short_side: as in serving_clip.
 
@@ -236,7 +237,7 @@ def serving_view(
     float32 [B, frames, height, width, channels] in [-1, 1].
   """
   _, height, width, channels = input_size
-  colors = frames.shape[-1]
+  count, colors = frames.shape[1] or input_size[0], frames.shape[-1]
   frames = tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[2:]], 0))
   frames = tf.ensure_shape(frames, [None, None, None, colors])
   if stored_short_side:
@@ -245,7 +246,7 @@ def serving_view(
       frames, lambda shape: clip_boxes.even_boxes(
           shape, (height, width), min_image_size, 1), channels)
   x = pixel_ops.scale(tf.image.resize(x, (height, width)))
-  return tf.reshape(x, [-1, *input_size])
+  return tf.reshape(x, [-1, count, height, width, channels])
 
 
 class _Parser:

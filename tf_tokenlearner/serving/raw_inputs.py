@@ -114,7 +114,11 @@ class _Images(RawInputs):
 
 
 class _Clips(RawInputs):
-  """Frames of videos [T, H, W, 3]. One view: the middle clip, its centre."""
+  """Frames of videos [T, H, W, 3]. One view: the middle clip, its centre.
+
+  Attributes:
+    rate: of the frames, in words.
+  """
   name = 'clips'
   shape = (None, None, None, 3)
   bytes_shape = (None,)
@@ -125,10 +129,10 @@ class _Clips(RawInputs):
     self.sample_shape = (
         frames * self._data.temporal_stride + 3, height + 5, width * 2 + 3, 3)
     fps = video_pipeline.stored_fps(self._data)
-    rate = (f'{fps:g} frames a second' if fps else
-            'the frame rate at which the training data are stored')
+    self.rate = (f'{fps:g} frames a second' if fps else
+                 'the frame rate at which the training data are stored')
     self.description = (
-        f'RGB frames of whole videos of any length and size, at {rate}, 0 to '
+        f'RGB frames of whole videos of any length and size, at {self.rate}, 0 to '
         f'255; the network looks at {frames} of them in the middle, '
         f'{self._data.temporal_stride} apart')
 
@@ -137,14 +141,14 @@ class _Clips(RawInputs):
     return 'tf.train.SequenceExample'
 
   def to_pixels(self, examples):
-    return self._to_view(self._middle(examples))
+    return self.to_view(self._middle(examples))
 
   def read_files(self, files):
     return tf.cond(
         tf.size(files) > 0,
         lambda: image_bytes.read_frames(
             self._middle(files[tf.newaxis])[0],
-            lambda frames: self._to_view(frames[tf.newaxis])[0],
+            lambda frames: self.to_view(frames[tf.newaxis])[0],
             self._input_size),
         lambda: (tf.zeros(self._input_size), 'has no frames'))
 
@@ -165,7 +169,8 @@ class _Clips(RawInputs):
         clips, self._input_size[0], self._data.temporal_stride,
         self._data.short_videos)
 
-  def _to_view(self, frames):
+  def to_view(self, frames: tf.Tensor) -> tf.Tensor:
+    """uint8 [B, T, H, W, 3] -> float32 [B, T, height, width, channels]."""
     return video_pipeline.serving_view(
         frames, self._input_size, self._data.min_image_size,
         self._data.stored_short_side)

@@ -38,7 +38,11 @@ class Servable:
 
   def scores(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
     """Pixels in [-1, 1] -> probabilities and logits, float32 [B, classes]."""
-    logits = tf.cast(self.model(pixels, training=False), tf.float32)
+    return self.activate(self.model(pixels, training=False))
+
+  def activate(self, logits: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """Logits -> what scores gives of them."""
+    logits = tf.cast(logits, tf.float32)
     activate = (tf.nn.sigmoid if self.task.losses.loss == 'sigmoid'
                 else tf.nn.softmax)
     return {'probabilities': activate(logits), 'logits': logits}

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import re
 import tempfile
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 import warnings
 
 import numpy as np
@@ -161,7 +161,7 @@ def make(servable: servable_lib.Servable, quantize: str = 'none',
   inputs = (_calibration_inputs(servable, batch_size or 1)
             if QUANTIZATIONS[quantize].calibrates else None)
   return tflite_metadata.add(
-      convert(module, function, quantize, inputs), name, describe(servable),
+      convert(module, {_SIGNATURE: function}, quantize, inputs), name, describe(servable),
       servable.input_size[-1], len(servable.input_size) == 3,
       servable.label_names)
 
@@ -175,14 +175,15 @@ def describe(servable: servable_lib.Servable) -> str:
           f'{servable.raw.description}')
 
 
-def convert(module: tf.Module, function: Callable[..., Dict[str, tf.Tensor]],
-            quantize: str = 'none',
-            inputs: Optional[_Inputs] = None) -> bytes:
+def convert(
+    module: tf.Module, functions: Mapping[str, Callable[..., Dict]],
+    quantize: str = 'none', inputs: Optional[_Inputs] = None) -> bytes:
   """A TFLite file of LiteRT's own operations.
 
   Args:
     module: has the variables.
-    function: a tf.function with an input signature, gives a dict.
+    functions: by the names of their signatures; each a tf.function with an
+      input signature that gives a dict of tensors.
     quantize: of QUANTIZATIONS.
     inputs: examples for those that calibrate.
 
@@ -191,10 +192,10 @@ def convert(module: tf.Module, function: Callable[..., Dict[str, tf.Tensor]],
   """
   quantization = QUANTIZATIONS[quantize]
   with tempfile.TemporaryDirectory() as scratch, quiet.native_output():
-    tf.saved_model.save(module, scratch, signatures={_SIGNATURE: function})
+    tf.saved_model.save(module, scratch, signatures=functions)
     def make_converter():
       made = tf.lite.TFLiteConverter.from_saved_model(
-          scratch, signature_keys=[_SIGNATURE])
+          scratch, signature_keys=list(functions))
       made.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
       return made
     try:
@@ -238,7 +239,13 @@ def _check(quantize: str, batch_size: int, verify: bool, verify_examples: int):
     raise errors.UserError(
         f'--verify_examples must be at least 1, received {verify_examples}; '
         '--noverify keeps the file unseen.')
-  if verify and not importlib.util.find_spec('ai_edge_litert'):
+  if verify:
+    require_runtime()
+
+
+def require_runtime() -> None:
+  """Raises UserError if LiteRT is not installed."""
+  if not importlib.util.find_spec('ai_edge_litert'):
     raise errors.UserError(
         'LiteRT, which runs the file, is the extra tflite: pip install '
         '\'tf_tokenlearner[tflite]\'; or give --noverify.')
