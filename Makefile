@@ -30,7 +30,7 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python \
-		--constraint constraints.txt --editable '.[addons,dev,orbax]'
+		--constraint constraints.txt --editable '.[addons,dev,orbax,tflite]'
 	@touch $@
 
 train: install

@@ -46,11 +46,12 @@ setuptools.setup(
         'addons': ['tensorflow-addons>=0.23,<0.24; python_version < "3.12"'],
         # Checkpoints of the official code in Orbax's layout.
         'orbax': ['tensorstore>=0.1.60,<0.2'],
+        # Runs what was converted to TFLite; TensorFlow's own is being removed.
+        'tflite': ['ai-edge-litert>=2,<3'],
         'gpu': ['tensorflow[and-cuda]>=2.20,<2.21'],  # TensorFlow with CUDA.
         'dev': [
             'pytest>=8,<10',  # The suite.
             'pytest-xdist>=3.5,<4',  # On two cores.
-            'ai-edge-litert>=2,<3',  # Runs what was converted to TFLite.
         ],
     },
 )

@@ -3,9 +3,11 @@
   python export/export_saved_model.py --model_dir=runs/digits \\
       --export_dir=exported/digits
 
-The run's saved config says all about the architecture. Images of any size go
-in as uint8 [B, H, W, 3], probabilities come out; the names of the classes are
-inside. The file is loaded in a new process and compared before it is kept.
+The run's saved config says all about the architecture. Pixels of any size
+(serving_default), image files (image_bytes) or tf.Examples (tf_example) go in;
+probabilities, logits and the names of the five likeliest classes come out. The
+signatures features and attention_maps give what the network sees in them. The
+export is loaded in a new process and compared before it is kept.
 """
 
 import os
@@ -25,13 +27,29 @@ _EXPORT_DIR = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', '', 'A checkpoint or a folder of them; by default the best '
     'of the run, or else its latest.')
+_PRECISION = flags.DEFINE_string(
+    'precision', 'float32', 'What the network computes in: float32 or bfloat16.')
+_JIT_COMPILE = flags.DEFINE_bool(
+    'jit_compile', False, 'Compile the network with XLA when it is first asked.')
+_BATCH_SIZE = flags.DEFINE_integer(
+    'batch_size', 0, 'The only batch size; 0 for any.')
+_VERIFY = flags.DEFINE_bool(
+    'verify', True, 'Load the export in a new process and compare it with the '
+    'checkpoint on evaluation data; --noverify keeps it unseen.')
+_VERIFY_EXAMPLES = flags.DEFINE_integer(
+    'verify_examples', 256, 'How many of the evaluation data at most; 0 for '
+    'none.')
 
 
 def main(arguments) -> None:
   cli.refuse_arguments(arguments)
   cli.require('model_dir', 'export_dir')
   from tf_tokenlearner.serving import saved_model
-  saved_model.export(_MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value)
+  saved_model.export(
+      _MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value,
+      precision=_PRECISION.value, jit_compile=_JIT_COMPILE.value,
+      batch_size=_BATCH_SIZE.value, verify=_VERIFY.value,
+      verify_examples=_VERIFY_EXAMPLES.value)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,8 @@
 """A SavedModel answers as the model does, or is not kept."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.data import video_pipeline
+from tf_tokenlearner.serving import raw_inputs
 from tf_tokenlearner.serving import saved_model
-from tf_tokenlearner.training import run_folder
+from tf_tokenlearner.serving import servable
 from tf_tokenlearner.training import runner
 
 
@@ -30,31 +33,121 @@ def fixture_exported_video(finished_video_run, tmp_path_factory):
   return folder
 
 
+@pytest.fixture(scope='module', name='digits')
+def fixture_digits(exported):
+  return tf.saved_model.load(exported).signatures
+
+
+@pytest.fixture(scope='module', name='moving_digits')
+def fixture_moving_digits(exported_video):
+  return tf.saved_model.load(exported_video).signatures
+
+
+@pytest.fixture(scope='module', name='model')
+def fixture_model(finished_run):
+  return servable.load(*servable.find(finished_run)).model
+
+
+@pytest.fixture(scope='module', name='video_model')
+def fixture_video_model(finished_video_run):
+  return servable.load(*servable.find(finished_video_run)).model
+
+
 def images(height, width, count=2):
   return tf.constant(np.random.default_rng(1).integers(
       0, 256, [count, height, width, 3], dtype=np.uint8))
 
 
 @pytest.mark.parametrize('size', [(8, 8), (31, 20), (5, 64)])
-def test_probabilities_equal_the_model(exported, finished_run, size):
-  params = experiments.load(finished_run).params
-  model = runner.load_model(params, run_folder.find_checkpoint(params, finished_run))
+def test_scores_equal_those_of_the_model(digits, model, size):
   pixels = image_pipeline.evaluation_pixels(images(*size), (8, 8, 1), 1.)
-  signature = tf.saved_model.load(exported).signatures['serving_default']
-  probabilities = signature(images=images(*size))['probabilities']
+  answers = digits['serving_default'](images=images(*size))
+  np.testing.assert_allclose(answers['logits'], model(pixels), atol=1e-5)
   np.testing.assert_allclose(
-      probabilities, tf.nn.softmax(model(pixels)), atol=1e-6)
-  np.testing.assert_allclose(tf.reduce_sum(probabilities, -1), [1, 1],
-                             rtol=1e-5)
+      answers['probabilities'], tf.nn.softmax(model(pixels)), atol=1e-6)
 
 
-def test_label_names_are_inside(exported):
-  loaded = tf.saved_model.load(exported)
-  names = loaded.signatures['label_names']()['label_names'].numpy()
+def test_five_likeliest_classes(digits):
+  answers = digits['serving_default'](images=images(8, 8))
+  order = np.argsort(-answers['probabilities'].numpy(), axis=-1)[:, :5]
+  np.testing.assert_array_equal(answers['top_classes'], order)
+  np.testing.assert_array_equal(answers['top_probabilities'], np.take_along_axis(
+      answers['probabilities'].numpy(), order, -1))
+  np.testing.assert_array_equal(
+      answers['top_names'].numpy().astype(str), order.astype(str))
+
+
+def test_what_the_head_and_the_token_learner_see(digits, model):
+  pixels = image_pipeline.evaluation_pixels(images(8, 8), (8, 8, 1), 1.)
+  np.testing.assert_allclose(
+      digits['features'](images=images(8, 8))['pre_logits'],
+      model.backbone(pixels)['pre_logits'], atol=1e-5)
+  maps = digits['attention_maps'](images=images(8, 8))['attention_maps']
+  assert maps.shape == [2, 3, 4, 4]
+  np.testing.assert_allclose(
+      maps, model.backbone.attention_maps(pixels)[:, 0], atol=1e-6)
+
+
+def test_label_names_are_inside(exported, digits):
+  names = digits['label_names']()['label_names'].numpy()
   assert [name.decode() for name in names] == list('0123456789')
   with open(os.path.join(exported, 'assets', 'labels.txt')) as file:
     assert file.read().split() == list('0123456789')
   assert not os.path.exists(os.path.join(exported, 'labels.txt'))
+
+
+def png(image):
+  return tf.io.encode_png(image).numpy()
+
+
+def test_one_bad_file_spoils_no_other(digits):
+  pictures = images(20, 31)
+  expected = digits['serving_default'](images=pictures)
+  answers = digits['image_bytes'](image_bytes=tf.constant(
+      [png(pictures[0]), b'GIF', png(pictures[1])]))
+  assert answers['errors'].numpy().tolist() == [
+      b'', b'content is no JPEG, PNG, GIF or WebP', b'']
+  for key in ('probabilities', 'logits', 'top_probabilities'):
+    np.testing.assert_allclose(
+        answers[key].numpy()[[0, 2]], expected[key], atol=1e-6)
+    assert np.isnan(answers[key][1]).all()
+  assert answers['top_classes'][1].numpy().tolist() == [-1] * 5
+  assert answers['top_names'][1].numpy().tolist() == [b''] * 5
+
+
+@pytest.mark.parametrize('data, message', [
+    (b'', 'empty'), (png(np.zeros([3, 3, 3], np.uint8))[:40], 'cut off')])
+def test_nothing_but_bad_files_is_an_error(digits, data, message):
+  with pytest.raises(tf.errors.InvalidArgumentError, match=(
+      f'(?s)Nothing of image_bytes can be read. Reasons:.*{message}')):
+    digits['image_bytes'](image_bytes=tf.constant([data]))
+
+
+def test_examples_of_the_garden(digits):
+  picture = images(9, 9, 1)
+  features = {'image/encoded': tf.train.Feature(
+      bytes_list=tf.train.BytesList(value=[png(picture[0])])),
+              'other': tf.train.Feature()}
+  example = tf.train.Example(features=tf.train.Features(feature=features))
+  answers = digits['tf_example'](tf_example=tf.constant(
+      [b'garbage', example.SerializeToString(),
+       tf.train.Example().SerializeToString()]))
+  np.testing.assert_allclose(
+      answers['probabilities'][1:2],
+      digits['serving_default'](images=picture)['probabilities'], atol=1e-6)
+  reason = b'is no tf.train.Example with image/encoded'
+  assert answers['errors'].numpy().tolist() == [reason, b'', reason]
+
+
+def test_saved_model_cli_answers(exported):
+  done = subprocess.run(
+      [os.path.join(os.path.dirname(sys.executable), 'saved_model_cli'), 'run',
+       '--dir', exported, '--tag_set', 'serve', '--signature_def',
+       'image_bytes', '--input_exprs',
+       f'image_bytes=[{png(np.zeros([8, 8, 3], np.uint8))!r}]'],
+      capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  assert 'Result for output key top_names' in done.stdout
 
 
 def test_second_time_says_so(exported, finished_run, capsys):
@@ -67,8 +160,21 @@ def test_existing_folders_are_left_alone(exported, finished_run, tmp_path):
   with pytest.raises(errors.UserError, match='exists already and is no export'):
     saved_model.export(finished_run, str(tmp_path / 'mine'))
   latest = tf.train.latest_checkpoint(finished_run)
-  with pytest.raises(errors.UserError, match='holds another checkpoint'):
+  with pytest.raises(errors.UserError, match='another .* run: checkpoint '):
     saved_model.export(finished_run, exported, latest)
+  with pytest.raises(errors.UserError, match='batch_size 0, not 4'):
+    saved_model.export(finished_run, exported, batch_size=4)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(precision='float23'),
+     "Unknown --precision 'float23'. Known: float32, bfloat16"),
+    (dict(batch_size=-1), '--batch_size must be at least 0, received -1'),
+    (dict(verify_examples=-1), '--verify_examples must be at least 0'),
+])
+def test_options_that_cannot_be(options, message):
+  with pytest.raises(errors.UserError, match=message):
+    saved_model.export('run', 'out', **options)
 
 
 def test_not_a_run(tmp_path):
@@ -77,69 +183,145 @@ def test_not_a_run(tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
-def test_unwritable_place(finished_run, tmp_path):
-  (tmp_path / 'file').write_text('')
-  with pytest.raises(errors.UserError, match='cannot be written'):
-    saved_model.export(finished_run, str(tmp_path / 'file' / 'out'))
+@pytest.mark.parametrize('options', [
+    'task.model.num_classes=11', 'task.model.backbone.token_learner_vit.'
+    'hidden_size=32'])
+def test_checkpoint_of_another_config(
+    finished_run, tmp_path, tiny_digits, options):
+  params = experiments.parse('tokenlearner_digits', [tiny_digits, options])
+  experiments.save('tokenlearner_digits', params, (), str(tmp_path / 'run'))
+  with pytest.raises(errors.UserError, match='other shape'):
+    saved_model.export(
+        str(tmp_path / 'run'), str(tmp_path / 'out'), finished_run)
+  assert os.listdir(tmp_path) == ['run']
 
 
-@pytest.mark.parametrize('fault, message', [
-    ('import sys; sys.exit("no such op")', 'could not be loaded.*no such op'),
-    ('import sys, numpy; numpy.savez(sys.argv[3], probabilities='
-     'numpy.zeros([3, 10]), label_names=list("0123456789"))', 'differs by'),
+def test_run_without_checkpoint(tmp_path, tiny_digits):
+  params = experiments.parse('tokenlearner_digits', [tiny_digits])
+  experiments.save('tokenlearner_digits', params, (), str(tmp_path / 'run'))
+  with pytest.raises(errors.UserError, match='no checkpoint'):
+    saved_model.export(str(tmp_path / 'run'), str(tmp_path / 'out'))
+
+
+@pytest.mark.parametrize('change, message', [
+    ('answers["label_names/label_names"][0] = "x"', 'other names of classes'),
+    ('answers["features/pre_logits"] += 1', 'features/pre_logits of the .* diff'),
+    ('answers["probabilities"] += .1', 'differs too much'),
 ])
 def test_what_does_not_verify_is_not_kept(
-    finished_run, tmp_path, monkeypatch, fault, message):
-  impostor = tmp_path / 'reload.py'
-  impostor.write_text(fault)
-  monkeypatch.setattr(
-      saved_model.reload_saved_model, '__file__', str(impostor))
+    finished_run, tmp_path, monkeypatch, change, message):
+  """Lies of a client, which says what the model says and then some more."""
+  found = servable.load(*servable.find(finished_run))
+  pixels = found.raw.to_pixels(tf.constant(found.raw.sample(3)))
+  answers = {'label_names/label_names': np.array(found.label_names)}
+  for name, outputs in (('serving_default', found.scores(pixels)),
+                        ('features', found.features(pixels))):
+    answers.update({f'{name}/{key}': value.numpy()
+                    for key, value in outputs.items()})
+  def ask(client, *arguments):
+    del client, arguments
+    examples = saved_model.verification.draw(found, 10)
+    answers['probabilities'] = examples.probabilities.copy()
+    exec(change, {'answers': answers})  # pylint: disable=exec-used
+    return answers
+  monkeypatch.setattr(saved_model.verification, 'ask', ask)
+  monkeypatch.setattr(saved_model, '_save', lambda *arguments: None)
   with pytest.raises(errors.UserError, match=f'(?s){message}'):
-    saved_model.export(finished_run, str(tmp_path / 'out'))
-  assert os.listdir(tmp_path) == ['reload.py']
+    saved_model.export(finished_run, str(tmp_path / 'out'), verify_examples=10)
+  assert not os.listdir(tmp_path)
 
 
-def test_sigmoid_model_gives_independent_probabilities(tiny_digits, tmp_path):
+def test_fixed_batch_of_compiled_bfloat16(finished_run, tmp_path, capsys):
+  folder = str(tmp_path / 'out')
+  saved_model.export(
+      finished_run, folder, precision='bfloat16', jit_compile=True,
+      batch_size=4, verify_examples=6)
+  assert '6 evaluation examples' in capsys.readouterr().out
+  signature = tf.saved_model.load(folder).signatures['serving_default']
+  assert signature.structured_input_signature[1]['images'].shape == [
+      4, None, None, 3]
+  found = servable.load(*servable.find(finished_run), 'bfloat16')
+  assert found.model.backbone.compute_dtype == 'bfloat16'
+  assert {v.dtype for v in found.model.trainable_variables} == {tf.float32}
+  answers = signature(images=images(8, 8, 4))
+  assert answers['probabilities'].dtype == tf.float32
+  np.testing.assert_allclose(
+      tf.reduce_sum(answers['probabilities'], -1), [1] * 4, rtol=1e-5)
+
+
+def test_sigmoid_model_without_token_learner(tiny_digits, tmp_path, capsys):
+  """Independent probabilities; no maps, and it is said why."""
   folder = str(tmp_path / 'run')
   params = experiments.parse('tokenlearner_digits', [
-      tiny_digits, 'task.losses.loss=sigmoid,trainer.train_steps=2'])
+      tiny_digits, 'task.losses.loss=sigmoid,trainer.train_steps=2,'
+      'task.model.backbone.token_learner_vit.token_learner_location=null'])
   runner.train('tokenlearner_digits', params, folder, evaluate=False)
-  saved_model.export(folder, str(tmp_path / 'out'))
-  signature = tf.saved_model.load(str(tmp_path / 'out')).signatures[
-      'serving_default']
-  total = tf.reduce_sum(signature(images=images(8, 8))['probabilities'], -1)
+  saved_model.export(folder, str(tmp_path / 'out'), verify=False)
+  out = capsys.readouterr().out
+  assert ('Without the signature attention_maps: ' in out
+          and 'has no TokenLearner' in out and 'Loaded' not in out)
+  signatures = tf.saved_model.load(str(tmp_path / 'out')).signatures
+  assert 'attention_maps' not in signatures and 'features' in signatures
+  total = tf.reduce_sum(signatures['serving_default'](
+      images=images(8, 8))['probabilities'], -1)
   assert (np.abs(total - 1) > .5).all()  # About a half for each of 10 classes.
 
 
 @pytest.mark.parametrize('size', [(16, 32, 32), (5, 20, 31), (40, 50, 18)])
-def test_clips_of_any_length_and_size(exported_video, finished_video_run, size):
-  params = experiments.load(finished_video_run).params
-  model = runner.load_model(
-      params, run_folder.find_checkpoint(params, finished_video_run))
+def test_clips_of_any_length_and_size(moving_digits, video_model, size):
   clips = tf.constant(np.random.default_rng(1).integers(
       0, 256, [2, *size, 3], dtype=np.uint8))
-  signature = tf.saved_model.load(exported_video).signatures['serving_default']
-  probabilities = signature(clips=clips)['probabilities']
+  answers = moving_digits['serving_default'](clips=clips)
   pixels = video_pipeline.serving_clip(clips, (4, 16, 16, 1), 2, 'loop', 18)
   np.testing.assert_allclose(
-      probabilities, tf.nn.softmax(model(pixels)), atol=1e-6)
+      answers['probabilities'], tf.nn.softmax(video_model(pixels)), atol=1e-6)
+  maps = moving_digits['attention_maps'](clips=clips)['attention_maps']
+  np.testing.assert_allclose(
+      maps, video_model.backbone.attention_maps(pixels), atol=1e-6)
+  assert answers['top_names'].numpy()[0, 0] in (
+      moving_digits['label_names']()['label_names'].numpy())
 
 
-def test_video_label_names(exported_video):
-  loaded = tf.saved_model.load(exported_video)
-  names = loaded.signatures['label_names']()['label_names'].numpy()
-  assert [name.decode() for name in names][:2] == ['right', 'left']
+def test_a_picture_in_place_of_a_clip(moving_digits):
+  with pytest.raises(tf.errors.InvalidArgumentError, match=(
+      r'clips_any_any_any_any_3 \[2,8,8,3\] is not compatible with expected '
+      r'shape \[\?,\?,\?,\?,3\]')):
+    moving_digits['serving_default'](clips=images(8, 8))
+
+
+def test_files_of_frames(moving_digits, finished_video_run):
+  raw = raw_inputs.of_task(experiments.load(finished_video_run).params.task)
+  clips = tf.constant(np.random.default_rng(1).integers(
+      0, 256, [2, 9, 20, 31, 3], dtype=np.uint8))
+  files = [[png(frame) for frame in clip] for clip in clips]
+  expected = moving_digits['serving_default'](clips=clips)['probabilities']
+  answers = moving_digits['image_bytes'](image_bytes=tf.constant(files))
+  np.testing.assert_allclose(answers['probabilities'], expected, atol=1e-6)
+  files[0][5] = b'x'  # In the middle, where the clip is.
+  answers = moving_digits['image_bytes'](image_bytes=tf.constant(files))
+  np.testing.assert_allclose(
+      answers['probabilities'][1], expected[1], atol=1e-6)
+  assert answers['errors'][0] == b'content is no JPEG, PNG, GIF or WebP'
+  with pytest.raises(tf.errors.InvalidArgumentError, match='has no frames'):
+    moving_digits['image_bytes'](image_bytes=tf.zeros([1, 0], tf.string))
+  answers = moving_digits['tf_example'](tf_example=tf.constant([
+      b'garbage', raw.serialize(clips[0].numpy())]))
+  np.testing.assert_allclose(
+      answers['probabilities'][1], expected[0], atol=1e-6)
+  assert answers['errors'][0] == (
+      b'is no tf.train.SequenceExample with image/encoded')
+
+
+def test_frame_rate_is_said(exported_video):
+  with open(os.path.join(exported_video, 'origin.json')) as file:
+    assert 'at 8 frames a second' in file.read()
 
 
 def test_frames_of_the_data_set_are_seen_as_in_evaluation(
-    exported_video, finished_video_run):
+    moving_digits, video_model, finished_video_run):
   """Decoded whole, a stored video gives the logits of its one view."""
-  params = experiments.load(finished_video_run).params
-  data = params.task.validation_data
+  data = experiments.load(finished_video_run).params.task.validation_data
   source = video_pipeline.open_source(data)
-  signature = tf.saved_model.load(exported_video).signatures['serving_default']
-  model = runner.load_model(
-      params, run_folder.find_checkpoint(params, finished_video_run))
   views = video_pipeline.build_dataset(
       data, source, (4, 16, 16, 1), 8, multi_label=False)
   examples = source.as_dataset(
@@ -147,6 +329,7 @@ def test_frames_of_the_data_set_are_seen_as_in_evaluation(
   for example, view in zip(examples.take(3), views.unbatch()):
     frames = tf.stack([
         tf.io.decode_jpeg(frame, channels=3) for frame in example['video']])
-    probabilities = signature(clips=frames[tf.newaxis])['probabilities']
+    answers = moving_digits['serving_default'](clips=frames[tf.newaxis])
     np.testing.assert_allclose(
-        probabilities, tf.nn.softmax(model(view[0])), atol=1e-5)
+        answers['probabilities'], tf.nn.softmax(video_model(view[0])),
+        atol=1e-5)

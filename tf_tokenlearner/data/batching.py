@@ -97,6 +97,23 @@ def make_batches(
   return dataset.with_options(options)
 
 
+def stored_examples(
+    params: cfg.DataConfig, source: Optional[labelled_source.LabelledSource],
+    decoder: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
+  """Examples of evaluation as they are stored, each once and always in order.
+
+  Args:
+    params: as for make_batches, not of training.
+    source: what open_source gave for params.
+    decoder: turns a TFRecord into what the source would give.
+  """
+  if source:
+    return source.as_dataset(
+        params.tfds_split, read_config=tfds.ReadConfig(), shuffle_files=False)
+  paths = tf.io.gfile.glob(str(params.input_path).split(','))
+  return tf.data.TFRecordDataset(sorted(paths)).map(decoder)
+
+
 def read_source(
     params: cfg.DataConfig, source: labelled_source.LabelledSource,
     input_context: Optional[tf.distribute.InputContext]) -> tf.data.Dataset:

@@ -115,6 +115,29 @@ def evaluation_pixels(
   return pixel_ops.scale(tf.image.resize(x, [height, width]))
 
 
+def evaluation_examples(
+    params: config.DataConfig, source: Optional[tfds_source.ImageSource],
+    input_size: Sequence[int], num_classes: int,
+    multi_label: bool) -> tf.data.Dataset:
+  """Examples of evaluation, each as it is stored and as the network sees it.
+
+  Args:
+    params: of validation_data.
+    source: what open_source gave for params.
+    input_size: (height, width, channels) of what the network sees.
+    num_classes: classes of the labels.
+    multi_label: as in build_dataset.
+
+  Returns:
+    Data set of (string [], the content of an image file, or uint8 [H, W, C];
+    float [height, width, channels]; label as in build_dataset, of one).
+  """
+  parser = _Parser(params, input_size, num_classes, multi_label)
+  return batching.stored_examples(
+      params, source, _tfrecord_decoder(params, multi_label)).map(
+          lambda example: (example['image'], *parser(example)))
+
+
 class _Parser:
   """One example {'image', 'label'} -> (pixels, label)."""
 

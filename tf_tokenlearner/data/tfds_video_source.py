@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Callable, Dict
+from typing import Callable, Dict, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -127,6 +127,27 @@ def open_video_folder(
   first_use.ensure_prepared(builder, announce)
   builder.refuse_unreadable()
   return _make_source(builder, 'video', 'label')
+
+
+def find_fps(tfds_name: str, data_dir: str = '') -> Optional[float]:
+  """Frames a second of the first example of a prepared data set.
+
+  Args:
+    tfds_name: as for open_video_source.
+    data_dir: as for open_video_source.
+
+  Returns:
+    None if the data set is not prepared or does not say.
+
+  Raises:
+    UserError: no such data set.
+  """
+  builder = builder_lookup.find_builder(tfds_name, data_dir)
+  if 'fps' not in _extras(builder.info) or not builder.info.splits:
+    return None
+  fps = builder.as_dataset(
+      next(iter(builder.info.splits)), decoders=tfds.decode.PartialDecoding({'fps': True}))
+  return next(float(example['fps']) for example in fps.take(1))
 
 
 def _make_source(builder: tfds.core.DatasetBuilder, video_key: str,

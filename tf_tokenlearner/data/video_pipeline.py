@@ -137,15 +137,70 @@ def build_dataset(
       input_context)
 
 
+def evaluation_examples(
+    params: config.DataConfig,
+    source: Optional[tfds_video_source.VideoSource],
+    input_size: Sequence[int], num_classes: int,
+    multi_label: bool) -> tf.data.Dataset:
+  """Examples of evaluation: each as it is stored, and its one middle view.
+
+  Args:
+    params: of validation_data; its views are not looked at.
+    source: what open_source gave for params.
+    input_size: (frames, height, width, channels) of what the network sees.
+    num_classes: classes of the labels.
+    multi_label: as in build_dataset.
+
+  Returns:
+    Data set of (string [F], frames as image files, or uint8 [F, H, W, C];
+    float [frames, height, width, channels]; label as in build_dataset, of one).
+  """
+  params = params.replace(num_test_clips=1, num_test_crops=1)
+  parser = _Parser(params, input_size, num_classes, multi_label)
+
+  def both(example):
+    views, label = parser(example)
+    return example['video'], views[0], label
+
+  return batching.stored_examples(
+      params, source, _tfrecord_decoder(params, multi_label)).map(both)
+
+
+def stored_fps(params: config.DataConfig) -> Optional[float]:
+  """Frames a second that data are stored at; None if they do not say.
+
+  Data sets of TFDS that know it say it of every example. Nothing is prepared.
+  """
+  if params.input_path:
+    return params.fps if tf.io.gfile.isdir(params.input_path) else None
+  return tfds_video_source.find_fps(params.tfds_name, params.tfds_data_dir)
+
+
+def middle_frames(
+    clips: tf.Tensor, num_frames: int, temporal_stride: int,
+    short_videos: str) -> tf.Tensor:
+  """Of clips [B, T, ...] the frames in the middle, [B, num_frames, ...].
+
+  Args:
+    clips: of any length, pixels or encoded.
+    num_frames: how many.
+    temporal_stride: as in the config.
+    short_videos: as in the config.
+  """
+  length = tf.shape(clips)[1]
+  starts = clip_frames.even_starts(length, 1, num_frames, temporal_stride)
+  indices = clip_frames.frame_indices(
+      starts[0], length, num_frames, temporal_stride, short_videos)
+  return tf.gather(clips, indices, axis=1)
+
+
 def serving_clip(
     clips: tf.Tensor, input_size: Sequence[int], temporal_stride: int,
     short_videos: str, min_image_size: int,
     stored_short_side: Optional[int] = None) -> tf.Tensor:
   """What every export does to clips: the one view of plain evaluation.
 
-  The middle of the clip at temporal_stride; of its frames, reduced as if they
-  had been stored and scaled until the shorter side is min_image_size, the
-  centre; channels are converted.
+  The middle of the clip at temporal_stride, as serving_view shows it.
 
   Args:
     clips: uint8 [B, T, H, W, channels], of any length and size.
@@ -159,21 +214,39 @@ def serving_clip(
   Returns:
     float32 [B, frames, height, width, channels] in [-1, 1].
   """
-  num_frames, height, width, channels = input_size
-  length = tf.shape(clips)[1]
-  starts = clip_frames.even_starts(length, 1, num_frames, temporal_stride)
-  indices = clip_frames.frame_indices(
-      starts[0], length, num_frames, temporal_stride, short_videos)
-  frames = tf.gather(clips, indices, axis=1)
-  frames = tf.reshape(frames, tf.concat([[-1], tf.shape(clips)[2:]], 0))
-  frames = tf.ensure_shape(frames, [None, None, None, clips.shape[-1]])
+  return serving_view(
+      middle_frames(clips, input_size[0], temporal_stride, short_videos),
+      input_size, min_image_size, stored_short_side)
+
+
+def serving_view(
+    frames: tf.Tensor, input_size: Sequence[int], min_image_size: int,
+    stored_short_side: Optional[int] = None) -> tf.Tensor:
+  """Of frames, reduced as if they had been stored and scaled, the centre.
+
+  The shorter side is scaled to min_image_size; channels are converted.
+
+  Args:
+    frames: uint8 [B, frames, H, W, channels], of any size; so many frames as
+      come, or if their number is unknown those of input_size.
+    input_size: (frames, height, width, channels) of a clip.
+    min_image_size: as in the config.
+    stored_short_side: as in serving_clip.
+
+  Returns:
+    float32 [B, frames, height, width, channels] in [-1, 1].
+  """
+  _, height, width, channels = input_size
+  count, colors = frames.shape[1] or input_size[0], frames.shape[-1]
+  frames = tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[2:]], 0))
+  frames = tf.ensure_shape(frames, [None, None, None, colors])
   if stored_short_side:
     frames = clip_pixels.reduce_larger(frames, stored_short_side)
   x, = clip_pixels.cut(
       frames, lambda shape: clip_boxes.even_boxes(
           shape, (height, width), min_image_size, 1), channels)
   x = pixel_ops.scale(tf.image.resize(x, (height, width)))
-  return tf.reshape(x, [-1, *input_size])
+  return tf.reshape(x, [-1, count, height, width, channels])
 
 
 class _Parser:

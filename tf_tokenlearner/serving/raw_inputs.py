@@ -1,6 +1,7 @@
 """What an exported model is given, and how that becomes what the network sees."""
 
-from typing import Callable, NamedTuple, Tuple
+import abc
+from typing import Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -9,49 +10,176 @@ from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import video_classification as video_config
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.data import video_pipeline
+from tf_tokenlearner.serving import image_bytes
+
+_ENCODED_KEY = 'image/encoded'  # Of tf.Examples, as the Model Garden has it.
 
 
-class RawInputs(NamedTuple):
-  """The raw input of a signature.
+class RawInputs(abc.ABC):
+  """Pixels, files or tf.Examples in; what the network sees out.
 
   Attributes:
-    spec: its name, shape and type.
-    to_pixels: raw input -> what the network sees, as in evaluation.
-    sample_shape: of a small raw input, of another size than the network's.
+    name: of the pixels, 'images' or 'clips'.
+    shape: of one example of any size, (H, W, 3) or (T, H, W, 3).
+    bytes_shape: of one example as image files.
+    sample_shape: of a small example, of another size than the network's.
+    description: of the pixels, in words.
   """
-  spec: tf.TensorSpec
-  to_pixels: Callable[[tf.Tensor], tf.Tensor]
+  name: str
+  shape: Tuple[Optional[int], ...]
+  bytes_shape: Tuple[Optional[int], ...]
   sample_shape: Tuple[int, ...]
+  description: str
 
-  def sample(self) -> np.ndarray:
-    """uint8 [3, ...], the same every time."""
+  def __init__(self, task: config.ClassificationTask):
+    self._data = task.validation_data
+    self._input_size = tuple(task.model.input_size)
+
+  @abc.abstractmethod
+  def to_pixels(self, examples: tf.Tensor) -> tf.Tensor:
+    """uint8 [B, *shape] -> float32 [B, *input_size], as in evaluation."""
+
+  @abc.abstractmethod
+  def read_files(self, files: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    """string bytes_shape -> one example's pixels; the reason, as image_bytes."""
+
+  @abc.abstractmethod
+  def parse(self, serialized: tf.Tensor) -> tf.Tensor:
+    """One serialized tf.Example or SequenceExample -> string bytes_shape."""
+
+  @abc.abstractmethod
+  def serialize(self, example: np.ndarray) -> bytes:
+    """The other way round; example is files as bytes, or pixels."""
+
+  def read_example(self, serialized: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    """As read_files, of one serialized example."""
+    nothing = tf.zeros([size or 0 for size in self.bytes_shape], tf.string)
+    files, is_parsed = image_bytes.attempt(
+        lambda: (self.parse(serialized), True), (nothing, False))
+    return tf.cond(
+        is_parsed, lambda: self.read_files(files),
+        lambda: (tf.zeros(self._input_size), f'is no {self.example_kind} with '
+                 f'{_ENCODED_KEY}'))
+
+  @property
+  def example_kind(self) -> str:
+    """What parse takes."""
+    return 'tf.train.Example'
+
+  def sample(self, count: int) -> np.ndarray:
+    """uint8 [count, *sample_shape], the same every time."""
     return np.random.default_rng(0).integers(
-        0, 256, [3, *self.sample_shape], dtype=np.uint8)
+        0, 256, [count, *self.sample_shape], dtype=np.uint8)
 
 
 def of_task(task: config.ClassificationTask) -> RawInputs:
-  """Images [B, H, W, 3], or the frames of videos [B, T, H, W, 3], of any size.
+  """Images or the frames of videos, of any size.
 
   Args:
     task: config of the run.
   """
   if isinstance(task, video_config.VideoClassificationTask):
-    return _of_videos(task)
-  input_size = tuple(task.model.input_size)
-  crop = task.validation_data.center_crop_fraction
-  return RawInputs(
-      tf.TensorSpec([None, None, None, 3], tf.uint8, 'images'),
-      lambda images: image_pipeline.evaluation_pixels(images, input_size, crop),
-      (input_size[0] + 5, input_size[1] * 2 + 3, 3))
+    return _Clips(task)
+  return _Images(task)
 
 
-def _of_videos(task: video_config.VideoClassificationTask) -> RawInputs:
-  """One view: the middle clip, its central crop."""
-  frames, height, width, _ = input_size = tuple(task.model.input_size)
-  data = task.validation_data
-  return RawInputs(
-      tf.TensorSpec([None, None, None, None, 3], tf.uint8, 'clips'),
-      lambda clips: video_pipeline.serving_clip(
-          clips, input_size, data.temporal_stride, data.short_videos,
-          data.min_image_size, data.stored_short_side),
-      (frames * data.temporal_stride + 3, height + 5, width * 2 + 3, 3))
+class _Images(RawInputs):
+  """Images [H, W, 3]."""
+  name = 'images'
+  shape = (None, None, 3)
+  bytes_shape = ()
+  description = 'RGB images of any size, 0 to 255'
+
+  def __init__(self, task: config.ClassificationTask):
+    super().__init__(task)
+    height, width, _ = self._input_size
+    self.sample_shape = (height + 5, width * 2 + 3, 3)
+
+  def to_pixels(self, examples):
+    return image_pipeline.evaluation_pixels(
+        examples, self._input_size, self._data.center_crop_fraction)
+
+  def read_files(self, files):
+    return image_bytes.read(files, self.to_pixels, self._input_size)
+
+  def parse(self, serialized):
+    return tf.io.parse_single_example(
+        serialized,
+        {_ENCODED_KEY: tf.io.FixedLenFeature([], tf.string)})[_ENCODED_KEY]
+
+  def serialize(self, example):
+    feature = _bytes_feature(_to_file(example))
+    return tf.train.Example(features=tf.train.Features(
+        feature={_ENCODED_KEY: feature})).SerializeToString()
+
+
+class _Clips(RawInputs):
+  """Frames of videos [T, H, W, 3]. One view: the middle clip, its centre.
+
+  Attributes:
+    rate: of the frames, in words.
+  """
+  name = 'clips'
+  shape = (None, None, None, 3)
+  bytes_shape = (None,)
+
+  def __init__(self, task: video_config.VideoClassificationTask):
+    super().__init__(task)
+    frames, height, width, _ = self._input_size
+    self.sample_shape = (
+        frames * self._data.temporal_stride + 3, height + 5, width * 2 + 3, 3)
+    fps = video_pipeline.stored_fps(self._data)
+    self.rate = (f'{fps:g} frames a second' if fps else
+                 'the frame rate at which the training data are stored')
+    self.description = (
+        f'RGB frames of whole videos of any length and size, at {self.rate}, 0 to '
+        f'255; the network looks at {frames} of them in the middle, '
+        f'{self._data.temporal_stride} apart')
+
+  @property
+  def example_kind(self):
+    return 'tf.train.SequenceExample'
+
+  def to_pixels(self, examples):
+    return self.to_view(self._middle(examples))
+
+  def read_files(self, files):
+    return tf.cond(
+        tf.size(files) > 0,
+        lambda: image_bytes.read_frames(
+            self._middle(files[tf.newaxis])[0],
+            lambda frames: self.to_view(frames[tf.newaxis])[0],
+            self._input_size),
+        lambda: (tf.zeros(self._input_size), 'has no frames'))
+
+  def parse(self, serialized):
+    _, lists = tf.io.parse_single_sequence_example(
+        serialized, sequence_features={
+            _ENCODED_KEY: tf.io.FixedLenSequenceFeature([], tf.string)})
+    return lists[_ENCODED_KEY]
+
+  def serialize(self, example):
+    frames = [_bytes_feature(_to_file(frame)) for frame in example]
+    return tf.train.SequenceExample(feature_lists=tf.train.FeatureLists(
+        feature_list={_ENCODED_KEY: tf.train.FeatureList(
+            feature=frames)})).SerializeToString()
+
+  def _middle(self, clips):
+    return video_pipeline.middle_frames(
+        clips, self._input_size[0], self._data.temporal_stride,
+        self._data.short_videos)
+
+  def to_view(self, frames: tf.Tensor) -> tf.Tensor:
+    """uint8 [B, T, H, W, 3] -> float32 [B, T, height, width, channels]."""
+    return video_pipeline.serving_view(
+        frames, self._input_size, self._data.min_image_size,
+        self._data.stored_short_side)
+
+
+def _to_file(image) -> bytes:
+  """Pixels become a PNG, which loses nothing."""
+  return image if isinstance(image, bytes) else tf.io.encode_png(image).numpy()
+
+
+def _bytes_feature(value: bytes) -> tf.train.Feature:
+  return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))

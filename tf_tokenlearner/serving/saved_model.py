@@ -1,166 +1,261 @@
-"""Writes a run's classifier as a SavedModel, and proves that it answers."""
+"""Writes a run's classifier as a SavedModel, and proves that it answers.
 
-import json
+Signatures, of B images or clips; batch B is free unless it was fixed:
+
+  serving_default   uint8 images [B, H, W, 3], or clips [B, T, H, W, 3], of any
+                    size -> probabilities and logits [B, classes]; top_classes,
+                    top_probabilities and top_names [B, 5 or classes].
+  image_bytes       string [B] image files, or [B, T] the frames of clips -> the
+                    same, and errors [B]: why an example cannot be read, or ''.
+                    Such an example gets NaN, -1 and no names; the call fails
+                    only if there is no other.
+  tf_example        string [B], serialized tf.Examples with image/encoded, or
+                    SequenceExamples of frames -> as image_bytes.
+  features          as serving_default -> pre_logits [B, C].
+  attention_maps    as serving_default -> attention_maps [B, S, H, W], or [B, T,
+                    S, H, W], of the first TokenLearner; absent without one.
+  label_names       nothing -> label_names [classes].
+
+Preprocessing is that of evaluation. Of files, 16 bits a channel become 8,
+transparency is dropped, CMYK becomes RGB, of an animated GIF the first frame is
+taken; animated WebP and announced sizes above image_bytes.MAX_PIXELS are
+errors.
+"""
+
 import os
-import subprocess
-import sys
 import tempfile
-from typing import Dict, Sequence
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
-import tf_tokenlearner
 from tf_tokenlearner import errors
-from tf_tokenlearner import files
-from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.serving import raw_inputs
-from tf_tokenlearner.serving import reload_saved_model
-from tf_tokenlearner.training import run_folder
-from tf_tokenlearner.training import runner
+from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import saved_model_client
+from tf_tokenlearner.serving import servable as servable_lib
+from tf_tokenlearner.serving import verification
+from tf_tokenlearner.training import quiet
 
-_ORIGIN = 'origin.json'  # Which run and checkpoint an export came from.
-TOLERANCE = 1e-5  # Between the model and the SavedModel, on probabilities.
+_TOLERANCES = {
+    'float32': verification.Tolerance(1e-5),
+    'float32, jit_compile': verification.Tolerance(1e-4),
+    'bfloat16': verification.Tolerance(0.1, lost_accuracy=0.01),
+}
+_TOP = 5
+
+_Function = Callable[..., Dict[str, tf.Tensor]]
 
 
-def export(model_dir: str, export_dir: str, checkpoint: str = '') -> None:
-  """Writes and verifies a SavedModel, and prints where it lies.
-
-  The default signature takes uint8 images [B, H, W, 3] of any size, or the
-  frames of videos [B, T, H, W, 3] at the rate at which they are stored for
-  training, and gives probabilities [B, num_classes]; preprocessing is that of
-  evaluation (of videos: of their middle clip, seen once, in the centre). The
-  signature label_names gives the classes' names, which also lie beside the
-  model in assets/labels.txt.
+def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
+           precision: str = 'float32', jit_compile: bool = False,
+           batch_size: int = 0, verify: bool = True,
+           verify_examples: int = verification.DEFAULT_EXAMPLES) -> None:
+  """Writes a SavedModel, and prints where it lies and how well it does.
 
   Args:
     model_dir: folder of a run; its config says all about the architecture.
     export_dir: a folder that does not exist yet; if it holds the very same
       export, nothing is done.
     checkpoint: path, '' for the run's best or else its latest.
+    precision: what the network computes in, of servable.PRECISIONS.
+    jit_compile: compile the network with XLA when it is first asked.
+    batch_size: the only one; 0 for any.
+    verify: load it in a new process and compare before it is kept.
+    verify_examples: of the evaluation data, at most so many; 0 for none.
 
   Raises:
     UserError: no such run or checkpoint, export_dir exists or cannot be
-      written, or the reloaded model gives other numbers.
+      written, no evaluation data, or the reloaded model gives other numbers.
   """
-  run = experiments.load(model_dir)
-  path = run_folder.find_checkpoint(run.params, model_dir, checkpoint)
-  if tf.io.gfile.exists(export_dir):
-    refuse_foreign(model_dir, export_dir)
-    if _read_origin(export_dir)['checkpoint'] == os.path.abspath(path):
-      print(f'Exported already: {export_dir} holds {path}.')
-      return
-    raise errors.UserError(
-        f'{export_dir} holds another checkpoint of this run '
-        f'({_read_origin(export_dir)["checkpoint"]}). Remove it, or choose '
-        'another --export_dir.')
-  model = runner.load_model(run.params, path)
-  num_classes = run.params.task.model.num_classes
-  names = run.label_names or tuple(map(str, range(num_classes)))
-  raw = raw_inputs.of_task(run.params.task)
-  sample = raw.sample()
-  try:
-    with files.replacing(export_dir) as beside:
-      module = _make_module(
-          model, raw, run.params.task.losses.loss, names, beside)
-      expected = module.serve(sample)['probabilities'].numpy()
-      tf.saved_model.save(module, beside, signatures={
-          'serving_default': module.serve,
-          'label_names': module.label_names})
-      tf.io.gfile.remove(_labels_file(beside))  # The copy is in assets.
-      _write_origin(beside, model_dir, path)
-      difference = _verify(beside, raw.spec.name, sample, expected, names)
-  except (OSError, tf.errors.OpError) as error:
-    raise errors.UserError(
-        f'{export_dir} cannot be written: {error}') from error
-  print(f'Exported to {export_dir}: {num_classes} classes. Loaded again in a '
-        f'new process,\nits probabilities are the model\'s within '
-        f'{max(difference, 1e-8):.0e}.')
+  _check(precision, batch_size, verify_examples)
+  with quiet.errors_only():
+    _export(
+        model_dir, export_dir, checkpoint, precision, jit_compile, batch_size,
+        verify, verify_examples)
 
 
-def refuse_foreign(model_dir: str, export_dir: str) -> None:
-  """Raises UserError if something else than an export of this run is there."""
-  if not tf.io.gfile.exists(export_dir):
+def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
+            batch_size, verify, verify_examples):
+  run, path = servable_lib.find(model_dir, checkpoint)
+  wanted = export_folder.origin(
+      model_dir, path, 'saved_model', precision=precision,
+      jit_compile=jit_compile, batch_size=batch_size)
+  if export_folder.is_there(wanted, export_dir):
+    print(f'Exported already: {export_dir} holds {path}.')
     return
-  if _read_origin(export_dir).get('model_dir') != os.path.abspath(model_dir):
-    raise errors.UserError(
-        f'{export_dir} exists already and is no export of {model_dir}. Choose '
-        'another --export_dir or remove it first.')
+  reference = servable_lib.load(run, path)
+  servable = (reference if precision == 'float32'
+              else servable_lib.load(run, path, precision))
+  examples = (verification.draw(reference, verify_examples)
+              if verify and verify_examples else None)
+  signatures, without_maps = make_signatures(servable, batch_size, jit_compile)
+  facts = {**wanted, 'input': servable.raw.description,
+           'signatures': sorted(signatures)}
+  lines = [f'Exported to {export_dir}: {len(servable.label_names)} classes.']
+  if without_maps:
+    lines.append(f'Without the signature attention_maps: {without_maps}')
+  with export_folder.writing(export_dir, facts) as beside:
+    _save(servable, signatures, beside)
+    if verify:
+      tolerance = _TOLERANCES[precision + ', jit_compile' * (
+          jit_compile and precision == 'float32')]
+      lines.append('Loaded again in a new process by TensorFlow; '
+                   + _verify(beside, reference, examples, batch_size,
+                             tolerance) + '.')
+  print('\n'.join(lines))
 
 
-def _read_origin(folder: str) -> Dict[str, str]:
-  path = os.path.join(folder, _ORIGIN)
-  if not tf.io.gfile.exists(path):
-    return {}
-  with tf.io.gfile.GFile(path) as file:
-    return json.load(file)
+def make_signatures(
+    servable: servable_lib.Servable, batch_size: int = 0,
+    jit_compile: bool = False) -> Tuple[Dict[str, _Function], str]:
+  """The signatures by name, and why attention_maps is not there, or ''.
+
+  Args:
+    servable: what they compute.
+    batch_size: the only one; 0 for any.
+    jit_compile: compile the network with XLA.
+  """
+  raw, batch = servable.raw, batch_size or None
+  compiled = lambda function: (
+      tf.function(function, jit_compile=True) if jit_compile else function)
+  scores = compiled(servable.scores)
+
+  def answers(pixels):
+    return _with_names(scores(pixels), servable.label_names)
+
+  def of_pixels(function):
+    spec = tf.TensorSpec([batch, *raw.shape], tf.uint8, raw.name)
+    return tf.function(
+        lambda inputs: function(raw.to_pixels(_as_asked(inputs, spec))),
+        input_signature=[spec])
+
+  def of_strings(reader, shape, name):
+    spec = tf.TensorSpec([batch, *shape], tf.string, name)
+    def serve(inputs):
+      pixels, reasons = tf.map_fn(
+          reader, _as_asked(inputs, spec), fn_output_signature=(
+              tf.TensorSpec(servable.input_size), tf.TensorSpec([], tf.string)))
+      return _with_errors(answers(pixels), reasons, name)
+    return tf.function(serve, input_signature=[spec])
+
+  signatures = {
+      'serving_default': of_pixels(answers),
+      'image_bytes': of_strings(
+          raw.read_files, raw.bytes_shape, 'image_bytes'),
+      'tf_example': of_strings(raw.read_example, (), 'tf_example'),
+      'features': of_pixels(compiled(servable.features)),
+      'label_names': tf.function(
+          lambda: {'label_names': tf.constant(servable.label_names)},
+          input_signature=[]),
+  }
+  try:
+    attention_maps = of_pixels(compiled(servable.attention_maps))
+    attention_maps.get_concrete_function()
+  except ValueError as error:  # The model has none, and says why.
+    return signatures, str(error).strip().splitlines()[-1]
+  return {**signatures, 'attention_maps': attention_maps}, ''
 
 
-def _write_origin(folder: str, model_dir: str, checkpoint: str):
-  with tf.io.gfile.GFile(os.path.join(folder, _ORIGIN), 'w') as file:
-    json.dump({'model_dir': os.path.abspath(model_dir),
-               'checkpoint': os.path.abspath(checkpoint),
-               'tf_tokenlearner': tf_tokenlearner.__version__}, file, indent=2)
+def _check(precision: str, batch_size: int, verify_examples: int):
+  if precision not in servable_lib.PRECISIONS:
+    raise errors.unknown_name(
+        '--precision', precision, servable_lib.PRECISIONS)
+  for name, value in (('batch_size', batch_size),
+                      ('verify_examples', verify_examples)):
+    if value < 0:
+      raise errors.UserError(f'--{name} must be at least 0, received {value}.')
 
 
-class _Module(tf.Module):
-  """What is saved: the variables and the functions of the signatures."""
+def _as_asked(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+  """The same; a loaded signature itself accepts any shape, and fails anywhere.
+
+  What the message of EnsureShape has of names is that of its input.
+  """
+  axes = '_'.join('any' if size is None else str(size) for size in spec.shape)
+  free = tf.raw_ops.PlaceholderWithDefault(
+      input=inputs, shape=None, name=f'{spec.name}_{axes}')
+  return tf.ensure_shape(free, spec.shape)
 
 
-def _make_module(model: tf_keras.Model, raw: raw_inputs.RawInputs, loss: str,
-                 names: Sequence[str], folder: str) -> _Module:
+def _with_names(scores: Dict[str, tf.Tensor],
+                label_names: Tuple[str, ...]) -> Dict[str, tf.Tensor]:
+  top = tf.math.top_k(
+      scores['probabilities'], min(_TOP, len(label_names)))
+  return {**scores, 'top_classes': top.indices,
+          'top_probabilities': top.values,
+          'top_names': tf.gather(tf.constant(label_names), top.indices)}
+
+
+def _with_errors(answers: Dict[str, tf.Tensor], reasons: tf.Tensor,
+                 name: str) -> Dict[str, tf.Tensor]:
+  """Nothing is said of examples for which there is a reason, string [B]."""
+  is_read = tf.equal(reasons, '')
+  is_any_read = tf.debugging.Assert(
+      tf.reduce_any(is_read) | tf.equal(tf.size(reasons), 0),
+      [f'Nothing of {name} can be read. Reasons:', reasons])
+  with tf.control_dependencies([is_any_read]):
+    reasons = tf.identity(reasons)
+  nothing = {tf.float32: float('nan'), tf.int32: -1, tf.string: ''}
+  answers = {
+      key: tf.where(is_read[:, tf.newaxis], value, nothing[value.dtype])
+      for key, value in answers.items()}
+  return {**answers, 'errors': reasons}
+
+
+def _save(servable: servable_lib.Servable, signatures: Dict[str, _Function],
+          folder: str):
   """The functions close over the model, so that only variables are tracked.
 
   A Keras model as an attribute would be saved layer by layer, which takes
   minutes, for loading as Keras, which nobody asked for.
   """
-  activate = tf.nn.sigmoid if loss == 'sigmoid' else tf.nn.softmax
-
-  @tf.function(input_signature=[raw.spec])
-  def serve(inputs) -> Dict[str, tf.Tensor]:
-    pixels = raw.to_pixels(inputs)
-    return {'probabilities': activate(model(pixels, training=False))}
-
-  @tf.function(input_signature=[])
-  def label_names() -> Dict[str, tf.Tensor]:
-    return {'label_names': tf.constant(names)}
-
-  tf.io.gfile.makedirs(folder)
-  with tf.io.gfile.GFile(_labels_file(folder), 'w') as file:
-    file.write(''.join(f'{name}\n' for name in names))
-  module = _Module()
-  module.model_variables = model.variables
-  module.labels = tf.saved_model.Asset(_labels_file(folder))
-  module.serve = serve
-  module.label_names = label_names
-  return module
+  labels = export_folder.write_labels(folder, servable.label_names)
+  module = tf.Module()
+  module.model_variables = servable.model.variables
+  module.labels = tf.saved_model.Asset(labels)
+  tf.saved_model.save(module, folder, signatures=signatures)
+  tf.io.gfile.remove(labels)  # The copy is in assets.
 
 
-def _labels_file(folder: str) -> str:
-  return os.path.join(folder, 'labels.txt')
-
-
-def _verify(folder: str, input_name: str, sample: np.ndarray,
-            expected: np.ndarray, names: Sequence[str]) -> float:
-  """Largest difference of the probabilities, as a new process sees them."""
+def _verify(folder: str, reference: servable_lib.Servable,
+            examples: Optional[verification.Examples], batch_size: int,
+            tolerance: verification.Tolerance) -> str:
+  """What a new process sees, in words."""
+  sample = reference.raw.sample(batch_size or 3)
+  batch_size = batch_size or 8
   with tempfile.TemporaryDirectory() as scratch:
-    request = os.path.join(scratch, 'request.npz')
-    answer = os.path.join(scratch, 'answer.npz')
-    np.savez(request, **{input_name: sample})
-    done = subprocess.run(
-        [sys.executable, reload_saved_model.__file__, folder, request, answer],
-        capture_output=True, text=True, check=False)
-    if done.returncode:
-      raise errors.UserError(
-          'The SavedModel could not be loaded in a new process:\n'
-          + done.stderr[-2000:])
-    with np.load(answer, allow_pickle=False) as arrays:
-      received = arrays['probabilities']
-      received_names = tuple(arrays['label_names'])
-  difference = float(np.abs(received - expected).max())
-  if not difference <= TOLERANCE or received_names != tuple(names):
+    sample_path = os.path.join(scratch, 'sample.npy')
+    records = os.path.join(scratch, 'examples.tfrecord')
+    np.save(sample_path, sample)
+    _write_records(reference, examples, batch_size, records)
+    answers = verification.ask(
+        saved_model_client.__file__, folder, sample_path, records, str(batch_size))
+  if tuple(answers['label_names/label_names']) != reference.label_names:
     raise errors.UserError(
-        f'The reloaded SavedModel differs by {difference:.1e} from the model '
-        f'(allowed: {TOLERANCE:.0e}); nothing was kept.')
-  return difference
+        'The reloaded SavedModel has other names of classes; nothing was kept.')
+  pixels = reference.raw.to_pixels(tf.constant(sample))
+  expected = {'serving_default': reference.scores(pixels),
+              'features': reference.features(pixels)}
+  if 'attention_maps/attention_maps' in answers:
+    expected['attention_maps'] = reference.attention_maps(pixels)
+  for signature, outputs in expected.items():
+    for key, value in outputs.items():
+      name = f'{signature}/{key}'
+      verification.require_close(answers[name], value.numpy(), name, tolerance)
+  if examples is None:
+    return 'its signatures give what the checkpoint gives'
+  count = len(examples.labels)
+  return verification.report(
+      examples, answers['probabilities'][:count], tolerance)
+
+
+def _write_records(
+    servable: servable_lib.Servable, examples: Optional[verification.Examples],
+    batch_size: int, path: str):
+  """The examples as tf_example takes them, the last one again to fill a batch."""
+  records: List[bytes] = [] if examples is None else [
+      servable.raw.serialize(example) for example in examples.stored]
+  missing = -len(records) % batch_size
+  with tf.io.TFRecordWriter(path) as writer:
+    for record in records + records[-1:] * missing:
+      writer.write(record)

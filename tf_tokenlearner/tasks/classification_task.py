@@ -154,6 +154,17 @@ class ClassificationTask(base_task.Task):
         self.task_config.model.input_size) + 1
     return (examples if is_one_view else examples[:, 0]).numpy()
 
+  def evaluation_examples(self) -> tf.data.Dataset:
+    """Validation data, each example as stored, as the network sees it, labelled.
+
+    Of a video one view, the middle one, whatever evaluation averages.
+    """
+    params, model = self.task_config.validation_data, self.task_config.model
+    source = self.PIPELINE.open_source(params)
+    return self.PIPELINE.evaluation_examples(
+        params, source, model.input_size, model.num_classes,
+        self._has_many_labels(source))
+
   def build_inputs(
       self, params,
       input_context: Optional[tf.distribute.InputContext] = None

@@ -52,3 +52,35 @@ def logging_to(model_dir: str, name: str) -> Iterator[None]:
       for logger, handlers, level in before:
         logger.handlers = handlers
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def errors_only() -> Iterator[None]:
+  """Leaves out what libraries say that is no error."""
+  verbosity, level = absl_logging.get_verbosity(), tf.get_logger().level
+  absl_logging.set_verbosity(absl_logging.ERROR)
+  tf.get_logger().setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    absl_logging.set_verbosity(verbosity)
+    tf.get_logger().setLevel(level)
+
+
+@contextlib.contextmanager
+def native_output() -> Iterator[None]:
+  """Leaves out what compiled code prints to stdout and stderr."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  kept = [os.dup(descriptor) for descriptor in (1, 2)]
+  with open(os.devnull, 'wb') as nothing:
+    for descriptor in (1, 2):
+      os.dup2(nothing.fileno(), descriptor)
+  try:
+    yield
+  finally:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for descriptor, copy in zip((1, 2), kept):
+      os.dup2(copy, descriptor)
+      os.close(copy)

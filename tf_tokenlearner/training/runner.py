@@ -162,22 +162,24 @@ def _evaluate_each(
   return scores
 
 
-def load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
-  """The model of a run with the weights that evaluation would use, in float32.
+def load_model(params: cfg.ExperimentConfig, path: str,
+               policy: str = 'float32') -> tf_keras.Model:
+  """The model of a run with the weights that evaluation would use.
 
   Args:
     params: the run's config.
     path: a checkpoint of it.
+    policy: of Keras, in which types the model computes; its weights are float32.
 
   Raises:
     UserError: the checkpoint does not fit.
   """
-  policy = tf_keras.mixed_precision.global_policy()
-  tf_keras.mixed_precision.set_global_policy('float32')
+  before = tf_keras.mixed_precision.global_policy()
+  tf_keras.mixed_precision.set_global_policy(policy)
   try:
     return _load_model(params, path)
   finally:
-    tf_keras.mixed_precision.set_global_policy(policy)
+    tf_keras.mixed_precision.set_global_policy(before)
 
 
 def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:

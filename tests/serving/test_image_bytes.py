@@ -1,0 +1,161 @@
+"""Image files of strangers: read, converted as documented, or refused."""
+
+import io
+import struct
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner.serving import image_bytes
+
+PIXELS = np.random.default_rng(0).integers(0, 256, [9, 7, 3], dtype=np.uint8)
+BAD_HEADER = 'header corrupt or cut off'
+CUT_OFF = 'content corrupt or cut off'
+
+
+def encode(kind, mode='RGB', **options):
+  file = io.BytesIO()
+  PIL.Image.fromarray(PIXELS).convert(mode).save(file, kind, **options)
+  return file.getvalue()
+
+
+def animated(kind):
+  return encode(kind, save_all=True, append_images=[
+      PIL.Image.fromarray(255 - PIXELS), PIL.Image.fromarray(PIXELS // 2)])
+
+
+def huge_png(side=30000):
+  data = encode('PNG')
+  return data[:16] + struct.pack('>II', side, side) + data[24:]
+
+
+def huge_gif_frame():
+  """A screen of 7 x 9 pixels, and a frame of 60,000 x 60,000."""
+  data = bytearray(encode('GIF'))
+  frame = data.index(b',', 13 + 3 * 2**((data[10] & 7) + 1))
+  data[frame + 5:frame + 9] = struct.pack('<HH', 60000, 60000)
+  return bytes(data)
+
+
+@pytest.fixture(scope='module', name='read')
+def fixture_read():
+  """Files -> (pixels, reasons), in one graph for all tests."""
+  @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+  def read(files):
+    resize = lambda image: tf.image.resize(image, [9, 7])
+    return tf.map_fn(
+        lambda file: image_bytes.read(file, resize, [9, 7, 3]), files,
+        fn_output_signature=(tf.TensorSpec([9, 7, 3]),
+                             tf.TensorSpec([], tf.string)))
+
+  def checked(files):
+    pixels, reasons = read(tf.constant(files))
+    return pixels.numpy(), [reason.decode() for reason in reasons.numpy()]
+
+  return checked
+
+
+READABLE = {
+    'JPEG': encode('JPEG'),
+    'progressive JPEG': encode('JPEG', progressive=True),
+    'grey JPEG': encode('JPEG', 'L'),
+    'CMYK JPEG': encode('JPEG', 'CMYK'),
+    'PNG': encode('PNG'),
+    'palette PNG': encode('PNG', 'P'),
+    'transparent PNG': encode('PNG', 'RGBA'),
+    'WebP': encode('WEBP'),
+    'lossless WebP': encode('WEBP', lossless=True),
+    'transparent WebP': encode('WEBP', 'RGBA', lossless=True),
+    'GIF': encode('GIF'),
+}
+
+
+@pytest.mark.parametrize('name', READABLE)
+def test_what_pil_reads(read, name):
+  """Within what two JPEG decoders differ by on noise."""
+  (pixels,), reasons = read([READABLE[name]])
+  expected = np.array(
+      PIL.Image.open(io.BytesIO(READABLE[name])).convert('RGB'))
+  assert reasons == ['']
+  np.testing.assert_allclose(
+      pixels, expected, atol=8 if 'JPEG' in name else 0)
+
+
+def test_sixteen_bits_become_eight(read):
+  deep = np.random.default_rng(1).integers(0, 2**16, [9, 7, 3], np.uint16)
+  (pixels,), reasons = read([tf.io.encode_png(deep).numpy()])
+  assert reasons == ['']
+  np.testing.assert_allclose(pixels, deep / 257, atol=1)
+
+
+def test_first_frame_of_an_animated_gif(read):
+  data = animated('GIF')
+  (pixels,), reasons = read([data])
+  assert reasons == ['']
+  np.testing.assert_array_equal(pixels, tf.io.decode_gif(data)[0])
+  # What follows is not even looked at.
+  (again,), reasons = read([data[:-200]])
+  assert reasons == ['']
+  np.testing.assert_array_equal(pixels, again)
+
+
+REFUSED = [
+    (b'', 'empty'),
+    (b'hello', 'content is no JPEG, PNG, GIF or WebP'),
+    (encode('BMP'), 'content is no JPEG, PNG, GIF or WebP'),
+    (b'RIFF1234WAVEfmt ', 'content is no JPEG, PNG, GIF or WebP'),
+    (animated('WEBP'), 'an animated WebP, which cannot be decoded'),
+    (huge_png(), 'announces [30000 30000] (height, width) pixels, allowed are '
+     '64000000 in all'),
+    (huge_gif_frame(), 'announces [60000 60000] (height, width) pixels, allowed '
+     'are 64000000 in all'),
+    (huge_png(0), 'announces [0 0] (height, width) pixels'),
+    (encode('JPEG')[:-60], CUT_OFF), (encode('JPEG')[:20], BAD_HEADER),
+    (encode('PNG')[:40], CUT_OFF), (encode('PNG')[:12], BAD_HEADER),
+    (encode('WEBP')[:-30], CUT_OFF), (encode('WEBP')[:18], BAD_HEADER),
+    (encode('GIF')[:100], BAD_HEADER), (encode('GIF')[:8], BAD_HEADER),
+    (encode('GIF')[:-20], CUT_OFF),
+]
+
+
+def test_the_others_are_read(read):
+  """All in one batch, a good one before, between and after."""
+  good = encode('PNG')
+  files = [good, *(data for data, _ in REFUSED[:4]), good,
+           *(data for data, _ in REFUSED[4:]), good]
+  pixels, reasons = read(files)
+  assert reasons == ['', *(reason for _, reason in REFUSED[:4]), '',
+                     *(reason for _, reason in REFUSED[4:]), '']
+  for image, reason in zip(pixels, reasons):
+    np.testing.assert_array_equal(image, 0 * PIXELS if reason else PIXELS)
+
+
+@pytest.fixture(scope='module', name='read_clip')
+def fixture_read_clip():
+  @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+  def read(frames):
+    mean = lambda clip: tf.reduce_mean(tf.cast(clip, tf.float32), [0, 1, 2])
+    return image_bytes.read_frames(frames, mean, [3])
+  return read
+
+
+def test_frames_of_a_clip(read_clip):
+  pixels, reason = read_clip([encode('PNG')] * 3)
+  np.testing.assert_allclose(pixels, PIXELS.mean((0, 1)), rtol=1e-5)
+  assert reason == b''
+
+
+@pytest.mark.parametrize('frames, message', [
+    ([], b'has no frames'),
+    ([encode('PNG'), b'x', b''], b'content is no JPEG, PNG, GIF or WebP'),
+    ([huge_png(5000)] * 3, b'announces [5000 5000] (height, width) pixels, '
+     b'allowed are 21333333 in all'),
+    ([encode('PNG'), tf.io.encode_png(PIXELS[:4]).numpy()],
+     b'content corrupt or cut off, or frames of several sizes'),
+])
+def test_clips_that_cannot_be_read(read_clip, frames, message):
+  pixels, reason = read_clip(tf.constant(frames, tf.string, [len(frames)]))
+  assert reason == message
+  np.testing.assert_array_equal(pixels, [0, 0, 0])

@@ -1,0 +1,139 @@
+"""TFLite files answer as the model does, with LiteRT's own operations."""
+
+import os
+import zipfile
+
+from ai_edge_litert import interpreter
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.serving import servable
+from tf_tokenlearner.serving import tflite_file
+from tf_tokenlearner.serving import tflite_metadata
+
+
+@pytest.fixture(scope='module', name='found')
+def fixture_found(finished_run):
+  """The run, its head no longer near zero so that classes differ."""
+  loaded = servable.load(*servable.find(finished_run))
+  kernel = loaded.model.head.kernel
+  kernel.assign(np.random.default_rng(0).normal(0, .5, kernel.shape))
+  return loaded
+
+
+def digits(count=20):
+  """Sharp edges, as digits have them."""
+  return np.float32(255 * (np.random.default_rng(1).random(
+      [count, 8, 8, 1]) > .6))
+
+
+@pytest.mark.parametrize('quantize, difference, smallest_type', [
+    ('none', 1e-5, np.float32), ('float16', 5e-3, np.float16),
+    ('dynamic', .1, np.int8), ('int8', .1, np.int8),
+    ('int16x8', .15, np.int8)])
+def test_quantizations(found, quantize, difference, smallest_type):
+  data = tflite_file.make(found, quantize)
+  loaded = interpreter.Interpreter(
+      model_content=data, experimental_op_resolver_type=(
+          interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
+  runner = loaded.get_signature_runner('serving_default')
+  expected = found.scores(tf.constant(digits() / 127.5 - 1.))
+  answers = [runner(images=digits()[i:i + 1]) for i in range(20)]
+  probabilities = np.concatenate([a['probabilities'] for a in answers])
+  assert probabilities.dtype == np.float32
+  assert expected['probabilities'].numpy().std() > .1
+  np.testing.assert_allclose(
+      probabilities, expected['probabilities'], atol=difference)
+  types = {detail['dtype'] for detail in loaded.get_tensor_details()}
+  assert smallest_type in types
+  assert tflite_metadata.operations(data).custom == ()
+  softmax_inputs = {
+      loaded._get_tensor_details(op['inputs'][0], 0)['dtype']  # pylint: disable=protected-access
+      for op in loaded._get_ops_details() if op['op_name'] == 'SOFTMAX'}  # pylint: disable=protected-access
+  assert softmax_inputs == {
+      np.int16 if quantize == 'int16x8' else np.float32}
+
+
+def test_export_of_images(finished_run, tmp_path, capsys):
+  folder = tmp_path / 'out'
+  tflite_file.export(finished_run, str(folder), quantize='dynamic')
+  out = capsys.readouterr().out
+  size = os.path.getsize(folder / 'model.tflite')
+  assert f'model.tflite: {size:,} bytes' in out
+  assert 'by LiteRT; 256 evaluation examples: probabilities differ by' in out
+  assert sorted(os.listdir(folder)) == [
+      'labels.txt', 'model.tflite', 'origin.json']
+  with zipfile.ZipFile(folder / 'model.tflite') as archive:
+    assert archive.read('labels.txt') == (folder / 'labels.txt').read_bytes()
+  tflite_file.export(finished_run, str(folder), quantize='dynamic')
+  assert 'Exported already' in capsys.readouterr().out
+  with pytest.raises(errors.UserError, match='quantize dynamic, not int8'):
+    tflite_file.export(finished_run, str(folder), quantize='int8')
+
+
+def test_export_of_clips_of_any_batch(finished_video_run, tmp_path):
+  folder = tmp_path / 'out'
+  tflite_file.export(
+      finished_video_run, str(folder), batch_size=0, verify_examples=9)
+  assert 'clips: float32, grey pixels from 0 to 255, 4 x 16 x 16; cut' in (
+      folder / 'origin.json').read_text()
+  runner = interpreter.Interpreter(
+      model_path=str(folder / 'model.tflite')).get_signature_runner()
+  clips = np.float32(np.random.default_rng(0).random([5, 4, 16, 16, 1]) * 255)
+  expected = servable.load(*servable.find(finished_video_run)).scores(
+      tf.constant(clips / 127.5 - 1.))
+  np.testing.assert_allclose(
+      runner(clips=clips)['logits'], expected['logits'], atol=1e-5)
+  np.testing.assert_allclose(
+      runner(clips=clips[:2])['logits'], expected['logits'][:2], atol=1e-5)
+
+
+def test_flex_is_refused_by_name():
+  @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3], name='images')])
+  def patches(images):
+    return {'patches': tf.image.extract_patches(
+        images, [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1], 'VALID')}
+  with pytest.raises(errors.UserError, match=(
+      '^The model cannot be converted without Flex or custom operations: '
+      'tf.ExtractImagePatches$')):
+    tflite_file.convert(tf.Module(), patches)
+  converter = tf.lite.TFLiteConverter.from_concrete_functions(
+      [patches.get_concrete_function()], tf.Module())
+  converter.allow_custom_ops = True
+  with pytest.raises(errors.UserError, match=(
+      'operations that LiteRT alone does not know: ExtractImagePatches;')):
+    tflite_file.require_builtins(converter.convert())
+
+
+def test_what_does_not_verify_is_not_kept(
+    finished_run, found, tmp_path, monkeypatch):
+  monkeypatch.setattr(tflite_file, 'make', lambda *arguments: b'')
+  answers = dict(label_names=np.array(['a'] * 10))
+  monkeypatch.setattr(
+      tflite_file.verification, 'ask', lambda *arguments: answers)
+  with pytest.raises(errors.UserError, match='other names of classes'):
+    tflite_file.export(finished_run, str(tmp_path / 'out'))
+  answers.update(label_names=np.array(found.label_names),
+                 probabilities=np.zeros([256, 10], np.float32))
+  with pytest.raises(errors.UserError, match='(?s)differs too much.*1e-04'):
+    tflite_file.export(finished_run, str(tmp_path / 'out'))
+  assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(quantize='int4'), "Unknown --quantize 'int4'. Known: int8"),
+    (dict(batch_size=-1), '--batch_size must be at least 0, received -1'),
+    (dict(verify_examples=0), '--verify_examples must be at least 1, received'),
+])
+def test_options_that_cannot_be(options, message):
+  with pytest.raises(errors.UserError, match=message):
+    tflite_file.export('run', 'out', **options)
+
+
+def test_without_litert_the_extra_is_named(monkeypatch):
+  monkeypatch.setattr(
+      tflite_file.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(errors.UserError, match=r"install 'tf_tokenlearner\[tfl"):
+    tflite_file.export('run', 'out')

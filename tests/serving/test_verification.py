@@ -1,0 +1,112 @@
+"""What an export may differ by, and what is said of it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.data import video_pipeline
+from tf_tokenlearner.serving import servable
+from tf_tokenlearner.serving import verification
+
+EXAMPLES = verification.Examples(
+    [], np.zeros([4, 1]), np.array([0, 1, 1, 0]),
+    np.float32([[.9, .1], [.4, .6], [.7, .3], [.8, .2]]))
+
+
+def received(*rows):
+  return np.float32(rows or EXAMPLES.probabilities)
+
+
+def test_report_of_the_same():
+  assert verification.report(
+      EXAMPLES, received(), verification.Tolerance(1e-5)) == (
+          '4 evaluation examples: probabilities differ by at most 1e-08\nfrom '
+          "the checkpoint's, top-1 agreement 1.0000, accuracy 0.7500 "
+          '(checkpoint 0.7500)')
+
+
+def test_report_of_another():
+  text = verification.report(
+      EXAMPLES, received([.9, .1], [.6, .4], [.3, .7], [.2, .8]),
+      verification.Tolerance(1.))
+  assert 'at most 6e-01' in text
+  assert 'agreement 0.2500, accuracy 0.5000 (checkpoint 0.7500)' in text
+
+
+@pytest.mark.parametrize('rows, tolerance, message', [
+    ([[.8, .2], [.4, .6], [.7, .3], [.8, .2]], (1e-5,), 'allowed are 1e-05'),
+    ([[.1, .9], [.6, .4], [.7, .3], [.8, .2]], (1., .2),
+     'accuracy 0.2500 .* and 0.2525 less accuracy'),
+    ([[np.nan, .1], [.4, .6], [.7, .3], [.8, .2]], (1.,), 'differs too much'),
+    ([[.9, .1]], (1.,), r'gave probabilities \[1, 2\], expected \[4, 2\]'),
+])
+def test_what_differs_too_much(rows, tolerance, message):
+  with pytest.raises(errors.UserError, match=f'(?s){message}'):
+    verification.report(
+        EXAMPLES, received(*rows), verification.Tolerance(*tolerance))
+
+
+def test_close_outputs():
+  tolerance = verification.Tolerance(.1)
+  verification.require_close(
+      np.array([100., 1.]), np.array([100., 9.]), 'logits', tolerance)
+  with pytest.raises(errors.UserError, match=(
+      r'^logits of the reloaded .* differs by 2.0e\+01 .*allowed: 1e\+01')):
+    verification.require_close(
+        np.array([100., 1.]), np.array([100., 21.]), 'logits', tolerance)
+  with pytest.raises(errors.UserError, match='differs by inf'):
+    verification.require_close(np.ones(1), np.ones(2), 'logits', tolerance)
+
+
+def test_client_that_fails(tmp_path):
+  client = tmp_path / 'client.py'
+  client.write_text('import sys; sys.exit("no such op")')
+  with pytest.raises(
+      errors.UserError, match='(?s)not be used in a new process.*no such op'):
+    verification.ask(str(client), 'model')
+  client.write_text(
+      'import sys, numpy; numpy.savez(sys.argv[2], words=sys.argv[1])')
+  assert verification.ask(str(client), 'model')['words'] == 'model'
+
+
+def test_examples_of_clips_are_those_of_evaluation(
+    finished_video_run, monkeypatch):
+  """And as few as memory holds."""
+  found = servable.load(*servable.find(finished_video_run))
+  monkeypatch.setattr(verification, '_MAX_BYTES', 3 * 4 * 16 * 16 * 4 + 1)
+  examples = verification.draw(found, 50)
+  data = found.task.validation_data
+  (views, labels), = video_pipeline.build_dataset(
+      data, video_pipeline.open_source(data), (4, 16, 16, 1), 8,
+      multi_label=False).take(1)
+  np.testing.assert_array_equal(examples.pixels, views[:3, 0])
+  np.testing.assert_array_equal(examples.labels, labels[:3])
+  np.testing.assert_allclose(
+      examples.probabilities, tf.nn.softmax(found.model(views[:3, 0])),
+      atol=1e-6)
+  assert [type(frame) for frame in examples.stored[0][:2]] == [bytes, bytes]
+
+
+def test_examples_of_tfrecord_files(finished_run, tmp_path):
+  """Stored as they are; of classes of their own."""
+  run, path = servable.find(finished_run)
+  png = tf.io.encode_png(np.full([8, 8, 3], 255, np.uint8)).numpy()
+  features = {
+      'image/encoded': tf.train.Feature(
+          bytes_list=tf.train.BytesList(value=[png])),
+      'image/class/label': tf.train.Feature(
+          int64_list=tf.train.Int64List(value=[3]))}
+  record = tf.train.Example(features=tf.train.Features(feature=features))
+  for name in 'ab':
+    with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
+      writer.write(record.SerializeToString())
+  params = experiments.load(finished_run).params
+  params.task.validation_data.override(
+      {'tfds_name': '', 'input_path': str(tmp_path / '*')})
+  examples = verification.draw(
+      servable.load(run._replace(params=params), path), 50)
+  assert examples.stored == [png, png]
+  np.testing.assert_allclose(examples.pixels, np.ones([2, 8, 8, 1]), rtol=1e-5)
+  np.testing.assert_array_equal(examples.labels, [3, 3])

@@ -1,0 +1,108 @@
+"""The folder of an export: whose it is, and that it is whole or not there."""
+
+import contextlib
+import json
+import os
+from typing import Any, Dict, Iterable, Iterator, Mapping
+
+import tensorflow as tf
+
+import tf_tokenlearner
+from tf_tokenlearner import errors
+from tf_tokenlearner import files
+
+_ORIGIN = 'origin.json'
+_LABELS = 'labels.txt'
+
+
+def origin(model_dir: str, checkpoint: str, kind: str,
+           **options: Any) -> Dict[str, Any]:
+  """What makes two exports the same.
+
+  Args:
+    model_dir: folder of the run.
+    checkpoint: its path.
+    kind: of export, such as 'saved_model'.
+    **options: that change what is written.
+  """
+  return {'model_dir': os.path.abspath(model_dir),
+          'checkpoint': os.path.abspath(checkpoint), 'kind': kind, **options}
+
+
+def is_there(wanted: Mapping[str, Any], export_dir: str) -> bool:
+  """Whether a folder holds the wanted export; False if there is none.
+
+  Args:
+    wanted: as origin gives it.
+    export_dir: where it should be.
+
+  Raises:
+    UserError: something else is there.
+  """
+  if not tf.io.gfile.exists(export_dir):
+    return False
+  refuse_foreign(wanted['model_dir'], export_dir)
+  present = _read_origin(export_dir)
+  differences = [
+      f'{key} {present.get(key)}, not {value}'
+      for key, value in wanted.items() if present.get(key) != value]
+  if differences:
+    raise errors.UserError(
+        f'{export_dir} holds another export of this run: '
+        f'{"; ".join(differences)}. Remove it, or choose another --export_dir.')
+  return True
+
+
+def refuse_foreign(model_dir: str, export_dir: str) -> None:
+  """Raises UserError if something else than an export of this run is there."""
+  if not tf.io.gfile.exists(export_dir):
+    return
+  if _read_origin(export_dir).get('model_dir') != os.path.abspath(model_dir):
+    raise errors.UserError(
+        f'{export_dir} exists already and is no export of {model_dir}. Choose '
+        'another --export_dir or remove it first.')
+
+
+@contextlib.contextmanager
+def writing(export_dir: str, facts: Mapping[str, Any]) -> Iterator[str]:
+  """Yields a folder that becomes export_dir if all goes well, or vanishes.
+
+  Args:
+    export_dir: must not exist.
+    facts: go to origin.json; is_there compares some of them.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  try:
+    with files.replacing(export_dir) as beside:
+      tf.io.gfile.makedirs(beside)
+      yield beside
+      with tf.io.gfile.GFile(os.path.join(beside, _ORIGIN), 'w') as file:
+        json.dump(
+            {**facts, 'tf_tokenlearner': tf_tokenlearner.__version__}, file,
+            indent=2, ensure_ascii=False)
+  except (OSError, tf.errors.OpError) as error:
+    lines = getattr(error, 'message', str(error)).splitlines()
+    raise errors.UserError(
+        f'{export_dir} cannot be written: {lines[0] if lines else error!r}'
+    ) from error
+
+
+def write_labels(folder: str, names: Iterable[str]) -> str:
+  """Writes the names of the classes, a line each; returns the path."""
+  path = os.path.join(folder, _LABELS)
+  with tf.io.gfile.GFile(path, 'w') as file:
+    file.write(''.join(f'{name}\n' for name in names))
+  return path
+
+
+def _read_origin(folder: str) -> Dict[str, Any]:
+  path = os.path.join(folder, _ORIGIN)
+  if not tf.io.gfile.exists(path):
+    return {}
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      return json.load(file)
+  except ValueError:  # Somebody else's.
+    return {}

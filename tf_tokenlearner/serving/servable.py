@@ -1,0 +1,98 @@
+"""A run as something to export or to ask: the model, its classes, its inputs."""
+
+import dataclasses
+from typing import Dict, Tuple
+
+import tensorflow as tf
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner.training import run_folder
+from tf_tokenlearner.training import runner
+
+# What the network computes in; its weights are float32 in both.
+PRECISIONS = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Servable:
+  """What all exports are made of.
+
+  Attributes:
+    task: config of the run.
+    label_names: of the classes, '0', '1', ... if they have none.
+    model: with the weights that evaluation would use.
+    raw: what it is given.
+  """
+  task: config.ClassificationTask
+  label_names: Tuple[str, ...]
+  model: backbones.Classifier
+  raw: raw_inputs.RawInputs
+
+  @property
+  def input_size(self) -> Tuple[int, ...]:
+    """Of what the network sees, without the batch."""
+    return tuple(self.task.model.input_size)
+
+  def scores(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """Pixels in [-1, 1] -> probabilities and logits, float32 [B, classes]."""
+    return self.activate(self.model(pixels, training=False))
+
+  def activate(self, logits: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """Logits -> what scores gives of them."""
+    logits = tf.cast(logits, tf.float32)
+    activate = (tf.nn.sigmoid if self.task.losses.loss == 'sigmoid'
+                else tf.nn.softmax)
+    return {'probabilities': activate(logits), 'logits': logits}
+
+  def features(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """Pixels -> pre_logits, float32 [B, C]: what the head sees."""
+    outputs = self.model.backbone(pixels, training=False)
+    return {'pre_logits': tf.cast(outputs['pre_logits'], tf.float32)}
+
+  def attention_maps(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """Pixels -> where the tokens of the first TokenLearner look.
+
+    Returns:
+      attention_maps, float32 [B, S, H, W] of images, [B, T, S, H, W] of clips.
+
+    Raises:
+      ValueError: the model has no TokenLearner; the message says why.
+    """
+    maps = tf.cast(self.model.backbone.attention_maps(pixels), tf.float32)
+    is_image = len(self.input_size) == 3
+    return {'attention_maps': maps[:, 0] if is_image else maps}
+
+
+def find(model_dir: str, checkpoint: str = '') -> Tuple[experiments.Run, str]:
+  """A run, and the path of its checkpoint.
+
+  Args:
+    model_dir: folder of a run.
+    checkpoint: path, '' for the run's best or else its latest.
+
+  Raises:
+    UserError: no such run or checkpoint.
+  """
+  run = experiments.load(model_dir)
+  return run, run_folder.find_checkpoint(run.params, model_dir, checkpoint)
+
+
+def load(run: experiments.Run, path: str,
+         precision: str = 'float32') -> Servable:
+  """What find found.
+
+  Args:
+    run: the run.
+    path: of a checkpoint.
+    precision: of PRECISIONS.
+
+  Raises:
+    UserError: the checkpoint does not fit.
+  """
+  task = run.params.task
+  names = run.label_names or tuple(map(str, range(task.model.num_classes)))
+  model = runner.load_model(run.params, path, PRECISIONS[precision])
+  return Servable(task, names, model, raw_inputs.of_task(task))

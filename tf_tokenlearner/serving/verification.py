@@ -1,0 +1,168 @@
+"""Compares what an export answers with what its checkpoint says.
+
+An export is asked in a new process, by a script that uses the software which
+will read it and nothing of ours.
+"""
+
+import subprocess
+import sys
+import tempfile
+from typing import Dict, List, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from official.core import task_factory
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.serving import servable as servable_lib
+from tf_tokenlearner.tasks import classification
+
+DEFAULT_EXAMPLES = 256
+_MAX_BYTES = 512 * 2**20  # Of the pixels of examples; they are held at once.
+_BATCH = 16
+
+
+class Tolerance(NamedTuple):
+  """What an export may differ by.
+
+  Attributes:
+    difference: largest, of a probability.
+    lost_accuracy: share of the examples; counts for more than a few of them.
+  """
+  difference: float
+  lost_accuracy: float = 0.
+
+
+class Examples(NamedTuple):
+  """Evaluation data, and what the checkpoint says of them.
+
+  Attributes:
+    stored: each one as a file, or several, or pixels.
+    pixels: what the network sees, float32 [N, *input_size].
+    labels: [N], or [N, classes] of zeros and ones.
+    probabilities: of the checkpoint, in float32; [N, classes].
+  """
+  stored: List
+  pixels: np.ndarray
+  labels: np.ndarray
+  probabilities: np.ndarray
+
+
+def draw(reference: servable_lib.Servable, count: int) -> Examples:
+  """The first examples of the run's evaluation.
+
+  Args:
+    reference: of the checkpoint, in float32.
+    count: at most so many; fewer where they are large.
+
+  Raises:
+    UserError: the data are not there.
+  """
+  size = 4 * int(np.prod(reference.input_size))
+  count = min(count, max(_MAX_BYTES // size, 1))
+  task = task_factory.get_task(reference.task)
+  stored, pixels, labels = [], [], []
+  for example, view, label in task.evaluation_examples().take(count):
+    stored.append(example.numpy())
+    pixels.append(view.numpy())
+    labels.append(label.numpy())
+  pixels = np.stack(pixels)
+  return Examples(
+      stored, pixels, np.stack(labels), probabilities_of(reference, pixels))
+
+
+def probabilities_of(
+    servable: servable_lib.Servable, pixels: np.ndarray) -> np.ndarray:
+  """[N, *input_size] -> [N, classes], a few at a time."""
+  scores = tf.function(servable.scores, input_signature=[
+      tf.TensorSpec([None, *servable.input_size])])
+  return np.concatenate([
+      scores(pixels[i:i + _BATCH])['probabilities']
+      for i in range(0, len(pixels), _BATCH)])
+
+
+def ask(client: str, *arguments: str) -> Dict[str, np.ndarray]:
+  """Runs a client in a new process; it is given one more path, for its answers.
+
+  Args:
+    client: path of a script beside this one.
+    *arguments: of the script.
+
+  Raises:
+    UserError: it failed; its last words are in the message.
+  """
+  with tempfile.NamedTemporaryFile(suffix='.npz') as answers:
+    done = subprocess.run(
+        [sys.executable, client, *arguments, answers.name],
+        capture_output=True, text=True, check=False)
+    if done.returncode:
+      raise errors.UserError(
+          'The export could not be used in a new process; nothing was kept:\n'
+          + done.stderr[-2000:])
+    with np.load(answers.name, allow_pickle=False) as arrays:
+      return dict(arrays)
+
+
+def require_close(received: np.ndarray, expected: np.ndarray, name: str,
+                  tolerance: Tolerance) -> None:
+  """Raises UserError if an output is not what it should be.
+
+  Args:
+    received: of the export.
+    expected: of the checkpoint.
+    name: of the output, for the message.
+    tolerance: its difference is relative where values are larger than 1.
+  """
+  difference = (np.inf if received.shape != expected.shape
+                else _largest_difference(received, expected))
+  scale = max(1., float(np.abs(expected).max(initial=0.)))
+  if not difference <= tolerance.difference * scale:
+    raise errors.UserError(
+        f'{name} of the reloaded export differs by {difference:.1e} from that '
+        f'of the checkpoint (allowed: {tolerance.difference * scale:.0e}); '
+        'nothing was kept.')
+
+
+def report(examples: Examples, received: np.ndarray,
+           tolerance: Tolerance) -> str:
+  """How well an export does on evaluation data, in words.
+
+  Args:
+    examples: what it was given.
+    received: its probabilities, [N, classes].
+    tolerance: how well it has to.
+
+  Raises:
+    UserError: not well enough.
+  """
+  expected = examples.probabilities
+  count = len(expected)
+  if received.shape != expected.shape:
+    raise errors.UserError(
+        f'The reloaded export gave probabilities {list(received.shape)}, '
+        f'expected {list(expected.shape)}; nothing was kept.')
+  difference = _largest_difference(received, expected)
+  agreement = np.mean(received.argmax(-1) == expected.argmax(-1))
+  accuracy, expected_accuracy = (
+      float(np.mean(classification.hits(
+          tf.constant(examples.labels), tf.constant(values), 1)))
+      for values in (received, expected))
+  text = (
+      f'{count} evaluation examples: probabilities differ by at most '
+      f'{max(difference, 1e-8):.0e}\nfrom the checkpoint\'s, top-1 agreement '
+      f'{agreement:.4f}, accuracy {accuracy:.4f} (checkpoint '
+      f'{expected_accuracy:.4f})')
+  lost = expected_accuracy - accuracy
+  # Of few examples one is more than a hundredth; it may always be lost.
+  allowed = max(tolerance.lost_accuracy, 1.01 / count)
+  if not difference <= tolerance.difference or lost > allowed:
+    raise errors.UserError(
+        f'The reloaded export differs too much; nothing was kept. {text}; '
+        f'allowed are {tolerance.difference:.0e} and {allowed:.4f} less '
+        'accuracy.')
+  return text
+
+
+def _largest_difference(received: np.ndarray, expected: np.ndarray) -> float:
+  """NaN if there is one on one side only."""
+  return float(np.abs(received - expected).max(initial=0.))
