@@ -31,6 +31,10 @@ def test_the_same_export_is_recognised(tmp_path):
   with pytest.raises(errors.UserError, match=(
       'holds another export of this run: batch_size 1, not 2. Remove')):
     export_folder.is_there(origin(batch_size=2), path)
+  with pytest.raises(errors.UserError, match=(
+      'of this run: kind saved_model, not tflite. Remove')):
+    export_folder.is_there(
+        export_folder.origin('run', 'run/ckpt-2', 'tflite'), path)
 
 
 @pytest.mark.parametrize('content', [None, 'no json', '{"model_dir": "/x"}'])
@@ -45,10 +49,11 @@ def test_what_is_not_ours_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize('error', [
     OSError(28, 'No space left on device'),
-    tf.errors.ResourceExhaustedError(None, None, 'No space left\nat ...')])
+    tf.errors.ResourceExhaustedError(
+        None, None, 'out.partial/a; No space left on device [Op:SaveV2]\nat')])
 def test_a_full_disk_leaves_nothing(tmp_path, error):
   with pytest.raises(errors.UserError, match=(
-      'out cannot be written: .*No space left')) as caught:
+      'out cannot be written: No space left on device$')) as caught:
     with export_folder.writing(str(tmp_path / 'out'), origin()) as beside:
       export_folder.write_labels(beside, ['a'])
       raise error

@@ -31,6 +31,13 @@ def huge_png(side=30000):
   return data[:16] + struct.pack('>II', side, side) + data[24:]
 
 
+def endless_gif():
+  """Two million blocks of a byte before the first frame."""
+  data = encode('GIF')
+  frame = data.index(b',', 13 + 3 * 2**((data[10] & 7) + 1))
+  return data[:frame] + b'!\xfe' + b'\1x' * 2_000_000 + b'\0' + data[frame:]
+
+
 def huge_gif_frame():
   """A screen of 7 x 9 pixels, and a frame of 60,000 x 60,000."""
   data = bytearray(encode('GIF'))
@@ -116,7 +123,7 @@ REFUSED = [
     (encode('PNG')[:40], CUT_OFF), (encode('PNG')[:12], BAD_HEADER),
     (encode('WEBP')[:-30], CUT_OFF), (encode('WEBP')[:18], BAD_HEADER),
     (encode('GIF')[:100], BAD_HEADER), (encode('GIF')[:8], BAD_HEADER),
-    (encode('GIF')[:-20], CUT_OFF),
+    (encode('GIF')[:-20], CUT_OFF), (endless_gif(), BAD_HEADER),
 ]
 
 

@@ -22,9 +22,18 @@ def received(*rows):
 def test_report_of_the_same():
   assert verification.report(
       EXAMPLES, received(), verification.Tolerance(1e-5)) == (
-          '4 evaluation examples: probabilities differ by at most 1e-08\nfrom '
+          '4 evaluation examples: probabilities differ by at most 1e-08 from '
           "the checkpoint's, top-1 agreement 1.0000, accuracy 0.7500 "
           '(checkpoint 0.7500)')
+
+
+def test_lines_fit_a_terminal():
+  text = verification.loaded_again('LiteRT', verification.report(
+      EXAMPLES, received(), verification.Tolerance(1e-5)))
+  assert text.splitlines() == [
+      'Loaded again in a new process by LiteRT; 4 evaluation examples: '
+      'probabilities', 'differ by at most 1e-08 from the checkpoint\'s, top-1 '
+      'agreement 1.0000, accuracy', '0.7500 (checkpoint 0.7500).']
 
 
 def test_report_of_another():

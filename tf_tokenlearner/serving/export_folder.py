@@ -43,9 +43,10 @@ def is_there(wanted: Mapping[str, Any], export_dir: str) -> bool:
     return False
   refuse_foreign(wanted['model_dir'], export_dir)
   present = _read_origin(export_dir)
+  keys = ['kind'] if present.get('kind') != wanted['kind'] else wanted
   differences = [
-      f'{key} {present.get(key)}, not {value}'
-      for key, value in wanted.items() if present.get(key) != value]
+      f'{key} {present.get(key)}, not {wanted[key]}'
+      for key in keys if present.get(key) != wanted[key]]
   if differences:
     raise errors.UserError(
         f'{export_dir} holds another export of this run: '
@@ -83,10 +84,8 @@ def writing(export_dir: str, facts: Mapping[str, Any]) -> Iterator[str]:
             {**facts, 'tf_tokenlearner': tf_tokenlearner.__version__}, file,
             indent=2, ensure_ascii=False)
   except (OSError, tf.errors.OpError) as error:
-    lines = getattr(error, 'message', str(error)).splitlines()
     raise errors.UserError(
-        f'{export_dir} cannot be written: {lines[0] if lines else error!r}'
-    ) from error
+        f'{export_dir} cannot be written: {_reason(error)}') from error
 
 
 def write_labels(folder: str, names: Iterable[str]) -> str:
@@ -95,6 +94,15 @@ def write_labels(folder: str, names: Iterable[str]) -> str:
   with tf.io.gfile.GFile(path, 'w') as file:
     file.write(''.join(f'{name}\n' for name in names))
   return path
+
+
+def _reason(error: Exception) -> str:
+  """What the system said, without the names of partial files and of nodes."""
+  if isinstance(error, OSError):
+    return error.strerror or str(error)
+  # PATH; REASON [Op:NAME]
+  line = (error.message.splitlines() or [type(error).__name__])[0]
+  return line.split('; ')[-1].split(' [Op:')[0].strip("'")
 
 
 def _read_origin(folder: str) -> Dict[str, Any]:

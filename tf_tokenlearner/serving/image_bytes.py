@@ -12,6 +12,7 @@ import tensorflow as tf
 
 MAX_PIXELS = 64_000_000  # Of an image; of the frames of a clip together.
 _HEADER = 64  # Bytes; what is looked at lies within.
+_MAX_BLOCKS = 100_000  # Of a GIF's first frame, 25 MB; walking takes seconds.
 _JPEG, _PNG, _GIF, _WEBP_EXTENDED, _WEBP_LOSSLESS, _WEBP_LOSSY, _OTHER = range(7)
 
 
@@ -157,7 +158,8 @@ def _gif_frame(data: tf.Tensor) -> tf.Tensor:
   is_extension = lambda at: tf.equal(_byte(data, at), ord('!'))
   start = 13 + _table_size(_byte(data, 10))
   at, = tf.while_loop(
-      is_extension, lambda at: [_after_blocks(data, at + 2)], [start])
+      is_extension, lambda at: [_after_blocks(data, at + 2)], [start],
+      maximum_iterations=100)
   is_frame = tf.debugging.Assert(
       tf.equal(_byte(data, at), ord(',')), ['GIF without a frame'])
   with tf.control_dependencies([is_frame]):
@@ -173,7 +175,8 @@ def _after_blocks(data: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
   """The place behind a list of blocks, each after its length, ended by 0."""
   at, = tf.while_loop(
       lambda at: _byte(data, at) > 0,
-      lambda at: [at + 1 + _byte(data, at)], [at])
+      lambda at: [at + 1 + _byte(data, at)], [at],
+      maximum_iterations=_MAX_BLOCKS)
   return at + 1
 
 

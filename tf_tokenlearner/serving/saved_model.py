@@ -99,9 +99,8 @@ def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
     if verify:
       tolerance = _TOLERANCES[precision + ', jit_compile' * (
           jit_compile and precision == 'float32')]
-      lines.append('Loaded again in a new process by TensorFlow; '
-                   + _verify(beside, reference, examples, batch_size,
-                             tolerance) + '.')
+      lines.append(verification.loaded_again('TensorFlow', _verify(
+          beside, reference, examples, batch_size, tolerance)))
   print('\n'.join(lines))
 
 

@@ -135,7 +135,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
           file, servable, examples, batch_size, quantize)
   print(f'Exported to {os.path.join(export_dir, FILE)}: {len(data):,} bytes.')
   if report:
-    print(f'Loaded again in a new process by LiteRT; {report}.')
+    print(verification.loaded_again('LiteRT', report))
 
 
 def make(servable: servable_lib.Servable, quantize: str = 'none',

@@ -7,6 +7,7 @@ will read it and nothing of ours.
 import subprocess
 import sys
 import tempfile
+import textwrap
 from typing import Dict, List, NamedTuple
 
 import numpy as np
@@ -149,7 +150,7 @@ def report(examples: Examples, received: np.ndarray,
       for values in (received, expected))
   text = (
       f'{count} evaluation examples: probabilities differ by at most '
-      f'{max(difference, 1e-8):.0e}\nfrom the checkpoint\'s, top-1 agreement '
+      f'{max(difference, 1e-8):.0e} from the checkpoint\'s, top-1 agreement '
       f'{agreement:.4f}, accuracy {accuracy:.4f} (checkpoint '
       f'{expected_accuracy:.4f})')
   lost = expected_accuracy - accuracy
@@ -161,6 +162,18 @@ def report(examples: Examples, received: np.ndarray,
         f'allowed are {tolerance.difference:.0e} and {allowed:.4f} less '
         'accuracy.')
   return text
+
+
+def loaded_again(software: str, found: str) -> str:
+  """What is printed of a new process, in lines.
+
+  Args:
+    software: that loaded the export.
+    found: what came out.
+  """
+  return textwrap.fill(
+      f'Loaded again in a new process by {software}; {found}.', 79,
+      break_on_hyphens=False)
 
 
 def _largest_difference(received: np.ndarray, expected: np.ndarray) -> float:
