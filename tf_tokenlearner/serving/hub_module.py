@@ -6,7 +6,8 @@ expects of images, and the same for clips:
   module(inputs, training=False)   float32 [B, height, width, 3], or [B, T,
       height, width, 3], of the network's size, RGB in [0, 1] -> float32 logits
       [B, classes], or pre_logits [B, C]. A network of grey pixels is given
-      colours, too, and makes them grey as evaluation does. With training=True
+      colours, too, and makes them grey as evaluation does, without its rounding
+      to bytes. With training=True
       dropout and stochastic depth act, batch normalisation takes the batch's
       statistics and moves its own.
   variables, trainable_variables   all weights are trainable, also those that the
