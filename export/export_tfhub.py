@@ -6,8 +6,8 @@
 The module is a reusable TF2 SavedModel for hub.load and hub.KerasLayer, also to
 be fine-tuned, where nothing but TensorFlow and TensorFlow Hub is installed.
 float32 images [B, height, width, 3] or clips [B, T, height, width, 3] in [0, 1]
-go in; logits or feature vectors come out. README.md beside it is its model card.
-The module is loaded in a new process and compared before it is kept.
+go in; logits or feature vectors come out. README.md beside it is its model
+card. The module is loaded in a new process and compared before it is kept.
 """
 
 import os

@@ -77,7 +77,7 @@ def test_facts_of_clips(finished_video_run):
       'float32 [B, T, height, width, 3] = [B, 4, 16, 16, 3]',
       '4 frames in the middle of a video at 8 frames a second, each 2 after',
       'a shorter side of 18 pixels; the 16 x 16 in the middle is cut out',
-      'float32 [B, 16], what the head of the classifier saw',
+      'float32 [B, 16], what the classifier\'s head saw',
       'Parameters: 1,234, all trainable, and 56 moving statistics.',
       '0.00005837 G a clip', 'moves its own', 'tf_keras.layers.Dense(2),',
       'Length: 4 steps of 16 clips.',
@@ -119,7 +119,7 @@ runtime: {mixed_precision_dtype: bfloat16}
       'model.fit(images, tf.one_hot([0, 9], 10))',
       "Data: files of one's own, birds, split train.", '(head_bias -10)',
       'lookahead (optimizer adamw, sync_period 5), working on adamw '
-      '(weight_decay_rate 0.05); evaluated and exported is an exponential moving',
+      '(weight_decay_rate 0.05); evaluated and exported is an exponential',
       'random crops of 0.08 to 1 of the area, shifts of up to 2 pixels, '
       'mirroring, randaug (magnitude 9), color_jitter 0.4, random_erasing '
       '(probability 0.1), mixup_and_cutmix (mixup_alpha 0.2)',

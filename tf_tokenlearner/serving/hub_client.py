@@ -3,8 +3,8 @@
   python hub_client.py MODULE INPUTS.npy ANSWERS.npz
 
 All inputs go through hub.load, the first also through a layer to be trained. A
-process of its own, which cannot import tf_tokenlearner: who uses the module need
-not have it.
+process of its own, which cannot import tf_tokenlearner: who uses the module
+need not have it.
 """
 
 import sys

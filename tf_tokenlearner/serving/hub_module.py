@@ -10,8 +10,8 @@ expects of images, and the same for clips:
       to bytes. With training=True
       dropout and stochastic depth act, batch normalisation takes the batch's
       statistics and moves its own.
-  variables, trainable_variables   all weights are trainable, also those that the
-      run had frozen; moving statistics are not.
+  variables, trainable_variables   all weights are trainable, also those that
+      the run had frozen; moving statistics are not.
   regularization_losses            callables; empty where, as in all our
       recipes, decay of weights is the optimizer's.
 

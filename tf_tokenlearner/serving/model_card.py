@@ -22,6 +22,27 @@ from tf_tokenlearner.training import run_folder
 _WIDTH = 80
 _NAMES = 20  # Of classes; more are in the file of them.
 _PAPER = 'https://arxiv.org/abs/2106.11297'
+_USE = """```python
+import tensorflow as tf
+import tensorflow_hub as hub
+import tf_keras  # What hub.KerasLayer is a layer of.
+
+module = hub.load({name!r})  # The folder of this card.
+{inputs} = tf.zeros({shape})
+{outputs} = module({inputs})  # [2, {width}]
+```
+
+Fine-tuned{purpose}:
+
+```python
+model = tf_keras.Sequential([
+    hub.KerasLayer({name!r}, trainable=True),{head}
+])
+model.compile(
+    tf_keras.optimizers.Adam(1e-4),
+    tf_keras.losses.{loss}(from_logits=True))
+model.fit({inputs}, {labels})
+```"""
 _CITATION = """```
 @inproceedings{ryoo2021tokenlearner,
   title={TokenLearner: Adaptive Space-Time Tokenization for Videos},
@@ -51,11 +72,11 @@ def render(run: experiments.Run, servable: servable_lib.Servable,
            'feature_vector': f'{kind} feature vectors'}[form]
   sections = [
       f'# {run.experiment}: {title}',
-      _fill(f'A network with [TokenLearner]({_PAPER}) as a reusable TF2 SavedModel for TensorFlow Hub: '
-            f'{output(servable, form)}. Written by tf_tokenlearner '
-            f'{tf_tokenlearner.__version__} under TensorFlow '
-            f'{tf.__version__}; to use it takes TensorFlow, tf_keras and '
-            'TensorFlow Hub only.'),
+      _fill(f'A network with [TokenLearner]({_PAPER}) as a reusable TF2 '
+            f'SavedModel for TensorFlow Hub: {output(servable, form)}. Written '
+            f'by tf_tokenlearner {tf_tokenlearner.__version__} under '
+            f'TensorFlow {tf.__version__}; to use it takes TensorFlow, tf_keras '
+            'and TensorFlow Hub only.'),
       _items(_in_short(servable, module, form)),
       '## Use', _use(servable, form, name),
       '## Accuracy', _items(accuracy),
@@ -97,8 +118,8 @@ def accuracy(run: experiments.Run, model_dir: str, checkpoint: str,
   sentences = []
   if report:
     sentences.append(
-        f'This module on the first of {name}, loaded by TensorFlow Hub in a new '
-        f'process. {report[0].upper()}{report[1:]}.')
+        f'This module on the first of {name}, loaded by TensorFlow Hub in a '
+        f'new process. {report[0].upper()}{report[1:]}.')
   scores = run_folder.scores_of(run.params, model_dir, checkpoint)
   if scores:
     step = int(scores.pop('best_ckpt_global_step'))
@@ -121,8 +142,8 @@ def _in_short(servable, module, form) -> List[str]:
   outputs = {
       'classifier': f'float32 [B, {len(servable.label_names)}], logits; '
                     f'probabilities are their {_activation(servable)}',
-      'feature_vector': f'float32 [B, {_num_features(servable)}], what the head '
-                        'of the classifier saw; no dropout on it'}[form]
+      'feature_vector': f'float32 [B, {_num_features(servable)}], what the '
+                        'classifier\'s head saw; no dropout on it'}[form]
   count = lambda variables: sum(v.shape.num_elements() for v in variables)
   trainable = count(module.trainable_variables)
   statistics = count(module.variables) - trainable
@@ -142,8 +163,8 @@ def _in_short(servable, module, form) -> List[str]:
       f'Multiply-accumulates: {_giga(macs)} G '
       f'{"an image" if raw.name == "images" else "a clip"}.',
       'training=True: dropout and stochastic depth act as in the run'
-      + (', batch normalisation takes the statistics of the batch and moves its '
-         'own.' if statistics else '.'),
+      + (', batch normalisation takes the statistics of the batch and moves '
+         'its own.' if statistics else '.'),
       'regularization_losses: '
       + (f'{len(module.regularization_losses)}.'
          if module.regularization_losses else
@@ -152,42 +173,22 @@ def _in_short(servable, module, form) -> List[str]:
 
 
 def _use(servable, form, name) -> str:
-  """Code that runs as it is where the module's folder lies."""
-  inputs = servable.raw.name
-  shape = ', '.join(map(str, [2, *servable.input_size[:-1], 3]))
-  classes = len(servable.label_names) if form == 'classifier' else 2
-  what = {'classifier': 'logits', 'feature_vector': 'features'}[form]
-  width = (len(servable.label_names) if form == 'classifier'
-           else _num_features(servable))
-  head = {'classifier': [],
-          'feature_vector': [f'    tf_keras.layers.Dense({classes}),']}[form]
-  labels = f'[0, {classes - 1}]'
-  loss = 'SparseCategoricalCrossentropy'
-  if form == 'classifier' and _activation(servable) == 'sigmoid':
-    labels, loss = f'tf.one_hot({labels}, {classes})', 'BinaryCrossentropy'
-  else:
-    labels = f'tf.constant({labels})'
-  load = [
-      'import tensorflow as tf',
-      'import tensorflow_hub as hub',
-      'import tf_keras  # What hub.KerasLayer is a layer of.',
-      '',
-      f'module = hub.load({name!r})  # The folder of this card.',
-      f'{inputs} = tf.zeros([{shape}])',
-      f'{what} = module({inputs})  # [2, {width}]']
-  tune = [
-      'model = tf_keras.Sequential([',
-      f'    hub.KerasLayer({name!r}, trainable=True),',
-      *head,
-      '])',
-      'model.compile(',
-      '    tf_keras.optimizers.Adam(1e-4),',
-      f'    tf_keras.losses.{loss}(from_logits=True))',
-      f'model.fit({inputs}, {labels})']
-  own = (' for two classes of one\'s own' if form == 'feature_vector' else '')
-  return '\n'.join([
-      '```python', *load, '```', '', f'Fine-tuned{own}:', '',
-      '```python', *tune, '```'])
+  """Code that runs as it is in the folder above the module's."""
+  num_classes = len(servable.label_names)
+  is_classifier = form == 'classifier'
+  labels = [0, num_classes - 1 if is_classifier else 1]
+  one_hot = is_classifier and _activation(servable) == 'sigmoid'
+  return _USE.format(
+      name=name, inputs=servable.raw.name,
+      shape=[2, *servable.input_size[:-1], 3],
+      outputs='logits' if is_classifier else 'features',
+      width=num_classes if is_classifier else _num_features(servable),
+      purpose='' if is_classifier else ' for two classes of one\'s own',
+      head='' if is_classifier else '\n    tf_keras.layers.Dense(2),',
+      loss=('BinaryCrossentropy' if one_hot
+            else 'SparseCategoricalCrossentropy'),
+      labels=(f'tf.one_hot({labels}, {num_classes})' if one_hot
+              else f'tf.constant({labels})'))
 
 
 def _recipe(run, servable) -> List[str]:
