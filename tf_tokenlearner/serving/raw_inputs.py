@@ -24,12 +24,14 @@ class RawInputs(abc.ABC):
     bytes_shape: of one example as image files.
     sample_shape: of a small example, of another size than the network's.
     description: of the pixels, in words.
+    preparation: how evaluation makes of them what the network sees, in words.
   """
   name: str
   shape: Tuple[Optional[int], ...]
   bytes_shape: Tuple[Optional[int], ...]
   sample_shape: Tuple[int, ...]
   description: str
+  preparation: str
 
   def __init__(self, task: config.ClassificationTask):
     self._data = task.validation_data
@@ -94,6 +96,11 @@ class _Images(RawInputs):
     super().__init__(task)
     height, width, _ = self._input_size
     self.sample_shape = (height + 5, width * 2 + 3, 3)
+    fraction = self._data.center_crop_fraction
+    margin = '' if fraction == 1 else f', {fraction:g} of its sides,'
+    self.preparation = (
+        f'the largest box of the shape {height} x {width} in the middle of an '
+        f'image{margin} is resized (bilinear) to {height} x {width}')
 
   def to_pixels(self, examples):
     return image_pipeline.evaluation_pixels(
@@ -126,6 +133,7 @@ class _Clips(RawInputs):
   def __init__(self, task: video_config.VideoClassificationTask):
     super().__init__(task)
     frames, height, width, _ = self._input_size
+    stride, side = self._data.temporal_stride, self._data.min_image_size
     self.sample_shape = (
         frames * self._data.temporal_stride + 3, height + 5, width * 2 + 3, 3)
     fps = video_pipeline.stored_fps(self._data)
@@ -135,6 +143,10 @@ class _Clips(RawInputs):
         f'RGB frames of whole videos of any length and size, at {self.rate}, 0 to '
         f'255; the network looks at {frames} of them in the middle, '
         f'{self._data.temporal_stride} apart')
+    self.preparation = (
+        f'{frames} frames in the middle of a video at {rate}, each {stride} '
+        f'after the one before, are resized (bilinear) to a shorter side of '
+        f'{side} pixels; the {height} x {width} in the middle is cut out')
 
   @property
   def example_kind(self):

@@ -38,14 +38,18 @@ class Servable:
 
   def scores(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
     """Pixels in [-1, 1] -> probabilities and logits, float32 [B, classes]."""
-    return self.activate(self.model(pixels, training=False))
+    return self.scores_of(self.model(pixels, training=False))
 
-  def activate(self, logits: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """Logits -> what scores gives of them."""
+  def scores_of(self, logits: tf.Tensor) -> Dict[str, tf.Tensor]:
+    """What scores gives, of logits [B, classes]."""
     logits = tf.cast(logits, tf.float32)
+    return {'probabilities': self.probabilities(logits), 'logits': logits}
+
+  def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+    """Of each class, or, after a sigmoid loss, of each by itself."""
     activate = (tf.nn.sigmoid if self.task.losses.loss == 'sigmoid'
                 else tf.nn.softmax)
-    return {'probabilities': activate(logits), 'logits': logits}
+    return activate(logits)
 
   def features(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
     """Pixels -> pre_logits, float32 [B, C]: what the head sees."""

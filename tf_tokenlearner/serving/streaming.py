@@ -115,7 +115,7 @@ def make_signatures(
   def step(frames, tokens, num_steps):
     logits, state = stream.step(
         _to_pixels(servable, form)(frames), streaming.State(tokens, num_steps))
-    return {**servable.activate(logits), **state._asdict()}
+    return {**servable.scores_of(logits), **state._asdict()}
 
   if is_tflite:
     first = tf.function(
@@ -138,10 +138,7 @@ def _check(form: str, quantize: str, verify: bool, verify_examples: int):
   if form != 'tflite' and quantize != 'none':
     raise errors.UserError(
         f'--quantize={quantize} goes with --format=tflite only.')
-  if verify and verify_examples < 1:
-    raise errors.UserError(
-        f'--verify_examples must be at least 1, received {verify_examples}; '
-        '--noverify keeps the export unseen.')
+  verification.check_count(verify, verify_examples)
   if verify and form == 'tflite':
     tflite_file.require_runtime()
 

@@ -235,10 +235,7 @@ def _check(quantize: str, batch_size: int, verify: bool, verify_examples: int):
   if batch_size < 0:
     raise errors.UserError(
         f'--batch_size must be at least 0, received {batch_size}.')
-  if verify and verify_examples < 1:
-    raise errors.UserError(
-        f'--verify_examples must be at least 1, received {verify_examples}; '
-        '--noverify keeps the file unseen.')
+  verification.check_count(verify, verify_examples)
   if verify:
     require_runtime()
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from typing import Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -49,6 +49,14 @@ class Examples(NamedTuple):
   probabilities: np.ndarray
 
 
+def check_count(verify: bool, verify_examples: int) -> None:
+  """Raises UserError for a comparison on nothing."""
+  if verify and verify_examples < 1:
+    raise errors.UserError(
+        f'--verify_examples must be at least 1, received {verify_examples}; '
+        '--noverify keeps the export unseen.')
+
+
 def draw(reference: servable_lib.Servable, count: int) -> Examples:
   """The first examples of the run's evaluation.
 
@@ -74,12 +82,19 @@ def draw(reference: servable_lib.Servable, count: int) -> Examples:
 
 def probabilities_of(
     servable: servable_lib.Servable, pixels: np.ndarray) -> np.ndarray:
-  """[N, *input_size] -> [N, classes], a few at a time."""
-  scores = tf.function(servable.scores, input_signature=[
-      tf.TensorSpec([None, *servable.input_size])])
+  """[N, *input_size] -> [N, classes]."""
+  return in_batches(
+      lambda batch: servable.scores(batch)['probabilities'],
+      servable.input_size, pixels)
+
+
+def in_batches(function: Callable[[tf.Tensor], tf.Tensor],
+               shape: Sequence[int], inputs: np.ndarray) -> np.ndarray:
+  """What a function says of inputs [N, *shape], a few at a time."""
+  compiled = tf.function(
+      function, input_signature=[tf.TensorSpec([None, *shape])])
   return np.concatenate([
-      scores(pixels[i:i + _BATCH])['probabilities']
-      for i in range(0, len(pixels), _BATCH)])
+      compiled(inputs[i:i + _BATCH]) for i in range(0, len(inputs), _BATCH)])
 
 
 def ask(client: str, *arguments: str) -> Dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """What the folder of a run holds, and what can be said of it."""
 
 import os
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import tensorflow as tf
 from official.core import config_definitions as cfg
@@ -55,6 +55,16 @@ def is_averaged(path: str) -> bool:
 def best_dir(params: cfg.ExperimentConfig, model_dir: str) -> str:
   """Where the best checkpoint and its scores are kept."""
   return os.path.join(model_dir, params.trainer.best_checkpoint_export_subdir)
+
+
+def scores_of(params: cfg.ExperimentConfig, model_dir: str,
+              checkpoint: str) -> Dict[str, float]:
+  """The scores of a run's best checkpoint; {} of any other."""
+  best = best_dir(params, model_dir)
+  latest = tf.train.latest_checkpoint(best)
+  if not latest or os.path.abspath(latest) != os.path.abspath(checkpoint):
+    return {}
+  return dict(trainer_lib.read_best_scores(best) or {})
 
 
 def say_best(params: cfg.ExperimentConfig, model_dir: str):

@@ -1,0 +1,265 @@
+"""A module is what TensorFlow Hub expects, also where this package is not."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+from official.core import task_factory
+import pytest
+import tensorflow as tf
+import tensorflow_hub as hub
+
+from tests.backbones import tiny_clips
+from tf_tokenlearner import errors
+from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.serving import hub_module
+from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner.serving import servable
+
+CONSUMER = pathlib.Path(__file__).with_name('hub_consumer.py')
+SCRIPT = pathlib.Path(__file__).parents[2] / 'export' / 'export_tfhub.py'
+
+
+def consume(module, inputs, tmp_path):
+  """What hub_consumer says, with TensorFlow's packages and no others."""
+  paths = [str(tmp_path / name) for name in ('inputs.npy', 'out.npz')]
+  np.save(paths[0], inputs)
+  parent, name = os.path.split(module)
+  done = subprocess.run(
+      [sys.executable, '-S', str(CONSUMER), name, *paths], cwd=parent,
+      env={'PYTHONPATH': str(pathlib.Path(tf.__file__).parents[1]),
+           'TF_CPP_MIN_LOG_LEVEL': '3'},
+      capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  with np.load(paths[1]) as arrays:
+    return dict(arrays)
+
+
+def drawn(*shape):
+  return np.random.default_rng(1).random(shape, dtype=np.float32)
+
+
+@pytest.fixture(scope='module', name='found')
+def fixture_found(finished_run):
+  return servable.load(*servable.find(finished_run))
+
+
+def test_images_end_to_end(finished_run, found, tmp_path, capsys):
+  """Exported, loaded and fine-tuned without the package."""
+  folder = str(tmp_path / 'digits')
+  hub_module.export(finished_run, folder, verify_examples=40)
+  out = capsys.readouterr().out
+  assert out.startswith(
+      f'Exported to {folder}: logits of 10 classes, for images of 8 x 8.\n')
+  assert 'by TensorFlow Hub; 40 evaluation examples: probabilities' in out
+  assert 'agreement 1.0000' in out
+  grey = drawn(5, 8, 8, 1)
+  results = consume(folder, np.repeat(grey, 3, -1), tmp_path)
+  expected = found.model(2 * grey - 1)
+  for name in ('load', 'again', 'layer', 'frozen'):
+    np.testing.assert_allclose(results[name], expected, atol=1e-5)
+  assert np.abs(results['random'][0] - results['random'][1]).max() > 1e-4
+  count = len(found.model.trainable_variables)
+  assert results['trainable'].tolist() == [count, 0]
+  assert results['losses'] == 0
+  assert results['changed'].all() and len(results['changed']) == count
+  assert results['loss_after'] < .5 * results['loss_before']
+  assert np.isfinite(results['card_losses']).all()
+  assert pathlib.Path(folder, 'labels.txt').read_text().split() == list(
+      '0123456789')
+
+  hub_module.export(finished_run, folder)
+  assert 'Exported already' in capsys.readouterr().out
+  with pytest.raises(errors.UserError, match='form classifier, not feature_v'):
+    hub_module.export(finished_run, folder, form='feature_vector')
+
+
+def test_clips_end_to_end(finished_video_run, tmp_path, capsys):
+  folder = str(tmp_path / 'moving')
+  hub_module.export(
+      finished_video_run, folder, form='feature_vector', verify_examples=20)
+  out = capsys.readouterr().out
+  assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16.\n' in out
+  assert "with the checkpoint's head on top, 20 evaluation examples" in out
+  grey = drawn(5, 4, 16, 16, 1)
+  results = consume(folder, np.repeat(grey, 3, -1), tmp_path)
+  model = servable.load(*servable.find(finished_video_run)).model
+  expected = model.backbone(2 * grey - 1)['pre_logits']
+  for name in ('load', 'again', 'layer', 'frozen'):
+    np.testing.assert_allclose(results[name], expected, atol=1e-5)
+  count = len(model.backbone.trainable_variables)
+  assert results['trainable'].tolist() == [count, 0]
+  assert results['changed'].all() and len(results['changed']) == count
+  assert results['loss_after'] < .5 * results['loss_before']
+  assert np.isfinite(results['card_losses']).all()
+
+
+def test_colours_become_grey_as_in_evaluation(found):
+  """But for the rounding to bytes, which has no gradient."""
+  images = np.random.default_rng(1).integers(
+      0, 256, [4, 8, 8, 3], dtype=np.uint8)
+  module = hub_module.make(found, 'classifier')
+  answers = module.__call__(tf.constant(images / 255, tf.float32))
+  pixels = image_pipeline.evaluation_pixels(images, (8, 8, 1), 1.)
+  np.testing.assert_allclose(answers, found.model(pixels), atol=1e-3)
+  grey = np.repeat(images[..., :1], 3, -1)
+  answers = module.__call__(tf.constant(grey / 255, tf.float32))
+  pixels = image_pipeline.evaluation_pixels(grey, (8, 8, 1), 1.)
+  np.testing.assert_allclose(answers, found.model(pixels), atol=1e-6)
+
+
+def bottleneck(data_dir):
+  """A model with batch normalisation, not trained; in colour."""
+  backbone = {'type': 'token_learner_bottleneck',
+              'token_learner_bottleneck': vars(tiny_clips.spec())}
+  model = {'num_classes': 8, 'input_size': tiny_clips.CLIP,
+           'backbone': backbone}
+  task = experiments.parse('tokenlearner_moving_digits', [
+      f'task.validation_data.tfds_data_dir={data_dir},'
+      'task.validation_data.tfds_name=moving_digits',
+      json.dumps({'task': {'model': model}})]).task
+  model = task_factory.get_task(task).build_model()
+  tiny_clips.draw_weights(model)
+  return servable.Servable(
+      task, tuple('abcdefgh'), model, raw_inputs.of_task(task))
+
+
+def test_batch_normalisation_moves_in_training_only(data_dir, tmp_path):
+  made = bottleneck(data_dir)
+  made.model.backbone.trainable = False  # Frozen in its run, free in a module.
+  module = hub_module.make(made, 'feature_vector')
+  tf.saved_model.save(module, str(tmp_path / 'out'))
+  layer = hub.KerasLayer(str(tmp_path / 'out'), trainable=True)
+  assert len(layer.trainable_weights) == len(
+      made.model.backbone.trainable_variables) > 0
+  statistics = layer.non_trainable_weights
+  assert len(statistics) == 2 * sum(
+      'moving_mean' in weight.name for weight in made.model.weights) > 0
+  clips = drawn(3, *tiny_clips.CLIP)
+  before = [weight.numpy() for weight in statistics]
+  expected = made.model.backbone(2 * clips - 1, training=False)['pre_logits']
+  np.testing.assert_allclose(
+      layer(clips, training=False), expected, rtol=1e-4, atol=1e-5)
+  for weight, old in zip(statistics, before):
+    np.testing.assert_array_equal(weight, old)
+  in_training = layer(clips, training=True)
+  assert np.abs(in_training - expected).max() > 1e-3
+  assert all(np.any(weight.numpy() != old)
+             for weight, old in zip(statistics, before))
+  # Keras' own model moves them to the same place.
+  moved = made.model.backbone(2 * clips - 1, training=True)['pre_logits']
+  np.testing.assert_allclose(in_training, moved, rtol=1e-4, atol=1e-5)
+  ours = [weight for weight in made.model.backbone.weights
+          if 'moving' in weight.name]
+  for weight, other in zip(statistics, ours):
+    np.testing.assert_allclose(weight, other, rtol=1e-4, atol=1e-5)
+
+
+def test_regularization_losses_come_along(found, tmp_path):
+  model = type(found.model).from_config(found.model.get_config())
+  model.add_loss(lambda: tf.reduce_sum(model.head.bias**2))
+  made = servable.Servable(
+      found.task, found.label_names, model, found.raw)
+  tf.saved_model.save(
+      hub_module.make(made, 'classifier'), str(tmp_path / 'out'))
+  layer = hub.KerasLayer(str(tmp_path / 'out'), trainable=True)
+  assert len(layer.losses) == 1
+  bias, = [weight for weight in layer.trainable_weights
+           if weight.name.endswith('head/bias:0')]
+  bias.assign([2.] * 10)
+  np.testing.assert_allclose(layer.losses[0], 40.)
+  tf.saved_model.save(
+      hub_module.make(made, 'feature_vector'), str(tmp_path / 'features'))
+  assert not hub.KerasLayer(str(tmp_path / 'features'), trainable=True).losses
+
+
+def test_mixed_precision_and_no_comparison(
+    finished_run, found, tiny_digits, tmp_path, capsys):
+  """A module is of float32; what was not looked at is not said to be right."""
+  params = experiments.parse('tokenlearner_digits', [
+      tiny_digits, 'runtime.mixed_precision_dtype=bfloat16,'
+      'task.model.num_classes=10'])
+  experiments.save(
+      'tokenlearner_digits', params, tuple('0123456789'), str(tmp_path / 'run'))
+  hub_module.export(
+      str(tmp_path / 'run'), str(tmp_path / 'out'),
+      servable.find(finished_run)[1], verify=False)
+  assert 'Loaded' not in capsys.readouterr().out
+  grey = drawn(2, 8, 8, 1)
+  logits = hub.load(str(tmp_path / 'out'))(np.repeat(grey, 3, -1))
+  np.testing.assert_allclose(logits, found.model(2 * grey - 1), atol=1e-5)
+  card = (tmp_path / 'out' / 'README.md').read_text()
+  assert 'trained in bfloat16; the module computes in float32' in card
+  assert '## Accuracy\n\n- Not measured.\n' in card
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(form='features'),
+     "Unknown --form 'features'. Known: feature_vector, classifier."),
+    (dict(verify_examples=0), '--verify_examples must be at least 1, received '
+     '0; --noverify keeps the export unseen'),
+])
+def test_options_that_cannot_be(options, message):
+  with pytest.raises(errors.UserError, match=message):
+    hub_module.export('run', 'out', **options)
+
+
+def test_wrong_use_is_one_line(finished_run, tmp_path):
+  done = subprocess.run(
+      [sys.executable, str(SCRIPT), f'--model_dir={tmp_path}/none',
+       f'--export_dir={tmp_path}/out'],
+      capture_output=True, text=True, check=False)
+  assert done.returncode == 2
+  assert done.stderr == (
+      f'export_tfhub.py: {tmp_path}/none is not the folder of a training run: '
+      'it has no run.yaml.\n')
+  for name in ('params.yaml', 'run.yaml'):
+    shutil.copy(os.path.join(finished_run, name), tmp_path)
+  with pytest.raises(errors.UserError, match='no checkpoint'):
+    hub_module.export(str(tmp_path), str(tmp_path / 'out'))
+  (tmp_path / 'mine').mkdir()
+  with pytest.raises(errors.UserError, match='exists already and is no export'):
+    hub_module.export(finished_run, str(tmp_path / 'mine'))
+
+
+@pytest.mark.parametrize('form, change, message', [
+    ('classifier', dict(load=1.), 'What hub.load answers of .* differs by'),
+    ('feature_vector', dict(layer=1.), 'What hub.KerasLayer answers of the re'),
+    ('classifier', dict(counts=1), 'The number of variables or losses of the'),
+    ('feature_vector', dict(layer_in_training=np.nan),
+     'What is not finite in training of'),
+    ('classifier', dict(rest=1.), 'differs too much; nothing was kept'),
+    ('feature_vector', dict(rest=1.), 'differs too much; nothing was kept'),
+])
+def test_what_does_not_verify_is_not_kept(
+    finished_run, found, tmp_path, monkeypatch, form, change, message):
+  """Lies of a client, which says what the model says and then some more."""
+  examples = hub_module.verification.draw(found, 20)
+  def ask(client, folder, inputs):
+    assert client.endswith('hub_client.py') and os.path.isdir(folder)
+    np.testing.assert_allclose(
+        2 * np.load(inputs)[..., :1] - 1, examples.pixels, atol=1e-6)
+    network = (found.model if form == 'classifier' else lambda pixels:
+               found.model.backbone(pixels)['pre_logits'])
+    load = network(examples.pixels).numpy()
+    variables = (found.model if form == 'classifier'
+                 else found.model.backbone).trainable_variables
+    answers = dict(load=load, layer=load[:16], layer_in_training=load[:16],
+                   counts=np.array([len(variables), 0, 0]))
+    for name, wrong in change.items():
+      if name == 'rest':
+        answers['load'] = load.copy()
+        answers['load'][16:] += 50 * wrong * np.arange(load.shape[1])
+      else:
+        answers[name] = answers[name] + wrong
+    return answers
+  monkeypatch.setattr(hub_module.verification, 'ask', ask)
+  with pytest.raises(errors.UserError, match=f'(?s){message}'):
+    hub_module.export(
+        finished_run, str(tmp_path / 'out'), form=form, verify_examples=20)
+  assert not os.listdir(tmp_path)
