@@ -98,7 +98,7 @@ def test_flex_is_refused_by_name():
   with pytest.raises(errors.UserError, match=(
       '^The model cannot be converted without Flex or custom operations: '
       'tf.ExtractImagePatches$')):
-    tflite_file.convert(tf.Module(), patches)
+    tflite_file.convert(tf.Module(), {'serving_default': patches})
   converter = tf.lite.TFLiteConverter.from_concrete_functions(
       [patches.get_concrete_function()], tf.Module())
   converter.allow_custom_ops = True

@@ -144,7 +144,7 @@ class _Clips(RawInputs):
         f'255; the network looks at {frames} of them in the middle, '
         f'{self._data.temporal_stride} apart')
     self.preparation = (
-        f'{frames} frames in the middle of a video at {rate}, each {stride} '
+        f'{frames} frames in the middle of a video at {self.rate}, each {stride} '
         f'after the one before, are resized (bilinear) to a shorter side of '
         f'{side} pixels; the {height} x {width} in the middle is cut out')
 

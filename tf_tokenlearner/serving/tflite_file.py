@@ -161,7 +161,8 @@ def make(servable: servable_lib.Servable, quantize: str = 'none',
   inputs = (_calibration_inputs(servable, batch_size or 1)
             if QUANTIZATIONS[quantize].calibrates else None)
   return tflite_metadata.add(
-      convert(module, {_SIGNATURE: function}, quantize, inputs), name, describe(servable),
+      convert(module, {_SIGNATURE: function}, quantize, inputs), name,
+      describe(servable),
       servable.input_size[-1], len(servable.input_size) == 3,
       servable.label_names)
 
