@@ -32,10 +32,10 @@ _DEPTHS = (('TokenLearner', '#0072B2', 'o', '8'),
 _LIMITS = """## What this cannot say
 
 This network is small, its pictures are small and grey, and it was trained for
-minutes; the paper's were trained on hundreds of millions of photographs. A claim
-that did not hold here is not refuted for those, and one that held is not proven.
-Most of the 49 patches show the one piece of clothing: there is less to leave out
-than in a photograph."""
+minutes; the paper's were trained on hundreds of millions of photographs. A
+claim that did not hold here is not refuted for those, and one that held is not
+proven. Most of the 49 patches show the one piece of clothing: there is less to
+leave out than in a photograph."""
 
 
 def write(folder: str, results: Results) -> str:
@@ -102,10 +102,10 @@ def _introduction(results: Results) -> str:
       f'steps of {plain["task"]["train_data"]["global_batch_size"]} of the '
       '60,000 training images, from scratch; scored on the 10,000 test images '
       'once, after the last step. "S at p": S tokens after the share p of the '
-      'blocks, by TokenLearner v1.1 and without Fuser unless it says otherwise; '
-      f'nothing else differs. "{study_kinds.DEEPER}" has as many blocks as cost '
-      f'no more than the plain network, "{study_kinds.SHALLOWER}" as few as '
-      'cost no less than 8 at 1/2.')
+      'blocks, by TokenLearner v1.1 and without Fuser unless it says '
+      f'otherwise; nothing else differs. "{study_kinds.DEEPER}" has as many '
+      'blocks as cost no more than the plain network, '
+      f'"{study_kinds.SHALLOWER}" as few as cost no less than 8 at 1/2.')
   return '\n\n'.join([
       '# The paper\'s questions on Fashion-MNIST',
       'Written by `python benchmarks/study.py` from the lines of '
@@ -144,9 +144,9 @@ def _claims(results: Results) -> str:
     said.setdefault(word, []).append(claim.text)
     lines.append(
         f'| {claim.text} | {claim.source} | {difference} | **{word}** |')
-  lines += ['', 'In brackets the 95 % confidence interval (Welch). Held: all of '
-            'it is on the side of\nthe claim; did not hold: none of it is; else '
-            'so few seeds cannot decide.']
+  lines += ['', 'In brackets the 95 % confidence interval (Welch). Held: all '
+            'of it is on the side of\nthe claim; did not hold: none of it is; '
+            'else so few seeds cannot decide.']
   for word, texts in sorted(said.items()):
     lines += ['', textwrap.fill(
         f'{word[0].upper()}{word[1:]}: {"; ".join(texts)}.', 80)]

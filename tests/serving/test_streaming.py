@@ -21,7 +21,8 @@ def fixture_run_dir(tmp_path_factory, tiny_moving_digits):
       'token_learner_vivit:',
       'type: token_learner_vivit_factorized\n'
       '      token_learner_vivit_factorized:\n'
-      '        temporal_num_layers: 1').replace('train_steps: 4', 'train_steps: 2')
+      '        temporal_num_layers: 1')
+  text = text.replace('train_steps: 4', 'train_steps: 2')
   model_dir = str(tmp_path_factory.mktemp('runs') / 'factorized')
   runner.train(
       'tokenlearner_moving_digits',

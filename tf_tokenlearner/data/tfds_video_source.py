@@ -146,7 +146,8 @@ def find_fps(tfds_name: str, data_dir: str = '') -> Optional[float]:
   if 'fps' not in _extras(builder.info) or not builder.info.splits:
     return None
   fps = builder.as_dataset(
-      next(iter(builder.info.splits)), decoders=tfds.decode.PartialDecoding({'fps': True}))
+      next(iter(builder.info.splits)),
+      decoders=tfds.decode.PartialDecoding({'fps': True}))
   return next(float(example['fps']) for example in fps.take(1))
 
 

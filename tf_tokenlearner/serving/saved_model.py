@@ -228,7 +228,8 @@ def _verify(folder: str, reference: servable_lib.Servable,
     np.save(sample_path, sample)
     _write_records(reference, examples, batch_size, records)
     answers = verification.ask(
-        saved_model_client.__file__, folder, sample_path, records, str(batch_size))
+        saved_model_client.__file__, folder, sample_path, records,
+        str(batch_size))
   if tuple(answers['label_names/label_names']) != reference.label_names:
     raise errors.UserError(
         'The reloaded SavedModel has other names of classes; nothing was kept.')
@@ -251,7 +252,7 @@ def _verify(folder: str, reference: servable_lib.Servable,
 def _write_records(
     servable: servable_lib.Servable, examples: Optional[verification.Examples],
     batch_size: int, path: str):
-  """The examples as tf_example takes them, the last one again to fill a batch."""
+  """The examples as tf_example takes them, the last again to fill a batch."""
   records: List[bytes] = [] if examples is None else [
       servable.raw.serialize(example) for example in examples.stored]
   missing = -len(records) % batch_size

@@ -8,9 +8,9 @@ Two signatures, of B videos at a time:
                -> probabilities and logits [B, classes] of the last T tubelets;
                tokens and num_steps for the next step.
 
-A SavedModel takes frames as uint8 [B, tubelet, H, W, 3] of any size, prepared as
-in evaluation; a TFLite file as float32 from 0 to 255 of the network's own size.
-SavedModels have the signature label_names as well.
+A SavedModel takes frames as uint8 [B, tubelet, H, W, 3] of any size, prepared
+as in evaluation; a TFLite file as float32 from 0 to 255 of the network's own
+size. SavedModels have the signature label_names as well.
 """
 
 import os

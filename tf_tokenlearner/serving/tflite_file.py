@@ -1,9 +1,10 @@
 """Writes a run's classifier as a TFLite file, and proves that it answers.
 
-The signature serving_default takes float32 pixels from 0 to 255 of the network's
-own size, `images` [B, H, W, C] or `clips` [B, T, H, W, C], and gives
-`probabilities` and `logits` [B, classes], float32 in every quantization. Cutting
-and scaling to that size is left to the device. Labels and metadata are inside.
+The signature serving_default takes float32 pixels from 0 to 255 of the
+network's own size, `images` [B, H, W, C] or `clips` [B, T, H, W, C], and gives
+`probabilities` and `logits` [B, classes], float32 in every quantization.
+Cutting and scaling to that size is left to the device. Labels and metadata are
+inside.
 
 Nothing but LiteRT's own operations is ever in a file: no Flex, no custom ones.
 """
