@@ -7,8 +7,9 @@
 Writes --report: size on disk and milliseconds of one image (median over rounds
 in which everything runs once) as a TFLite file of every number type, run by
 LiteRT, and as a SavedModel, with and without XLA; each variant plain and with a
-TokenLearner, 1000 classes, random weights. A SavedModel also cuts and scales its
-image, of the network's own size here; a TFLite file leaves that to the device.
+TokenLearner, 1000 classes, random weights. A SavedModel also cuts and scales
+its image, of the network's own size here; a TFLite file leaves that to the
+device.
 
 For each of --runs, folders of trained image runs, also the accuracy of every
 TFLite file on the run's evaluation data beside the checkpoint's.
