@@ -32,6 +32,7 @@ import tensorflow as tf
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import export_folder
 from tf_tokenlearner.serving import saved_model_client
+from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import verification
 from tf_tokenlearner.training import quiet
@@ -125,14 +126,15 @@ def make_signatures(
   def of_pixels(function):
     spec = tf.TensorSpec([batch, *raw.shape], tf.uint8, raw.name)
     return tf.function(
-        lambda inputs: function(raw.to_pixels(_as_asked(inputs, spec))),
+        lambda inputs: function(
+            raw.to_pixels(input_shapes.as_asked(inputs, spec))),
         input_signature=[spec])
 
   def of_strings(reader, shape, name):
     spec = tf.TensorSpec([batch, *shape], tf.string, name)
     def serve(inputs):
       pixels, reasons = tf.map_fn(
-          reader, _as_asked(inputs, spec), fn_output_signature=(
+          reader, input_shapes.as_asked(inputs, spec), fn_output_signature=(
               tf.TensorSpec(servable.input_size), tf.TensorSpec([], tf.string)))
       return _with_errors(answers(pixels), reasons, name)
     return tf.function(serve, input_signature=[spec])
@@ -163,17 +165,6 @@ def _check(precision: str, batch_size: int, verify_examples: int):
                       ('verify_examples', verify_examples)):
     if value < 0:
       raise errors.UserError(f'--{name} must be at least 0, received {value}.')
-
-
-def _as_asked(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
-  """The same; a loaded signature itself accepts any shape, and fails anywhere.
-
-  What the message of EnsureShape has of names is that of its input.
-  """
-  axes = '_'.join('any' if size is None else str(size) for size in spec.shape)
-  free = tf.raw_ops.PlaceholderWithDefault(
-      input=inputs, shape=None, name=f'{spec.name}_{axes}')
-  return tf.ensure_shape(free, spec.shape)
 
 
 def _with_names(scores: Dict[str, tf.Tensor],

@@ -23,6 +23,7 @@ import tensorflow as tf
 from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import streaming
 from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import streaming_client
 from tf_tokenlearner.serving import tflite_file
@@ -113,6 +114,8 @@ def make_signatures(
 
   @tf.function(input_signature=[frames, tokens, num_steps])
   def step(frames, tokens, num_steps):
+    if not is_tflite:  # There all sizes are fixed.
+      frames, tokens = _refuse_others(frames, tokens, step.input_signature)
     logits, state = stream.step(
         _to_pixels(servable, form)(frames), streaming.State(tokens, num_steps))
     return {**servable.scores_of(logits), **state._asdict()}
@@ -128,6 +131,18 @@ def make_signatures(
       lambda: {'label_names': tf.constant(servable.label_names)},
       input_signature=[])
   return {'init_state': first, 'step': step, 'label_names': names}
+
+
+def _refuse_others(frames, tokens, specs):
+  """The same tensors, if they are of the right number of videos and frames."""
+  frames, tokens = (
+      input_shapes.as_asked(tensor, spec)
+      for tensor, spec in zip((frames, tokens), specs))
+  is_right = tf.debugging.assert_equal(
+      tf.shape(frames)[0], tf.shape(tokens)[0],
+      'frames and tokens are of different numbers of videos.')
+  with tf.control_dependencies([is_right]):
+    return tf.identity(frames), tokens
 
 
 def _check(form: str, quantize: str, verify: bool, verify_examples: int):
