@@ -51,7 +51,7 @@ def load(tmp_path, data):
   path = tmp_path / 'file'
   path.write_bytes(data)
   loaded = image_files.load(str(path))
-  image_files.check(loaded)
+  image_files.decode(loaded)
   return loaded
 
 
