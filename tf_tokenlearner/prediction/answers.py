@@ -13,8 +13,10 @@ import numpy as np
 from tf_tokenlearner import errors
 from tf_tokenlearner import status_line
 
-_SHORTEST_NAME = 8  # A class is not cut further; lines are broken instead.
+# Nothing is cut to less than these; lines are broken instead.
+_SHORTEST_FILE, _SHORTEST_NAME = 20, 8
 _GAP = 2
+_BESIDE_NAME = _GAP + len(' 0.000')
 
 
 class Answer(NamedTuple):
@@ -123,14 +125,11 @@ class _Table(Writer):
   def _begin(self):
     columns = (shutil.get_terminal_size().columns if self._stream.isatty()
                else sys.maxsize)
-    self._head = (len('0:00:00.00') if self._is_streaming else max(
-        min(max(map(len, self._files)), columns // 2), 1))
-    number = len(' 0.000')
-    room = (columns - self._head) // self._top - _GAP - number
-    self._name = min(max(map(len, self._label_names)),
-                     max(room, _SHORTEST_NAME))
-    cell = _GAP + self._name + number
-    self._cells = max((columns - self._head) // cell, 1)
+    heads = ['0:00:00.00'] if self._is_streaming else self._files
+    self._head, self._name = _widths(
+        columns, max(map(len, heads)), max(map(len, self._label_names)),
+        self._top)
+    self._cells = max((columns - self._head) // (self._name + _BESIDE_NAME), 1)
     self._file = self._last = self._shown = None
 
   def write(self, answer):
@@ -189,3 +188,21 @@ def moment(seconds: float) -> str:
   hundredths = round(seconds * 100)
   whole = status_line.duration(hundredths // 100)
   return f'{whole}.{hundredths % 100:02d}'
+
+
+def _widths(columns: int, file: int, name: int, top: int) -> Tuple[int, int]:
+  """Of the column of files and of the names of classes.
+
+  Args:
+    columns: of the terminal.
+    file: longest name of a file.
+    name: longest name of a class.
+    top: classes in an answer.
+  """
+  least = min(file, _SHORTEST_FILE)
+  room = (columns - least) // top - _BESIDE_NAME  # For a name, on one line.
+  if room >= min(name, _SHORTEST_NAME):
+    name = min(name, room)
+    return min(file, columns - top * (name + _BESIDE_NAME)), name
+  file = min(file, columns // 2)
+  return file, max(min(name, columns - file - _BESIDE_NAME), 1)

@@ -81,6 +81,15 @@ def pixels(example: Example) -> tf.Tensor:
   return tf.stack([tf.io.decode_jpeg(frame, channels=3) for frame in example])
 
 
+def view(example: Example,
+         preprocessing: preprocessing_lib.Preprocessing) -> tf.Tensor:
+  """What the network sees, float32 of its input_size, in [-1, 1]."""
+  if not isinstance(example, list):
+    return preprocessing.to_pixels(example[tf.newaxis])[0]
+  middle = preprocessing.middle(tf.constant([example]))[0]
+  return preprocessing.to_view(pixels(list(middle.numpy()))[tf.newaxis])[0]
+
+
 def require_kind(path: str, wanted: file_listing.Kind) -> None:
   """Raises UnreadableError if a file is of another kind."""
   kinds = file_listing.kinds_of(path)

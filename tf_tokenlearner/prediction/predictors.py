@@ -99,7 +99,12 @@ class Predictor(abc.ABC):
   def attention_maps(self, examples: Sequence[examples_lib.Example]
                      ) -> np.ndarray:
     """Examples of one shape -> [B, S, H, W], or [B, T, S, H, W] of clips."""
-    return self._in_batches(self._attention_maps, examples)
+    if isinstance(self.preprocessing, preprocessing_lib.Images):
+      return self._in_batches(self._attention_maps, examples)
+    # Decoded, clips are large and of many sizes.
+    return np.concatenate([
+        self._in_batches(self._attention_maps, [example])
+        for example in examples])
 
   def require_attention_maps(self) -> None:
     """Raises UserError if there are none."""
@@ -167,9 +172,10 @@ class _TFLitePredictor(Predictor):
     self.label_names = export_folder.read_labels(export.folder)
 
   def _probabilities(self, examples):
-    pixels = tf.stack([examples_lib.pixels(example) for example in examples])
-    inputs = _to_bytes_range(self.preprocessing.to_pixels(pixels))
-    return self._runner(**{self._input: inputs})['probabilities']
+    views = tf.stack([examples_lib.view(example, self.preprocessing)
+                      for example in examples])
+    return self._runner(**{self._input: _to_bytes_range(views)})[
+        'probabilities']
 
 
 class Streamer:

@@ -3,8 +3,6 @@
 import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
-import tensorflow as tf
-
 from tf_tokenlearner import errors
 from tf_tokenlearner import status_line
 from tf_tokenlearner.data import progress
@@ -97,7 +95,7 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
          fps: Optional[float], top: int, options: Options,
          writer: answers.Writer, unreadable: List[answers.Answer]):
   """Writes an answer for each file; adds to those that cannot be read."""
-  with progress.Progress('Asked', len(paths), _tell) as counter:
+  with progress.Progress('Answered', len(paths), _tell) as counter:
     output = _InOrder(writer, counter)
     draw = _make_draw(predictor, paths, fps, options.attention_dir)
 
@@ -164,8 +162,7 @@ def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
   def draw(numbers, members):
     all_maps = predictor.attention_maps(members)
     for number, member, maps in zip(numbers, members, all_maps):
-      pixels = examples.pixels(member)[tf.newaxis]
-      view = preprocessing.to_pixels(pixels)[0].numpy()
+      view = examples.view(member, preprocessing).numpy()
       if is_image:
         overlays.write_image(targets[number], view, maps)
       else:
