@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import sys
-from typing import Dict, List, NamedTuple, Optional, Sequence, TextIO, Tuple, Type
+from typing import (
+    Dict, List, NamedTuple, Optional, Sequence, TextIO, Tuple, Type)
 
 import numpy as np
 

@@ -39,9 +39,9 @@ class Listing(NamedTuple):
 
 
 def find(paths: Sequence[str], wanted: Kind, skip: str = '') -> Listing:
-  """Lists files as they are given, and of folders those of a kind, at any depth.
+  """Lists files as they are given, and of folders those of a kind.
 
-  Hidden files and folders are passed over.
+  At any depth. Hidden files and folders are passed over.
 
   Args:
     paths: of files and folders.

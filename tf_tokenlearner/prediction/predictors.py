@@ -14,8 +14,8 @@ from tf_tokenlearner.serving import preprocessing as preprocessing_lib
 from tf_tokenlearner.training import quiet
 
 _FILE = 'model.tflite'
-_HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py or '
-        'export_streaming.py wrote')
+_HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py '
+        'or export_streaming.py wrote')
 
 
 class Export:
@@ -109,7 +109,8 @@ class Predictor(abc.ABC):
   def require_attention_maps(self) -> None:
     """Raises UserError if there are none."""
     raise errors.UserError(
-        'A TFLite file gives no attention maps; --attention takes a SavedModel.')
+        'A TFLite file gives no attention maps; --attention takes a '
+        'SavedModel.')
 
   @abc.abstractmethod
   def _probabilities(self, examples):
@@ -149,8 +150,8 @@ class _SavedModelPredictor(Predictor):
   def require_attention_maps(self):
     if 'attention_maps' not in self._signatures:
       raise errors.UserError(
-          'This export has no attention maps, as its model has no TokenLearner; '
-          'leave --attention out.')
+          'This export has no attention maps, as its model has no '
+          'TokenLearner; leave --attention out.')
 
   def _attention_maps(self, examples):
     name = 'images' if isinstance(
@@ -200,7 +201,7 @@ class Streamer:
     self._state = self._init_state()
 
   def step(self, frames: np.ndarray) -> np.ndarray:
-    """The next frames, uint8 [num_frames, H, W, 3] -> probabilities [classes]."""
+    """Next frames, uint8 [num_frames, H, W, 3] -> probabilities [classes]."""
     answer = self._step(frames[np.newaxis], self._state)
     self._state = {key: answer[key] for key in self._state}
     return np.asarray(answer['probabilities'])[0]
@@ -248,9 +249,11 @@ def _label_names(signatures) -> Tuple[str, ...]:
 
 
 def _load_interpreter(export: Export):
-  from tf_tokenlearner.serving import tflite_file  # pylint: disable=g-import-not-at-top, the Garden
+  # pylint: disable=g-import-not-at-top
+  # The converter brings the Model Garden, and LiteRT is an extra.
+  from tf_tokenlearner.serving import tflite_file
   tflite_file.require_runtime()
-  from ai_edge_litert import interpreter  # pylint: disable=g-import-not-at-top
+  from ai_edge_litert import interpreter
   with quiet.native_output():  # It tells of its delegate.
     loaded = interpreter.Interpreter(
         model_path=os.path.join(export.folder, _FILE),

@@ -1,0 +1,63 @@
+"""Files are read ahead, and batches have one shape."""
+
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner.prediction import examples
+from tf_tokenlearner.prediction import reading
+
+
+def test_in_order_and_not_too_far_ahead():
+  started, may_go = [], threading.Event()
+
+  def read(path):
+    started.append(path)
+    if path == 'a':
+      may_go.wait(10)
+    return path * 2
+
+  answers = reading.read_all('abcdefgh', read, ahead=3)
+  timer = threading.Timer(.2, may_go.set)
+  timer.start()
+  assert next(answers) == 'aa'
+  assert set(started) <= set('abcd')
+  assert list(answers) == ['bb', 'cc', 'dd', 'ee', 'ff', 'gg', 'hh']
+
+
+def test_reasons_take_the_place_of_examples():
+  def read(path):
+    raise {'a': examples.UnreadableError('torn'),
+           'b': IndexError('odd\nindex')}[path]
+  assert list(map(str, reading.read_all('ab', read, 1))) == [
+      'torn', 'cannot be read (IndexError: odd index)']
+
+
+def test_no_memory_is_not_the_files_fault():
+  def read(path):
+    raise MemoryError(path)
+  with pytest.raises(MemoryError):
+    list(reading.read_all('a', read, 1))
+
+
+def image(*shape):
+  return tf.constant(np.zeros(shape, np.uint8))
+
+
+def test_batches(monkeypatch):
+  batches = reading.Batches(2)
+  given = [image(2, 2, 3), image(2, 4, 3), image(2, 2, 3), image(9, 9, 3)]
+  found = [numbers for i, example in enumerate(given)
+           for numbers, _ in batches.add(i, example)]
+  assert found == [[0, 2]]
+  assert [numbers for numbers, _ in batches.rest()] == [[1], [3]]
+  assert not list(batches.rest())
+  monkeypatch.setattr(reading, '_MAX_WAITING_BYTES', 30)
+  assert not list(batches.add(4, image(2, 4, 3)))
+  (numbers, members), = batches.add(5, image(2, 2, 3))
+  assert numbers == [4] and members[0].shape == (2, 4, 3)
+  clips = reading.Batches(2)
+  assert not list(clips.add(0, [b'abc']))
+  assert list(clips.add(1, [b'de'])) == [([0, 1], [[b'abc'], [b'de']])]
