@@ -30,6 +30,7 @@ setuptools.setup(
         'tensorflow-datasets>=4.9.9,<4.10',  # Every input.
         'importlib_resources>=6,<8',  # TFDS needs it and does not say so.
         'tensorflow-hub>=0.16.1,<0.17',  # Modules in and out.
+        'setuptools>=65,<81',  # tensorflow-hub imports its pkg_resources.
         'absl-py>=1.4,<3',  # Flags, logging.
         'numpy>=1.26,<3',  # Arrays of checkpoints and exports.
         'PyYAML>=6,<7',  # Configs.

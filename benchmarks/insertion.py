@@ -7,8 +7,8 @@ Trains a small plain ViT on Fashion-MNIST, then puts a TokenLearner into its
 middle, starting at random or as task.init_token_learner=mean says, and trains
 on for a short while. Beside it stands the same network trained from scratch,
 for as short and for as long as the plain one. Writes --report: accuracy on the
-test set before and after training, mean and standard deviation over seeds; it is
-looked at once, after the last step, so that nothing is chosen by it.
+test set before and after training, mean and standard deviation over seeds; it
+is looked at once, after the last step, so that nothing is chosen by it.
 
 Each training is a line of --results, and what has a line already is not trained
 again. Runs lie in --work_dir.

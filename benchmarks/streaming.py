@@ -5,9 +5,10 @@
 
 The model is a factorised video classifier with a TokenLearner, 400 classes,
 random weights, float32. Prints, for each mode, milliseconds (median over rounds
-in which everything runs once) of one step of backbones.streaming, which takes one
-tubelet of new frames, and of the model itself on a clip that ends in them; both
-give the same logits, and the largest difference over a few steps is printed.
+in which everything runs once) of one step of backbones.streaming, which takes
+one tubelet of new frames, and of the model itself on a clip that ends in them;
+both give the same logits, and the largest difference over a few steps is
+printed.
 """
 
 import os

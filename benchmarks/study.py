@@ -4,15 +4,15 @@
   python benchmarks/study.py --seeds=0 --kinds='plain,8 at 1/2'
   python benchmarks/study.py --noreport --seeds=3
 
-Trains small vision transformers on Fashion-MNIST, 60,000 real images: plain, with
-TokenLearners of several sizes at several depths, with pooling in their place,
-with a Fuser, with the older TokenLearner, and deeper. Every kind is trained once
-for each seed and scored on the 10,000 test images once, after the last step, so
-that nothing is chosen by them.
+Trains small vision transformers on Fashion-MNIST, 60,000 real images: plain,
+with TokenLearners of several sizes at several depths, with pooling in their
+place, with a Fuser, with the older TokenLearner, and deeper. Every kind is
+trained once for each seed and scored on the 10,000 test images once, after the
+last step, so that nothing is chosen by them.
 
 Each training is a line of --results, and what has a line already is not trained
-again: the command goes on where it was stopped. Then --report is written, tables
-and plots of whatever is there, by which claims of the paper held.
+again: the command goes on where it was stopped. Then --report is written,
+tables and plots of whatever is there, by which claims of the paper held.
 """
 
 import os

@@ -36,7 +36,8 @@ def of_network(network: _Options,
 
   limit = macs(plain(num_layers))
   deeper = list(itertools.takewhile(
-      lambda options: macs(options) <= limit, map(deep, itertools.count(2))))[-1]
+      lambda options: macs(options) <= limit,
+      map(deep, itertools.count(2))))[-1]
   halved = macs(learn(8, 2))
   shallower = next(options for options in map(plain, itertools.count(1))
                    if macs(options) >= halved)

@@ -32,10 +32,10 @@ _DEPTHS = (('TokenLearner', '#0072B2', 'o', '8'),
 _LIMITS = """## What this cannot say
 
 This network is small, its pictures are small and grey, and it was trained for
-minutes; the paper's were trained on hundreds of millions of photographs. A claim
-that did not hold here is not refuted for those, and one that held is not proven.
-Most of the 49 patches show the one piece of clothing: there is less to leave out
-than in a photograph."""
+minutes; the paper's were trained on hundreds of millions of photographs. A
+claim that did not hold here is not refuted for those, and one that held is not
+proven. Most of the 49 patches show the one piece of clothing: there is less to
+leave out than in a photograph."""
 
 
 def write(folder: str, results: Results) -> str:
@@ -81,14 +81,14 @@ def verdict(ours: List[float], others: List[float],
 
   Returns:
     ('+0.4 (-0.1 to +0.9)', the difference with its 95 % confidence interval
-    after Welch; 'held', 'did not hold' or 'undecided').
+    after Welch; 'held', 'did not hold', or 'undecided, rather' yes or not).
   """
   test = stats.ttest_ind([100 * a for a in ours], [100 * a for a in others],
                          equal_var=False)
   low, high = test.confidence_interval(0.95)
   difference = 100 * (statistics.mean(ours) - statistics.mean(others))
   word = ('held' if low > least else 'did not hold' if high < least
-          else 'undecided')
+          else 'undecided, rather ' + ('yes' if difference > least else 'not'))
   return f'{difference:+.2f} ({low:+.2f} to {high:+.2f})', word
 
 
@@ -102,10 +102,10 @@ def _introduction(results: Results) -> str:
       f'steps of {plain["task"]["train_data"]["global_batch_size"]} of the '
       '60,000 training images, from scratch; scored on the 10,000 test images '
       'once, after the last step. "S at p": S tokens after the share p of the '
-      'blocks, by TokenLearner v1.1 and without Fuser unless it says otherwise; '
-      f'nothing else differs. "{study_kinds.DEEPER}" has as many blocks as cost '
-      f'no more than the plain network, "{study_kinds.SHALLOWER}" as few as '
-      'cost no less than 8 at 1/2.')
+      'blocks, by TokenLearner v1.1 and without Fuser unless it says '
+      f'otherwise; nothing else differs. "{study_kinds.DEEPER}" has as many '
+      'blocks as cost no more than the plain network, '
+      f'"{study_kinds.SHALLOWER}" as few as cost no less than 8 at 1/2.')
   return '\n\n'.join([
       '# The paper\'s questions on Fashion-MNIST',
       'Written by `python benchmarks/study.py` from the lines of '
@@ -133,7 +133,7 @@ def _claims(results: Results) -> str:
       '## Which claims held', '',
       '| claim | where | here: difference in points | verdict |',
       '|---|---|---|---|']
-  missing = []
+  missing, said = [], {}
   for claim in study_kinds.CLAIMS:
     pair = [_accuracies(results.get(kind, []))
             for kind in (claim.kind, claim.other)]
@@ -141,13 +141,18 @@ def _claims(results: Results) -> str:
       missing.append(claim.text)
       continue
     difference, word = verdict(*pair, claim.least)
+    said.setdefault(word, []).append(claim.text)
     lines.append(
         f'| {claim.text} | {claim.source} | {difference} | **{word}** |')
-  lines += ['', 'In brackets the 95 % confidence interval (Welch). Held: all of '
-            'it is on the side of\nthe claim; did not hold: none of it is; else '
-            'so few seeds cannot decide.']
+  lines += ['', 'In brackets the 95 % confidence interval (Welch). Held: all '
+            'of it is on the side of\nthe claim; did not hold: none of it is; '
+            'else so few seeds cannot decide.']
+  for word, texts in sorted(said.items()):
+    lines += ['', textwrap.fill(
+        f'{word[0].upper()}{word[1:]}: {"; ".join(texts)}.', 80)]
   if missing:
-    lines += ['', f'Not trained with two seeds yet: {"; ".join(missing)}.']
+    lines += ['', textwrap.fill(
+        f'Not trained with two seeds yet: {"; ".join(missing)}.', 80)]
   return '\n'.join(lines)
 
 
@@ -202,6 +207,7 @@ def _plot_depth(results: Results) -> figure.Figure:
   axes.axhspan(mean - deviation, mean + deviation, color='#000000', alpha=.1,
                linewidth=0)
   axes.set_xticks(list(quarters.values()), list(quarters))
+  axes.set_xlim(.15, .85)
   axes.legend(fontsize=8, frameon=False, loc='lower right')
   return picture
 

@@ -1,7 +1,7 @@
 """Trainings whose results are kept, so that none is done twice.
 
-What benchmarks/study.py and benchmarks/insertion.py share: their flags, the file
-with one JSON line per training, and the training itself.
+What benchmarks/study.py and benchmarks/insertion.py share: their flags, the
+file with one JSON line per training, and the training itself.
 """
 
 import json
@@ -69,7 +69,8 @@ class Results:
   def _parse(self, i: int, line: str) -> Dict[str, Any]:
     try:
       result = json.loads(line)
-      result['name'], result['seed'], result['config']  # pylint: disable=pointless-statement
+      # pylint: disable-next=pointless-statement
+      result['name'], result['seed'], result['config']
     except (ValueError, KeyError, TypeError) as error:
       raise errors.UserError(
           f'{self._path}, line {i + 1}, is no result of a training. Remove the '
@@ -84,7 +85,7 @@ class Results:
             name, seed, config)), None)
 
   def add(self, result: Dict[str, Any]) -> Dict[str, Any]:
-    """Writes all lines anew: a killed process leaves the old file or the new."""
+    """Writes all anew: a killed process leaves the old file or the new."""
     self._results.append(result)
     os.makedirs(os.path.dirname(self._path) or '.', exist_ok=True)
     beside = f'{self._path}.partial'
@@ -191,4 +192,5 @@ def provenance(rows: Iterable[Dict[str, Any]]) -> str:
   """'Seeds 0, 1; commit abc; machine.' of results."""
   rows = list(rows)
   listed = lambda key: ', '.join(sorted({str(row[key]) for row in rows}))
-  return f'Seeds {listed("seed")}; commit {listed("commit")}; {listed("machine")}.'
+  return (f'Seeds {listed("seed")}; commit {listed("commit")}; '
+          f'{listed("machine")}.')

@@ -28,9 +28,11 @@ _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', '', 'A checkpoint or a folder of them; by default the best '
     'of the run, or else its latest.')
 _PRECISION = flags.DEFINE_string(
-    'precision', 'float32', 'What the network computes in: float32 or bfloat16.')
+    'precision', 'float32',
+    'What the network computes in: float32 or bfloat16.')
 _JIT_COMPILE = flags.DEFINE_bool(
-    'jit_compile', False, 'Compile the network with XLA when it is first asked.')
+    'jit_compile', False,
+    'Compile the network with XLA when it is first asked.')
 _BATCH_SIZE = flags.DEFINE_integer(
     'batch_size', 0, 'The only batch size; 0 for any.')
 _VERIFY = flags.DEFINE_bool(

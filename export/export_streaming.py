@@ -4,9 +4,9 @@
       --export_dir=exported/stream --format=saved_model
 
 The run must be one of token_learner_vivit_factorized. The signature init_state
-gives the state of a video that has not begun; step takes the next frames and the
-state, and gives probabilities of the last frames as the whole model would, and
-the next state, at the cost of the new frames. Evaluation clips are streamed
+gives the state of a video that has not begun; step takes the next frames and
+the state, and gives probabilities of the last frames as the whole model would,
+and the next state, at the cost of the new frames. Evaluation clips are streamed
 through the export in a new process and compared before it is kept.
 """
 

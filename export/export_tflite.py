@@ -5,8 +5,8 @@
 
 model.tflite takes float32 pixels from 0 to 255 of the network's own size and
 gives probabilities and logits; labels and metadata are inside, and nothing but
-LiteRT's own operations. It is run by LiteRT in a new process and compared before
-it is kept.
+LiteRT's own operations. It is run by LiteRT in a new process and compared
+before it is kept.
 """
 
 import os

@@ -105,7 +105,7 @@ def fixture_real_labels(tmp_path_factory):
 
 @pytest.fixture(scope='session', name='finished_run')
 def fixture_finished_run(tmp_path_factory, tiny_digits):
-  """The folder of a run of four steps with two evaluations. Not to be changed."""
+  """The folder of a run of four steps, two evaluations. Not to be changed."""
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.training import runner
   model_dir = str(tmp_path_factory.mktemp('runs') / 'digits')

@@ -100,9 +100,10 @@ def test_kinds_of_equal_cost():
 @pytest.mark.parametrize('ours, others, least, word', [
     ([.90, .91, .92], [.80, .81, .82], 0., 'held'),
     ([.80, .81, .82], [.90, .91, .92], 0., 'did not hold'),
-    ([.90, .91, .92], [.90, .91, .925], 0., 'undecided'),
+    ([.90, .91, .92], [.90, .91, .925], 0., 'undecided, rather not'),
+    ([.90, .91, .925], [.90, .91, .92], 0., 'undecided, rather yes'),
     ([.80, .81, .82], [.90, .91, .92], -15., 'held'),
-    ([.90, .91, .92], [.90, .91, .92], -.5, 'undecided'),
+    ([.90, .91, .92], [.90, .91, .92], -.5, 'undecided, rather yes'),
 ])
 def test_verdict(ours, others, least, word):
   assert study_report.verdict(ours, others, least)[1] == word
@@ -134,6 +135,7 @@ def test_plots_show_every_kind(tmp_path):
   study_report.write(str(tmp_path), results)
   text = (tmp_path / 'results.md').read_text(encoding='utf-8')
   assert text.count('| **') == len(study_kinds.CLAIMS)
+  assert '\nHeld: ' in text or '\nUndecided' in text
   for name in ('results_cost.png', 'results_depth.png'):
     assert name in text
     assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')

@@ -40,7 +40,8 @@ def test_help_lists_the_experiments_without_tensorflow():
     (['--mode=train'], '--model_dir must be given'),
     (['--mode=train', '--model_dir=x'], '--experiment must be given'),
     (['--experiment=tokenlearner_digit', '--mode=train', '--model_dir=x'],
-     "Unknown experiment 'tokenlearner_digit'. Nearest of the 13 known: tokenlearner_digits"),
+     "Unknown experiment 'tokenlearner_digit'. Nearest of the 13 known: "
+     'tokenlearner_digits'),
     (['--mode=tran', '--model_dir=x'], 'value should be one of'),
     (['--mode=train', '--model_dir=x', '--experiment=tokenlearner_digits',
       '--checkpoint=y'], '--checkpoint goes with --mode=eval'),

@@ -21,7 +21,8 @@ EXPERIMENTS = {
     'tokenlearner_moving_digits':
         'clips of real digits, the class is the motion, embedded; a demo',
     'tokenlearner_video_folder':
-        'a folder of class folders of videos: task.train_data.input_path=FOLDER',
+        'a folder of class folders of videos: '
+        'task.train_data.input_path=FOLDER',
     'tokenlearner_kinetics400':
         'Kinetics-400 from task.init_checkpoint, as ViViT',
     'tokenlearner_kinetics600':

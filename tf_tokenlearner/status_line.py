@@ -1,4 +1,4 @@
-"""One line that is rewritten on a terminal, and lines now and then elsewhere."""
+"""One line rewritten on a terminal, and lines now and then elsewhere."""
 
 import shutil
 import sys

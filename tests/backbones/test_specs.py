@@ -87,7 +87,8 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
      "Unknown tokenizer 'pooling'. Known: grid_pooling, token_learner."),
     (dict(pooling_window=[2, 2]), r'pooling_window=\[2, 2\] goes with '
      'tokenizer=grid_pooling only.'),
-    (dict(tiny.POOLED), 'tokenizer=grid_pooling needs a token_learner_location'),
+    (dict(tiny.POOLED),
+     'tokenizer=grid_pooling needs a token_learner_location'),
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', bottleneck_dim=6)),
      'token_learner.bottleneck_dim=6 has no effect with version v1.0'),
     (dict(POOLED, token_learner=tiny.V10), 'token_learner.version=v1.0 has no '

@@ -13,7 +13,8 @@ def test_registry_lists_what_is_registered():
   from official.core import exp_factory
   registry.register_all()
   registered = [
-      name for name in exp_factory._REGISTERED_CONFIGS  # pylint: disable=protected-access
+      # pylint: disable-next=protected-access
+      name for name in exp_factory._REGISTERED_CONFIGS
       if name.startswith('tokenlearner')]
   assert sorted(registered) == sorted(registry.EXPERIMENTS)
 
@@ -64,8 +65,8 @@ def test_unknown_experiment():
 
 
 def test_save_and_load(tmp_path):
-  params = experiments.parse(
-      'tokenlearner_cifar10', ['trainer.train_steps=7700,task.losses.loss=sigmoid'])
+  params = experiments.parse('tokenlearner_cifar10', [
+      'trainer.train_steps=7700,task.losses.loss=sigmoid'])
   params.task.model.num_classes = 2
   folder = str(tmp_path / 'run')
   assert not experiments.is_run(folder)

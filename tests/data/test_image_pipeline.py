@@ -16,8 +16,8 @@ from official.vision.configs import common
 def evaluation_config(**kwargs):
   return config.DataConfig(
       is_training=False, drop_remainder=False, **{
-          'global_batch_size': 2, 'center_crop_fraction': 1., 'tfds_split': 'all',
-          **kwargs})
+          'global_batch_size': 2, 'center_crop_fraction': 1.,
+          'tfds_split': 'all', **kwargs})
 
 
 def training_config(**kwargs):
@@ -150,7 +150,8 @@ def test_training_without_augmentation_shows_the_image():
 
 @pytest.mark.parametrize('options', [
     dict(aug_crop=True), dict(aug_rand_hflip=True), dict(aug_shift=2),
-    dict(color_jitter=.5), dict(random_erasing=common.RandomErasing(probability=1.)),
+    dict(color_jitter=.5),
+    dict(random_erasing=common.RandomErasing(probability=1.)),
     dict(aug_type=common.Augmentation(type='randaug')),
     dict(aug_type=common.Augmentation(type='autoaug'))])
 def test_augmentations_act_in_training_only(options):
@@ -261,7 +262,8 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
 @pytest.mark.parametrize('options, message', [
     (dict(), 'Give either'),
     (dict(tfds_name='digits', input_path='x'), 'Give either'),
-    (dict(input_path='nowhere/train*'), 'There is no folder /.*, nor do any TFRecord files match'),
+    (dict(input_path='nowhere/train*'),
+     'There is no folder /.*, nor do any TFRecord files match'),
 ])
 def test_sources_that_cannot_be(options, message):
   with pytest.raises(errors.UserError, match=message):

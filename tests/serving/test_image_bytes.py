@@ -116,8 +116,8 @@ REFUSED = [
     (animated('WEBP'), 'an animated WebP, which cannot be decoded'),
     (huge_png(), 'announces [30000 30000] (height, width) pixels, allowed are '
      '64000000 in all'),
-    (huge_gif_frame(), 'announces [60000 60000] (height, width) pixels, allowed '
-     'are 64000000 in all'),
+    (huge_gif_frame(), 'announces [60000 60000] (height, width) pixels, '
+     'allowed are 64000000 in all'),
     (huge_png(0), 'announces [0 0] (height, width) pixels'),
     (encode('JPEG')[:-60], CUT_OFF), (encode('JPEG')[:20], BAD_HEADER),
     (encode('PNG')[:40], CUT_OFF), (encode('PNG')[:12], BAD_HEADER),

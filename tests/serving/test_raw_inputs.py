@@ -12,8 +12,8 @@ from tf_tokenlearner.serving import raw_inputs
 def test_frame_rates_in_words(finished_video_run, tmp_path):
   task = experiments.load(finished_video_run).params.task
   assert raw_inputs.of_task(task).description == (
-      'RGB frames of whole videos of any length and size, at 8 frames a second, '
-      '0 to 255; the network looks at 4 of them in the middle, 2 apart')
+      'RGB frames of whole videos of any length and size, at 8 frames a '
+      'second, 0 to 255; the network looks at 4 of them in the middle, 2 apart')
   task.validation_data.override({
       'tfds_name': '', 'input_path': str(tmp_path), 'fps': 12.5})
   assert 'at 12.5 frames a second' in raw_inputs.of_task(task).description

@@ -71,8 +71,9 @@ def test_five_likeliest_classes(digits):
   answers = digits['serving_default'](images=images(8, 8))
   order = np.argsort(-answers['probabilities'].numpy(), axis=-1)[:, :5]
   np.testing.assert_array_equal(answers['top_classes'], order)
-  np.testing.assert_array_equal(answers['top_probabilities'], np.take_along_axis(
-      answers['probabilities'].numpy(), order, -1))
+  np.testing.assert_array_equal(
+      answers['top_probabilities'],
+      np.take_along_axis(answers['probabilities'].numpy(), order, -1))
   np.testing.assert_array_equal(
       answers['top_names'].numpy().astype(str), order.astype(str))
 
@@ -205,7 +206,8 @@ def test_run_without_checkpoint(tmp_path, tiny_digits):
 
 @pytest.mark.parametrize('change, message', [
     ('answers["label_names/label_names"][0] = "x"', 'other names of classes'),
-    ('answers["features/pre_logits"] += 1', 'features/pre_logits of the .* diff'),
+    ('answers["features/pre_logits"] += 1',
+     'features/pre_logits of the .* diff'),
     ('answers["probabilities"] += .1', 'differs too much'),
 ])
 def test_what_does_not_verify_is_not_kept(

@@ -44,6 +44,18 @@ def test_saved_model_says_what_the_whole_model_says(stream_run, saved_model):
         'the next 2 of the frames of a video, 2 apart, at ')
 
 
+@pytest.mark.parametrize('videos, frames, message', [
+    (1, [1, 4, 20, 31, 3], r'frames_any_2_any_any_3'),
+    (2, [1, 4, 20, 31, 3], r'frames_any_2_any_any_3'),
+    (1, [2, 2, 20, 31, 3], 'of different numbers of videos'),
+])
+def test_other_shapes_are_refused(saved_model, videos, frames, message):
+  signatures = tf.saved_model.load(saved_model).signatures
+  state = signatures['init_state'](batch_size=tf.constant(videos))
+  with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+    signatures['step'](frames=tf.zeros(frames, tf.uint8), **state)
+
+
 def test_tflite_file(stream_run, tmp_path, capsys):
   folder = str(tmp_path / 'stream')
   streaming.export(stream_run, folder, form='tflite', quantize='dynamic',

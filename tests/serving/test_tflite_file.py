@@ -50,8 +50,10 @@ def test_quantizations(found, quantize, difference, smallest_type):
   assert smallest_type in types
   assert tflite_metadata.operations(data).custom == ()
   softmax_inputs = {
-      loaded._get_tensor_details(op['inputs'][0], 0)['dtype']  # pylint: disable=protected-access
-      for op in loaded._get_ops_details() if op['op_name'] == 'SOFTMAX'}  # pylint: disable=protected-access
+      # pylint: disable-next=protected-access
+      loaded._get_tensor_details(op['inputs'][0], 0)['dtype']
+      # pylint: disable-next=protected-access
+      for op in loaded._get_ops_details() if op['op_name'] == 'SOFTMAX'}
   assert softmax_inputs == {
       np.int16 if quantize == 'int16x8' else np.float32}
 
@@ -98,7 +100,7 @@ def test_flex_is_refused_by_name():
   with pytest.raises(errors.UserError, match=(
       '^The model cannot be converted without Flex or custom operations: '
       'tf.ExtractImagePatches$')):
-    tflite_file.convert(tf.Module(), patches)
+    tflite_file.convert(tf.Module(), {'serving_default': patches})
   converter = tf.lite.TFLiteConverter.from_concrete_functions(
       [patches.get_concrete_function()], tf.Module())
   converter.allow_custom_ops = True

@@ -37,7 +37,9 @@ def fixture_multi_view(tiny_moving_digits):
   params = params_of(tiny_moving_digits, """
       task:
         model: {input_size: [4, 16, 16, 1]}
-        validation_data: {num_test_clips: 4, num_test_crops: 3, tfds_split: 'test[:10]', global_batch_size: 4}
+        validation_data: {
+          num_test_clips: 4, num_test_crops: 3, tfds_split: 'test[:10]',
+          global_batch_size: 4}
       """)
   experiments.resolve(params)
   return params
@@ -71,7 +73,8 @@ def test_many_labels_are_scored_over_the_whole_set(
         model: {{input_size: [4, 16, 16, 3]}}
         losses: {{loss: sigmoid}}
         train_data: {{tfds_name: {many_labels}, tfds_data_dir: ''}}
-        validation_data: {{tfds_split: test, num_test_clips: 2, global_batch_size: 3}}
+        validation_data: {{
+          tfds_split: test, num_test_clips: 2, global_batch_size: 3}}
       trainer: {{best_checkpoint_eval_metric: mean_average_precision}}
       """)
   folder = str(tmp_path / 'run')
@@ -87,7 +90,8 @@ def test_many_labels_are_scored_over_the_whole_set(
   expected = mean_average_precision.mean_average_precision(
       np.concatenate(labels) > 0, np.concatenate(logits))
   assert sum(map(len, labels)) == 7
-  assert scores['mean_average_precision'] == pytest.approx(expected[0], abs=1e-6)
+  assert scores['mean_average_precision'] == pytest.approx(
+      expected[0], abs=1e-6)
   assert scores['classes_without_positive'] == expected[1] >= 1
   best = np.concatenate(logits).argmax(-1)  # Precision at 1.
   assert scores['accuracy'] == pytest.approx(
@@ -152,7 +156,8 @@ task:
   model:
     input_size: [16, 16, 1]
     backbone:
-      token_learner_vit: {variant: Ti/8, patch_size: [8, 8], token_learner_location: null}
+      token_learner_vit: {
+        variant: Ti/8, patch_size: [8, 8], token_learner_location: null}
   validation_data: {center_crop_fraction: 1.}
 """
 
@@ -160,9 +165,10 @@ task:
 def test_starts_from_an_image_run(tiny_digits, tiny_moving_digits, tmp_path,
                                   capfd):
   folder = str(tmp_path / 'images')
-  runner.train('tokenlearner_digits',
-               experiments.parse('tokenlearner_digits', [tiny_digits, IMAGE_RUN]),
-               folder, evaluate=True)
+  runner.train(
+      'tokenlearner_digits',
+      experiments.parse('tokenlearner_digits', [tiny_digits, IMAGE_RUN]),
+      folder, evaluate=True)
   image_params = experiments.load(folder).params
   for start in (folder, f'{folder}/best_ckpt'):
     params = params_of(tiny_moving_digits, f"""

@@ -40,7 +40,8 @@ def fixture_parse(tiny_digits):
 
 def head_kernel(folder):
   """What the latest checkpoint in a folder holds."""
-  return tf.train.load_checkpoint(tf.train.latest_checkpoint(folder)).get_tensor(
+  path = tf.train.latest_checkpoint(folder)
+  return tf.train.load_checkpoint(path).get_tensor(
       'model/head/kernel/.ATTRIBUTES/VARIABLE_VALUE')
 
 

@@ -35,9 +35,16 @@ class StreamingClassifier(tf.Module):
     UserError: another backbone, whose positions see all of a clip.
 
   Example:
-    >>> stream = StreamingClassifier(model)          # 16 frames, tubelets of 2
+    >>> from tf_tokenlearner import backbones
+    >>> spec = backbones.FactorizedViViTSpec(
+    ...     'Ti/16x2', token_learner_location=2, num_layers=2)
+    >>> stream = StreamingClassifier(backbones.Classifier(
+    ...     backbones.FactorizedVideoVisionTransformer(spec, (8, 32, 32, 3)),
+    ...     num_classes=5))
     >>> state = stream.init_state(batch_size=1)
-    >>> logits, state = stream.step(frames, state)   # [1, 2, H, W, channels]
+    >>> logits, state = stream.step(tf.zeros([1, 2, 32, 32, 3]), state)
+    >>> logits.shape
+    TensorShape([1, 5])
   """
 
   def __init__(self, model: classifier.Classifier):

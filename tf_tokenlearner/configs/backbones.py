@@ -39,7 +39,8 @@ class TokenLearnerFactorizedViViT(
 
 
 @dataclasses.dataclass
-class TokenLearnerBottleneck(hyperparams.Config, bottleneck_spec.BottleneckSpec):
+class TokenLearnerBottleneck(
+    hyperparams.Config, bottleneck_spec.BottleneckSpec):
   """bottleneck_spec.BottleneckSpec as a Garden config."""
 
 
@@ -88,8 +89,8 @@ def _register(name: str, model_class: type) -> None:
     """Builds a backbone for the Garden's factory.
 
     Args:
-      input_specs: shape [None, height, width, channels], of clips [None, frames,
-        height, width, channels].
+      input_specs: shape [None, height, width, channels], of clips [None,
+        frames, height, width, channels].
       backbone_config: OneOfConfig whose chosen one is of this backbone.
       norm_activation_config: not of use here: a backbone's own options say how
         it normalises. The factory always passes one.

@@ -93,9 +93,9 @@ def check(params: cfg.ExperimentConfig) -> None:
   if (optimizer_config.ema and optimizer_config.ema.trainable_weights_only
       and params.task.model.backbone.type == 'token_learner_bottleneck'):
     raise errors.UserError(
-        'trainer.optimizer_config.ema.trainable_weights_only must be false with '
-        'token_learner_bottleneck: averaged weights need averaged statistics of '
-        'batch normalisation.')
+        'trainer.optimizer_config.ema.trainable_weights_only must be false '
+        'with token_learner_bottleneck: averaged weights need averaged '
+        'statistics of batch normalisation.')
   warmup = optimizer_config.warmup.get()
   if warmup and warmup.warmup_steps >= trainer.train_steps:
     raise errors.UserError(
@@ -121,8 +121,8 @@ def _check_runtime(runtime: cfg.RuntimeConfig):
   for key, default in cfg.RuntimeConfig().as_dict().items():
     if key not in offered and getattr(runtime, key) != default:
       raise errors.UserError(
-          f'runtime.{key} is not offered; leave it {default!r}. Several workers '
-          'are described by the environment variable TF_CONFIG.')
+          f'runtime.{key} is not offered; leave it {default!r}. Several '
+          'workers are described by the environment variable TF_CONFIG.')
   precisions = (None, 'float32', 'float16', 'bfloat16')
   if runtime.mixed_precision_dtype not in precisions:
     raise errors.unknown_name('runtime.mixed_precision_dtype',
@@ -145,7 +145,8 @@ def save(experiment: str, params: cfg.ExperimentConfig,
          label_names: Sequence[str], model_dir: str) -> None:
   """Writes what load reads."""
   tf.io.gfile.makedirs(model_dir)
-  run = {'experiment': experiment, 'tf_tokenlearner': tf_tokenlearner.__version__,
+  run = {'experiment': experiment,
+         'tf_tokenlearner': tf_tokenlearner.__version__,
          'label_names': list(label_names)}
   with files.replacing(os.path.join(model_dir, _PARAMS)) as path:
     hyperparams.save_params_dict_to_yaml(params, path)

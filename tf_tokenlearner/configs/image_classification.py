@@ -23,8 +23,8 @@ class DataConfig(cfg.DataConfig):
   what train_data reads.
 
   Attributes:
-    tfds_name: a TFDS data set, 'name', 'name/config' or the folder of a prepared
-      one.
+    tfds_name: a TFDS data set, 'name', 'name/config' or the folder of a
+      prepared one.
     tfds_split: such as 'train' or 'train[:90%]'.
     input_path: a folder of class folders, or TFRecord files by pattern, as the
       Garden's scripts write them.
@@ -89,9 +89,9 @@ class ImageClassificationTask(classification.ClassificationTask):
 
 
 def _experiment(
-    *, vit: dict, input_size: List[int], train_data: dict, validation_data: dict,
-    batch_size: int, loss: Optional[dict] = None, model: Optional[dict] = None,
-    **training) -> cfg.ExperimentConfig:
+    *, vit: dict, input_size: List[int], train_data: dict,
+    validation_data: dict, batch_size: int, loss: Optional[dict] = None,
+    model: Optional[dict] = None, **training) -> cfg.ExperimentConfig:
   """An experiment; the dicts hold what differs from the defaults."""
   return classification.experiment(
       ImageClassificationTask(

@@ -26,8 +26,8 @@ class DataConfig(cfg.DataConfig):
   the video times num_test_crops of each, and averages their logits.
 
   Attributes:
-    tfds_name: a TFDS data set, 'name', 'name/config' or the folder of a prepared
-      one.
+    tfds_name: a TFDS data set, 'name', 'name/config' or the folder of a
+      prepared one.
     tfds_split: such as 'train' or 'train[:90%]'.
     input_path: a folder of class folders of video files, or TFRecord files of
       SequenceExamples by pattern, as the Garden reads them.
@@ -43,7 +43,7 @@ class DataConfig(cfg.DataConfig):
     labels_of: 'video', a clip has the labels of its video; 'clip', in training
       only those whose span of time it touches (where the data have spans).
     num_test_clips: clips of each video in evaluation.
-    num_test_crops: crops of each clip: 1 central, or 3 where there is most room.
+    num_test_crops: crops of each clip: 1 central, or 3 where most room is.
     min_image_size: the frames' shorter side in pixels, before the crop.
     scale_jitter: in training the shorter side is min_image_size times a random
       number between these two; [] for none.
@@ -129,8 +129,9 @@ def _experiment(
   (backbone_type, options), = backbone.items()
   chosen = backbones.VideoBackbone(type=backbone_type)
   chosen.override({backbone_type: options})
-  frames = {key: train_data[key] for key in ('temporal_stride', 'min_image_size')
-            if key in train_data}
+  frames = {
+      key: train_data[key] for key in ('temporal_stride', 'min_image_size')
+      if key in train_data}
   return classification.experiment(
       VideoClassificationTask(
           model=VideoClassifier(
@@ -238,9 +239,9 @@ def _kinetics(name: str, num_examples: int) -> cfg.ExperimentConfig:
 def tokenlearner_charades() -> cfg.ExperimentConfig:
   """Charades at 12 frames a second: any number of 157 actions a video.
 
-  The model of the paper's section 6 on clips of 64 frames, which have the labels
-  whose span they touch. The optimizer is a plain choice, not the authors':
-  theirs could not be confirmed.
+  The model of the paper's section 6 on clips of 64 frames, which have the
+  labels whose span they touch. The optimizer is a plain choice, not the
+  authors': theirs could not be confirmed.
   """
   return _bottleneck(
       'charades/12fps', num_examples=8000, epochs=100,

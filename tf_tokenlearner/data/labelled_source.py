@@ -4,6 +4,7 @@ import dataclasses
 import re
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -137,6 +138,41 @@ def _class_label(feature: object) -> Optional[tfds.features.ClassLabel]:
   if isinstance(feature, tfds.features.Sequence):
     feature = feature.feature
   return feature if isinstance(feature, tfds.features.ClassLabel) else None
+
+
+def find_pixels(
+    info: tfds.core.DatasetInfo, kind: str, requested: str,
+    is_of_files: Callable[[object], bool], rank: int) -> str:
+  """The feature that is looked at, checked.
+
+  Args:
+    info: of the data set.
+    kind: of feature: 'image' or 'video'.
+    requested: name of the feature; '' lets the data set say.
+    is_of_files: whether a feature holds encoded images; such are preferred.
+    rank: of one that holds arrays.
+
+  Raises:
+    UserError: there is none, or several, or no such one, or none of bytes.
+  """
+  features = features_of(info)
+  of_files = {
+      name: feature for name, feature in features.items()
+      if is_of_files(feature)}
+  arrays = {
+      name: feature for name, feature in features.items()
+      if feature.__class__ is tfds.features.Tensor  # A ClassLabel is one, too.
+      and len(feature.shape) == rank}
+  key = choose(
+      info, kind, requested, of_files or arrays, {**of_files, **arrays},
+      supervised=0, examples=f'{kind}s')
+  # Files of 16 bits a channel decode to 8; arrays come as they are.
+  dtype = np.dtype(features[key].np_dtype)
+  if dtype != np.uint8 and (key in arrays or dtype != np.uint16):
+    raise errors.UserError(
+        f'{kind.capitalize()}s of {info.full_name} are {dtype.name} in '
+        f'{key!r}; expected uint8 pixels.')
+  return key
 
 
 def choose(

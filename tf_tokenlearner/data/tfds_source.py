@@ -4,11 +4,9 @@ import dataclasses
 import os
 from typing import Callable
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.data import builder_lookup
 from tf_tokenlearner.data import first_use
 from tf_tokenlearner.data import folder_listing
@@ -72,7 +70,8 @@ def open_image_source(
   """
   builder = builder_lookup.find_builder(tfds_name, data_dir)
   # Before anything is downloaded in vain.
-  image_key = _image_key(builder.info, image_key)
+  image_key = labelled_source.find_pixels(
+      builder.info, 'image', image_key, _is_image, rank=3)
   label_key = labelled_source.find_label(
       builder.info, label_key, examples='images')
   first_use.ensure_prepared(builder, announce)
@@ -116,25 +115,7 @@ def _make_source(builder: tfds.core.DatasetBuilder, image_key: str,
       **labelled_source.label_facts(builder.info, label_key))
 
 
-def _image_key(info: tfds.core.DatasetInfo, requested: str) -> str:
-  """The feature of the image, checked."""
-  features = labelled_source.features_of(info)
-  pictures = {
-      name: feature for name, feature in features.items()
-      if isinstance(feature, tfds.features.Image)
-      and not isinstance(feature, tfds.features.LabeledImage)
-      and len(feature.shape) == 3}
-  arrays = {
-      name: feature for name, feature in features.items()
-      if feature.__class__ is tfds.features.Tensor  # A ClassLabel is one, too.
-      and len(feature.shape) == 3}
-  key = labelled_source.choose(
-      info, 'image', requested, pictures or arrays, {**pictures, **arrays},
-      supervised=0, examples='images')
-  # Files of 16 bits a channel decode to 8; arrays come as they are.
-  dtype = np.dtype(features[key].np_dtype)
-  if dtype != np.uint8 and (key in arrays or dtype != np.uint16):
-    raise errors.UserError(
-        f'Images of {info.full_name} are {dtype.name} in {key!r}; expected '
-        'uint8 pixels.')
-  return key
+def _is_image(feature: object) -> bool:
+  return (isinstance(feature, tfds.features.Image)
+          and not isinstance(feature, tfds.features.LabeledImage)
+          and len(feature.shape) == 3)

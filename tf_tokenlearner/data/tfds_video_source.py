@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.data import builder_lookup
 from tf_tokenlearner.data import first_use
 from tf_tokenlearner.data import folder_listing
@@ -84,7 +83,8 @@ def open_video_source(
   """
   builder = builder_lookup.find_builder(tfds_name, data_dir)
   # Before anything is downloaded in vain.
-  video_key = _video_key(builder.info, video_key)
+  video_key = labelled_source.find_pixels(
+      builder.info, 'video', video_key, _is_sequence_of_images, rank=4)
   label_key = labelled_source.find_label(
       builder.info, label_key, examples='videos')
   first_use.ensure_prepared(builder, announce)
@@ -146,7 +146,8 @@ def find_fps(tfds_name: str, data_dir: str = '') -> Optional[float]:
   if 'fps' not in _extras(builder.info) or not builder.info.splits:
     return None
   fps = builder.as_dataset(
-      next(iter(builder.info.splits)), decoders=tfds.decode.PartialDecoding({'fps': True}))
+      next(iter(builder.info.splits)),
+      decoders=tfds.decode.PartialDecoding({'fps': True}))
   return next(float(example['fps']) for example in fps.take(1))
 
 
@@ -155,27 +156,6 @@ def _make_source(builder: tfds.core.DatasetBuilder, video_key: str,
   return VideoSource(
       builder, video_key=video_key,
       **labelled_source.label_facts(builder.info, label_key))
-
-
-def _video_key(info: tfds.core.DatasetInfo, requested: str) -> str:
-  """The feature of the frames, checked."""
-  features = labelled_source.features_of(info)
-  videos = {name: feature for name, feature in features.items()
-            if _is_sequence_of_images(feature)}
-  arrays = {
-      name: feature for name, feature in features.items()
-      if feature.__class__ is tfds.features.Tensor  # A ClassLabel is one, too.
-      and len(feature.shape) == 4}
-  key = labelled_source.choose(
-      info, 'video', requested, videos or arrays, {**videos, **arrays},
-      supervised=0, examples='videos')
-  # Files of 16 bits a channel decode to 8; arrays come as they are.
-  dtype = np.dtype(features[key].np_dtype)
-  if dtype != np.uint8 and (key in arrays or dtype != np.uint16):
-    raise errors.UserError(
-        f'Videos of {info.full_name} are {dtype.name} in {key!r}; expected '
-        'uint8 pixels.')
-  return key
 
 
 def _is_sequence_of_images(feature: object) -> bool:

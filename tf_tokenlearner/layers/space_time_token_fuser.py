@@ -74,14 +74,14 @@ class SpaceTimeTokenFuser(tf_keras.layers.Layer):
   def _require_frames(self, inputs, original):
     if original.rank != 5:
       raise ValueError(
-          'SpaceTimeTokenFuser: original must be maps [B, T, H, W, C], received '
-          f'shape {original}.')
+          'SpaceTimeTokenFuser: original must be maps [B, T, H, W, C], '
+          f'received shape {original}.')
     shapes.require_known('SpaceTimeTokenFuser', 'original', original)
     if (original[-1] != inputs[-1]
         or original[1] * self.num_tokens != inputs[1]):
       raise ValueError(
-          f'SpaceTimeTokenFuser: each frame of original needs {self.num_tokens} '
-          'tokens in inputs, of the same width, received '
+          'SpaceTimeTokenFuser: each frame of original needs '
+          f'{self.num_tokens} tokens in inputs, of the same width, received '
           f'{inputs} and {original}.')
 
   def get_config(self):

@@ -59,7 +59,8 @@ class TokenFuser(tf_keras.layers.Layer):
     policy = self.dtype_policy
     norm = lambda name: layer_norm.LayerNorm(name=name, dtype=policy)
     if self.use_normalization:
-      self.norm_before, self.norm_after = norm('norm_before'), norm('norm_after')
+      self.norm_before = norm('norm_before')
+      self.norm_after = norm('norm_after')
     else:
       self.norm_before = self.norm_after = tf_keras.layers.Activation(
           'linear', dtype=policy)

@@ -13,7 +13,8 @@ import tensorflow as tf
 MAX_PIXELS = 64_000_000  # Of an image; of the frames of a clip together.
 _HEADER = 64  # Bytes; what is looked at lies within.
 _MAX_BLOCKS = 100_000  # Of a GIF's first frame, 25 MB; walking takes seconds.
-_JPEG, _PNG, _GIF, _WEBP_EXTENDED, _WEBP_LOSSLESS, _WEBP_LOSSY, _OTHER = range(7)
+(_JPEG, _PNG, _GIF, _WEBP_EXTENDED, _WEBP_LOSSLESS, _WEBP_LOSSY,
+ _OTHER) = range(7)
 
 
 def read(data: tf.Tensor, to_pixels: Callable[[tf.Tensor], tf.Tensor],

@@ -75,8 +75,9 @@ def render(run: experiments.Run, servable: servable_lib.Servable,
       _fill(f'A network with [TokenLearner]({_PAPER}) as a reusable TF2 '
             f'SavedModel for TensorFlow Hub: {output(servable, form)}. Written '
             f'by tf_tokenlearner {tf_tokenlearner.__version__} under '
-            f'TensorFlow {tf.__version__}; to use it takes TensorFlow, tf_keras '
-            'and TensorFlow Hub only.'),
+            f'TensorFlow {tf.__version__}; to use it takes TensorFlow, '
+            'tf_keras and TensorFlow Hub only (which imports pkg_resources: '
+            'pip install "setuptools<81").'),
       _items(_in_short(servable, module, form)),
       '## Use', _use(servable, form, name),
       '## Accuracy', _items(accuracy),

@@ -1,4 +1,4 @@
-"""What an exported model is given, and how that becomes what the network sees."""
+"""What an exported model is given, and how it becomes what the network sees."""
 
 import abc
 from typing import Optional, Tuple
@@ -45,7 +45,7 @@ class RawInputs(abc.ABC):
 
   @abc.abstractmethod
   def read_files(self, files: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
-    """string bytes_shape -> one example's pixels; the reason, as image_bytes."""
+    """string bytes_shape -> an example's pixels; the reason, as image_bytes."""
 
   @abc.abstractmethod
   def parse(self, serialized: tf.Tensor) -> tf.Tensor:
@@ -142,13 +142,14 @@ class _Clips(RawInputs):
     self.rate = (f'{fps:g} frames a second' if fps else
                  'the frame rate at which the training data are stored')
     self.description = (
-        f'RGB frames of whole videos of any length and size, at {self.rate}, 0 to '
-        f'255; the network looks at {frames} of them in the middle, '
+        f'RGB frames of whole videos of any length and size, at {self.rate}, '
+        f'0 to 255; the network looks at {frames} of them in the middle, '
         f'{self._data.temporal_stride} apart')
     self.preparation = (
-        f'{frames} frames in the middle of a video at {self.rate}, each {stride} '
-        f'after the one before, are resized (bilinear) to a shorter side of '
-        f'{side} pixels; the {height} x {width} in the middle is cut out')
+        f'{frames} frames in the middle of a video at {self.rate}, each '
+        f'{stride} after the one before, are resized (bilinear) to a shorter '
+        f'side of {side} pixels; the {height} x {width} in the middle is '
+        'cut out')
 
   @property
   def example_kind(self):

@@ -33,6 +33,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.serving import export_folder
 from tf_tokenlearner.serving import preprocessing
 from tf_tokenlearner.serving import saved_model_client
+from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import verification
 from tf_tokenlearner.training import quiet
@@ -127,14 +128,15 @@ def make_signatures(
   def of_pixels(function):
     spec = tf.TensorSpec([batch, *raw.shape], tf.uint8, raw.name)
     return tf.function(
-        lambda inputs: function(raw.to_pixels(_as_asked(inputs, spec))),
+        lambda inputs: function(
+            raw.to_pixels(input_shapes.as_asked(inputs, spec))),
         input_signature=[spec])
 
   def of_strings(reader, shape, name):
     spec = tf.TensorSpec([batch, *shape], tf.string, name)
     def serve(inputs):
       pixels, reasons = tf.map_fn(
-          reader, _as_asked(inputs, spec), fn_output_signature=(
+          reader, input_shapes.as_asked(inputs, spec), fn_output_signature=(
               tf.TensorSpec(servable.input_size), tf.TensorSpec([], tf.string)))
       return _with_errors(answers(pixels), reasons, name)
     return tf.function(serve, input_signature=[spec])
@@ -165,17 +167,6 @@ def _check(precision: str, batch_size: int, verify_examples: int):
                       ('verify_examples', verify_examples)):
     if value < 0:
       raise errors.UserError(f'--{name} must be at least 0, received {value}.')
-
-
-def _as_asked(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
-  """The same; a loaded signature itself accepts any shape, and fails anywhere.
-
-  What the message of EnsureShape has of names is that of its input.
-  """
-  axes = '_'.join('any' if size is None else str(size) for size in spec.shape)
-  free = tf.raw_ops.PlaceholderWithDefault(
-      input=inputs, shape=None, name=f'{spec.name}_{axes}')
-  return tf.ensure_shape(free, spec.shape)
 
 
 def _with_names(scores: Dict[str, tf.Tensor],
@@ -230,7 +221,8 @@ def _verify(folder: str, reference: servable_lib.Servable,
     np.save(sample_path, sample)
     _write_records(reference, examples, batch_size, records)
     answers = verification.ask(
-        saved_model_client.__file__, folder, sample_path, records, str(batch_size))
+        saved_model_client.__file__, folder, sample_path, records,
+        str(batch_size))
   if tuple(answers['label_names/label_names']) != reference.label_names:
     raise errors.UserError(
         'The reloaded SavedModel has other names of classes; nothing was kept.')
@@ -253,7 +245,7 @@ def _verify(folder: str, reference: servable_lib.Servable,
 def _write_records(
     servable: servable_lib.Servable, examples: Optional[verification.Examples],
     batch_size: int, path: str):
-  """The examples as tf_example takes them, the last one again to fill a batch."""
+  """The examples as tf_example takes them, the last again to fill a batch."""
   records: List[bytes] = [] if examples is None else [
       servable.raw.serialize(example) for example in examples.stored]
   missing = -len(records) % batch_size

@@ -1,4 +1,4 @@
-"""A run as something to export or to ask: the model, its classes, its inputs."""
+"""A run as something to export or to ask: model, classes, inputs."""
 
 import dataclasses
 from typing import Dict, Tuple

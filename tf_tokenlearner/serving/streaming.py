@@ -8,9 +8,9 @@ Two signatures, of B videos at a time:
                -> probabilities and logits [B, classes] of the last T tubelets;
                tokens and num_steps for the next step.
 
-A SavedModel takes frames as uint8 [B, tubelet, H, W, 3] of any size, prepared as
-in evaluation; a TFLite file as float32 from 0 to 255 of the network's own size.
-SavedModels have the signature label_names as well.
+A SavedModel takes frames as uint8 [B, tubelet, H, W, 3] of any size, prepared
+as in evaluation; a TFLite file as float32 from 0 to 255 of the network's own
+size. SavedModels have the signature label_names as well.
 """
 
 import os
@@ -23,6 +23,7 @@ import tensorflow as tf
 from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import streaming
 from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import preprocessing
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import streaming_client
@@ -115,6 +116,8 @@ def make_signatures(
 
   @tf.function(input_signature=[frames, tokens, num_steps])
   def step(frames, tokens, num_steps):
+    if not is_tflite:  # There all sizes are fixed.
+      frames, tokens = _refuse_others(frames, tokens, step.input_signature)
     logits, state = stream.step(
         _to_pixels(servable, form)(frames), streaming.State(tokens, num_steps))
     return {**servable.scores_of(logits), **state._asdict()}
@@ -130,6 +133,18 @@ def make_signatures(
       lambda: {'label_names': tf.constant(servable.label_names)},
       input_signature=[])
   return {'init_state': first, 'step': step, 'label_names': names}
+
+
+def _refuse_others(frames, tokens, specs):
+  """The same tensors, if they are of the right number of videos and frames."""
+  frames, tokens = (
+      input_shapes.as_asked(tensor, spec)
+      for tensor, spec in zip((frames, tokens), specs))
+  is_right = tf.debugging.assert_equal(
+      tf.shape(frames)[0], tf.shape(tokens)[0],
+      'frames and tokens are of different numbers of videos.')
+  with tf.control_dependencies([is_right]):
+    return tf.identity(frames), tokens
 
 
 def _check(form: str, quantize: str, verify: bool, verify_examples: int):

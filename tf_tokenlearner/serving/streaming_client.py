@@ -2,8 +2,8 @@
 
   python streaming_client.py FORMAT EXPORT FRAMES.npy LENGTH ANSWERS.npz
 
-FORMAT is saved_model or tflite; the frames go to the signature step so many at a
-time. A process of its own, as the one that will use the export.
+FORMAT is saved_model or tflite; the frames go to the signature step so many
+at a time. A process of its own, as the one that will use the export.
 """
 
 import sys

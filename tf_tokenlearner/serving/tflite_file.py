@@ -1,9 +1,10 @@
 """Writes a run's classifier as a TFLite file, and proves that it answers.
 
-The signature serving_default takes float32 pixels from 0 to 255 of the network's
-own size, `images` [B, H, W, C] or `clips` [B, T, H, W, C], and gives
-`probabilities` and `logits` [B, classes], float32 in every quantization. Cutting
-and scaling to that size is left to the device. Labels and metadata are inside.
+The signature serving_default takes float32 pixels from 0 to 255 of the
+network's own size, `images` [B, H, W, C] or `clips` [B, T, H, W, C], and gives
+`probabilities` and `logits` [B, classes], float32 in every quantization.
+Cutting and scaling to that size is left to the device. Labels and metadata are
+inside.
 
 Nothing but LiteRT's own operations is ever in a file: no Flex, no custom ones.
 """
@@ -163,7 +164,8 @@ def make(servable: servable_lib.Servable, quantize: str = 'none',
   inputs = (_calibration_inputs(servable, batch_size or 1)
             if QUANTIZATIONS[quantize].calibrates else None)
   return tflite_metadata.add(
-      convert(module, {_SIGNATURE: function}, quantize, inputs), name, describe(servable),
+      convert(module, {_SIGNATURE: function}, quantize, inputs), name,
+      describe(servable),
       servable.input_size[-1], len(servable.input_size) == 3,
       servable.label_names)
 

@@ -1,8 +1,8 @@
-"""What a TFLite file says of itself: its operations, its signature, its metadata.
+"""What a TFLite file says of itself: operations, signature, metadata.
 
 Metadata as other software looks for them: a buffer named TFLITE_METADATA that
-holds a ModelMetadata table (schema 1.1.0 of tflite-support, which has no release
-for this Python), and files appended to the model as a zip archive.
+holds a ModelMetadata table (schema 1.1.0 of tflite-support, which has no
+release for this Python), and files appended to the model as a zip archive.
 """
 
 import io

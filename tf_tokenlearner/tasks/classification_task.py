@@ -155,7 +155,7 @@ class ClassificationTask(base_task.Task):
     return (examples if is_one_view else examples[:, 0]).numpy()
 
   def evaluation_examples(self) -> tf.data.Dataset:
-    """Validation data, each example as stored, as the network sees it, labelled.
+    """Validation data: examples as stored, as the network sees them, labels.
 
     Of a video one view, the middle one, whatever evaluation averages.
     """
@@ -204,7 +204,7 @@ class ClassificationTask(base_task.Task):
     return (mean_average_precision.NAMES if self._evaluates_many_labels else ())
 
   def validation_step(self, inputs, model, metrics=None):
-    """As in the base class; with many labels, what the whole set is scored by."""
+    """As the base class; with many labels, what the whole set is scored by."""
     examples, labels = inputs
     logits = tf.cast(self.inference_step(examples, model), tf.float32)
     logs = {self.loss: self.build_losses(labels, logits, model.losses)}

@@ -46,7 +46,7 @@ class VideoClassificationTask(classification_task.ClassificationTask):
 
   def inference_step(self, inputs: tf.Tensor,
                      model: backbones.Classifier) -> tf.Tensor:
-    """Views [B, V, T, H, W, C] -> the mean of their logits, [B, num_classes]."""
+    """Views [B, V, T, H, W, C] -> their mean logits, [B, num_classes]."""
     num_views = inputs.shape[1]
     views = tf.reshape(inputs, [-1, *inputs.shape[2:]])  # [B*V, T, H, W, C]
     logits = super().inference_step(views, model)

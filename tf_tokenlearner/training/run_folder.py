@@ -68,7 +68,7 @@ def scores_of(params: cfg.ExperimentConfig, model_dir: str,
 
 
 def say_best(params: cfg.ExperimentConfig, model_dir: str):
-  """Prints the best score, its step and checkpoint, or the latest checkpoint."""
+  """Prints the best score, step and checkpoint, or the latest checkpoint."""
   best = best_dir(params, model_dir)
   scores = trainer_lib.read_best_scores(best)
   if not scores:

@@ -169,7 +169,7 @@ def load_model(params: cfg.ExperimentConfig, path: str,
   Args:
     params: the run's config.
     path: a checkpoint of it.
-    policy: of Keras, in which types the model computes; its weights are float32.
+    policy: of Keras, in which types the model computes; weights are float32.
 
   Raises:
     UserError: the checkpoint does not fit.

@@ -56,7 +56,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 
 def load(split: str) -> Tuple[np.ndarray, List[int], List[int]]:
-  """Digits of 'train' or 'test': uint8 [N, 8, 8], labels, scikit-learn's index."""
+  """Digits of 'train' or 'test': uint8 [N, 8, 8], labels, sklearn's index."""
   from sklearn import datasets  # pylint: disable=g-import-not-at-top, slow
   digits = datasets.load_digits()
   images = np.rint(digits.images * (255 / _DARKEST)).astype(np.uint8)

@@ -45,11 +45,11 @@ class MovingDigits(tfds.core.GeneratorBasedBuilder):
 
   A digit moves over a surface whose edges are joined, left to right and top to
   bottom, from a place drawn at random. So at any moment of any motion it is
-  everywhere equally often, and one frame tells nothing of the class. Eight classes
-  (see names of the label), speeds of 1.5 to 3 pixels a frame, swings and circles
-  from a random phase. The digits, and which of them are for testing, are those of
-  Digits. Splits: train 5,748 clips of 1,437 digits, test 720 of 360 others;
-  the same bytes every time.
+  everywhere equally often, and one frame tells nothing of the class. Eight
+  classes (see names of the label), speeds of 1.5 to 3 pixels a frame, swings
+  and circles from a random phase. The digits, and which of them are for
+  testing, are those of Digits. Splits: train 5,748 clips of 1,437 digits, test
+  720 of 360 others; the same bytes every time.
 
   Example:
     >>> tfds.builder('moving_digits').info.features['label'].names[:2]
@@ -75,7 +75,8 @@ class MovingDigits(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager):
     del dl_manager
-    return {split: self._generate_examples(split) for split in _CLIPS_OF_A_DIGIT}
+    return {split: self._generate_examples(split)
+            for split in _CLIPS_OF_A_DIGIT}
 
   def _generate_examples(self, split: str):
     images, _, indices = digits.load(split)

@@ -1,0 +1,165 @@
+"""The exports that benchmarks/deployment.py measures."""
+
+import os
+import tempfile
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+
+from absl import flags
+from ai_edge_litert import interpreter
+import numpy as np
+from sklearn import datasets as sample_data
+import tensorflow as tf
+
+from benchmarks import contenders
+from tf_tokenlearner import backbones
+from tf_tokenlearner.configs import image_classification
+from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner.serving import saved_model
+from tf_tokenlearner.serving import servable as servable_lib
+from tf_tokenlearner.serving import tflite_file
+from tf_tokenlearner.serving import verification
+from tf_tokenlearner.tasks import classification
+
+
+class Form(NamedTuple):
+  """A model in some form.
+
+  Attributes:
+    num_bytes: of the file, or of all files in the folder.
+    answer: classifies one image.
+  """
+  num_bytes: int
+  answer: Callable[[], Any]
+
+
+class Scores(NamedTuple):
+  """Accuracies on the evaluation data of a run.
+
+  Attributes:
+    data_set: its name.
+    num_examples: that were looked at.
+    checkpoint: the run's own accuracy.
+    by_form: of the TFLite file of each quantization.
+  """
+  data_set: str
+  num_examples: int
+  checkpoint: float
+  by_form: Dict[str, float]
+
+
+def make(values: flags.FlagValues,
+         saved_models: Mapping[str, bool]) -> Dict[Tuple[str, str, bool], Form]:
+  """By variant, form and whether it has a TokenLearner.
+
+  Args:
+    values: of benchmarks/deployment.py.
+    saved_models: forms that are SavedModels, and whether XLA compiles them.
+  """
+  forms = {}
+  for variant in values.variants:
+    for learns in (False, True):
+      servable = _servable(values, variant, learns)
+      for form in values.forms:
+        forms[variant, form, learns] = (
+            _saved_model(servable, saved_models[form]) if form in saved_models
+            else _tflite(servable, form, values.calibration_images))
+  return forms
+
+
+def accuracies(model_dir: str, quantizations: List[str],
+               num_examples: int) -> Scores:
+  """How well the TFLite files of a trained run do.
+
+  Args:
+    model_dir: folder of an image run.
+    quantizations: of the files.
+    num_examples: of the evaluation data, at most so many.
+  """
+  servable = servable_lib.load(*servable_lib.find(model_dir))
+  examples = verification.draw(servable, num_examples)
+  inputs = np.float32((examples.pixels + 1.) * 127.5)
+
+  def score(probabilities):
+    return float(np.mean(classification.hits(
+        tf.constant(examples.labels), tf.constant(probabilities), 1)))
+
+  by_form = {}
+  for name in quantizations:
+    runner = _runner(tflite_file.make(servable, name))
+    by_form[name] = score(np.concatenate([
+        runner(images=image[np.newaxis])['probabilities'] for image in inputs]))
+  data = servable.task.train_data
+  return Scores(data.tfds_name or os.path.basename(data.input_path),
+                len(inputs), score(examples.probabilities), by_form)
+
+
+def _servable(values: flags.FlagValues, variant: str,
+              learns: bool) -> servable_lib.Servable:
+  spec = backbones.ViTSpec(
+      variant, num_tokens=values.num_tokens,
+      token_learner_location=values.location if learns else None)
+  size = values.image_size
+  task = image_classification.ImageClassificationTask()
+  task.model.input_size = [size, size, 3]
+  task.validation_data.center_crop_fraction = 1.
+  return servable_lib.Servable(
+      task, tuple(map(str, range(contenders.NUM_CLASSES))),
+      contenders.ours(spec, size), raw_inputs.of_task(task))
+
+
+def _saved_model(servable: servable_lib.Servable, jit_compile: bool) -> Form:
+  signatures, _ = saved_model.make_signatures(
+      servable, batch_size=1, jit_compile=jit_compile)
+  module = tf.Module()
+  module.model_variables = servable.model.variables
+  with tempfile.TemporaryDirectory() as folder:
+    tf.saved_model.save(module, folder, signatures={
+        'serving_default': signatures['serving_default']})
+    num_bytes = sum(
+        os.path.getsize(os.path.join(place, name))
+        for place, _, names in os.walk(folder) for name in names)
+    loaded = tf.saved_model.load(folder)
+  images = tf.constant(_photographs(servable.input_size, 1), tf.uint8)
+  function = loaded.signatures['serving_default']
+
+  def answer():
+    return function(images=images)['probabilities'].numpy()
+
+  answer.model = loaded  # A function alone does not keep its variables.
+  return Form(num_bytes, answer)
+
+
+def _tflite(servable: servable_lib.Servable, quantize: str,
+            calibration_images: int) -> Form:
+  module = tf.Module()
+  module.model_variables = servable.model.variables
+  function = tf.function(
+      lambda images: servable.scores(images / 127.5 - 1.), input_signature=[
+          tf.TensorSpec([1, *servable.input_size], name='images')])
+  photographs = _photographs(servable.input_size, calibration_images)
+  data = tflite_file.convert(
+      module, {'serving_default': function}, quantize,
+      lambda: ([image[np.newaxis]] for image in photographs))
+  runner = _runner(data)
+  return Form(len(data), lambda: runner(images=photographs[:1]))
+
+
+def _runner(data: bytes):
+  return interpreter.Interpreter(
+      model_content=data,
+      num_threads=os.cpu_count()).get_signature_runner('serving_default')
+
+
+def _photographs(input_size: Tuple[int, ...], count: int) -> np.ndarray:
+  """Windows of two photographs, float32 [count, *input_size], 0 to 255."""
+  height, width, _ = input_size
+  rng = np.random.default_rng(0)
+  windows = []
+  for i in range(count):
+    photo = sample_data.load_sample_images().images[i % 2]
+    side = rng.integers(min(photo.shape[:2]) // 2, min(photo.shape[:2]))
+    top = rng.integers(photo.shape[0] - side)
+    left = rng.integers(photo.shape[1] - side)
+    windows.append(tf.image.resize(
+        photo[top:top + side, left:left + side], (height, width)))
+  return np.stack(windows).astype(np.float32)
