@@ -127,3 +127,40 @@ def fixture_finished_video_run(tmp_path_factory, tiny_moving_digits):
       experiments.parse('tokenlearner_moving_digits', [tiny_moving_digits]),
       model_dir, evaluate=True)
   return model_dir
+
+
+@pytest.fixture(scope='session', name='stream_run')
+def fixture_stream_run(tmp_path_factory, tiny_moving_digits):
+  """The folder of a run of two steps that can stream. Not to be changed."""
+  from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.training import runner
+  text = tiny_moving_digits.replace(
+      'token_learner_vivit:',
+      'type: token_learner_vivit_factorized\n'
+      '      token_learner_vivit_factorized:\n'
+      '        temporal_num_layers: 1').replace(
+          'train_steps: 4', 'train_steps: 2')
+  model_dir = str(tmp_path_factory.mktemp('runs') / 'factorized')
+  runner.train(
+      'tokenlearner_moving_digits',
+      experiments.parse('tokenlearner_moving_digits', [text]), model_dir,
+      evaluate=False)
+  return model_dir
+
+
+@pytest.fixture(scope='session', name='image_export')
+def fixture_image_export(tmp_path_factory, finished_run):
+  """The folder of a SavedModel of finished_run."""
+  from tf_tokenlearner.serving import saved_model
+  folder = str(tmp_path_factory.mktemp('exported') / 'digits')
+  saved_model.export(finished_run, folder, verify=False)
+  return folder
+
+
+@pytest.fixture(scope='session', name='video_export')
+def fixture_video_export(tmp_path_factory, finished_video_run):
+  """The folder of a SavedModel of finished_video_run."""
+  from tf_tokenlearner.serving import saved_model
+  folder = str(tmp_path_factory.mktemp('exported') / 'moving_digits')
+  saved_model.export(finished_video_run, folder, verify=False)
+  return folder

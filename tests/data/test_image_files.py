@@ -51,7 +51,7 @@ def load(tmp_path, data):
   path = tmp_path / 'file'
   path.write_bytes(data)
   loaded = image_files.load(str(path))
-  image_files.check(loaded)
+  image_files.decode(loaded)
   return loaded
 
 
@@ -138,7 +138,7 @@ def test_unreadable(tmp_path, data, reason):
 ])
 def test_announced_size_is_looked_at_first(tmp_path, data, size, monkeypatch):
   monkeypatch.setattr(image_files, '_to_png', lambda data: 1 / 0)
-  monkeypatch.setattr(image_files, 'check', lambda data: 1 / 0)
+  monkeypatch.setattr(image_files, 'decode', lambda data: 1 / 0)
   with pytest.raises(image_files.UnreadableImageError,
                      match=f'^announces {size} pixels, more than 100,000,000$'):
     load(tmp_path, data)

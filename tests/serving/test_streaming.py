@@ -7,43 +7,24 @@ import pytest
 import tensorflow as tf
 
 from tf_tokenlearner import errors
-from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import streaming
 from tf_tokenlearner.serving import verification
-from tf_tokenlearner.training import runner
-
-
-@pytest.fixture(scope='module', name='run_dir')
-def fixture_run_dir(tmp_path_factory, tiny_moving_digits):
-  """The folder of a run of two steps of a factorised encoder."""
-  text = tiny_moving_digits.replace(
-      'token_learner_vivit:',
-      'type: token_learner_vivit_factorized\n'
-      '      token_learner_vivit_factorized:\n'
-      '        temporal_num_layers: 1')
-  text = text.replace('train_steps: 4', 'train_steps: 2')
-  model_dir = str(tmp_path_factory.mktemp('runs') / 'factorized')
-  runner.train(
-      'tokenlearner_moving_digits',
-      experiments.parse('tokenlearner_moving_digits', [text]), model_dir,
-      evaluate=False)
-  return model_dir
 
 
 @pytest.fixture(scope='module', name='saved_model')
-def fixture_saved_model(tmp_path_factory, run_dir):
+def fixture_saved_model(tmp_path_factory, stream_run):
   folder = str(tmp_path_factory.mktemp('exported') / 'stream')
-  streaming.export(run_dir, folder, verify_examples=4)
+  streaming.export(stream_run, folder, verify_examples=4)
   return folder
 
 
-def test_saved_model_says_what_the_whole_model_says(run_dir, saved_model):
+def test_saved_model_says_what_the_whole_model_says(stream_run, saved_model):
   signatures = tf.saved_model.load(saved_model).signatures
   video = np.random.default_rng(5).integers(
       0, 256, [2, 14, 20, 31, 3], dtype=np.uint8)  # T is 2: seven steps.
   state = signatures['init_state'](batch_size=tf.constant(2))
-  servable = servable_lib.load(*servable_lib.find(run_dir))
+  servable = servable_lib.load(*servable_lib.find(stream_run))
   for start in range(0, 14, 2):
     answer = signatures['step'](
         frames=tf.constant(video[:, start:start + 2]), **state)
@@ -75,24 +56,24 @@ def test_other_shapes_are_refused(saved_model, videos, frames, message):
     signatures['step'](frames=tf.zeros(frames, tf.uint8), **state)
 
 
-def test_tflite_file(run_dir, tmp_path, capsys):
+def test_tflite_file(stream_run, tmp_path, capsys):
   folder = str(tmp_path / 'stream')
-  streaming.export(run_dir, folder, form='tflite', quantize='dynamic',
+  streaming.export(stream_run, folder, form='tflite', quantize='dynamic',
                    verify_examples=3)
   out = capsys.readouterr().out
   assert 'Streamed through in a new process, 6 steps; at the ends of\n3 ' in out
   assert 'accuracy 0.' in out
-  streaming.export(run_dir, folder, form='tflite', quantize='dynamic')
+  streaming.export(stream_run, folder, form='tflite', quantize='dynamic')
   assert 'Exported already' in capsys.readouterr().out
 
 
-def test_wrong_numbers_are_not_kept(run_dir, tmp_path, monkeypatch):
+def test_wrong_numbers_are_not_kept(stream_run, tmp_path, monkeypatch):
   monkeypatch.setattr(
       verification, 'ask',
       lambda *arguments: {'probabilities': np.full([8, 8], .125)})
   with pytest.raises(errors.UserError, match='The answers of steps of the '
                      'reloaded export differs by .*nothing was kept'):
-    streaming.export(run_dir, str(tmp_path / 'stream'), verify_examples=4)
+    streaming.export(stream_run, str(tmp_path / 'stream'), verify_examples=4)
   assert not list(tmp_path.iterdir())
 
 
@@ -102,9 +83,9 @@ def test_wrong_numbers_are_not_kept(run_dir, tmp_path, monkeypatch):
     (dict(quantize='dynamic'), 'goes with --format=tflite only'),
     (dict(verify_examples=0), '--verify_examples must be at least 1'),
 ])
-def test_mistakes(run_dir, tmp_path, options, message):
+def test_mistakes(stream_run, tmp_path, options, message):
   with pytest.raises(errors.UserError, match=message):
-    streaming.export(run_dir, str(tmp_path / 'stream'), **options)
+    streaming.export(stream_run, str(tmp_path / 'stream'), **options)
 
 
 def test_model_that_cannot_stream(finished_video_run, tmp_path):

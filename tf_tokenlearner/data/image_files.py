@@ -26,7 +26,7 @@ def load(path: str) -> bytes:
 
   Returns:
     bytes that tf.io.decode_image(channels=3, expand_animations=False) decodes,
-    if check says so.
+    if decode says so.
 
   Raises:
     UnreadableImageError: empty, no image, or larger than allowed.
@@ -50,14 +50,14 @@ def load(path: str) -> bytes:
   return _to_png(data) if is_misread else data
 
 
-def check(data: bytes) -> None:
-  """Decodes what load gave.
+def decode(data: bytes) -> tf.Tensor:
+  """What load gave -> uint8 [H, W, 3].
 
   Raises:
     UnreadableImageError: corrupt or cut off.
   """
   try:
-    tf.io.decode_image(data, channels=3, expand_animations=False)
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
   except tf.errors.InvalidArgumentError as error:
     raise UnreadableImageError('content corrupt or cut off') from error
 

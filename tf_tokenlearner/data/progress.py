@@ -32,6 +32,10 @@ class Progress:
     self._line.show(f'{self._what}: {self._done:,} of {self._total:,}'
                     + self._time_left())
 
+  def clear(self) -> None:
+    """Leaves the terminal with an empty line, until more is done."""
+    self._line.clear()
+
   def _time_left(self) -> str:
     elapsed = time.monotonic() - self._start
     left = self._total - self._done
@@ -44,4 +48,4 @@ class Progress:
     return self
 
   def __exit__(self, *unused_error) -> None:
-    self._line.clear()
+    self.clear()

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from typing import Any, Dict, Iterable, Iterator, Mapping
+from typing import Any, Dict, Iterable, Iterator, Mapping, Tuple
 
 import tensorflow as tf
 
@@ -42,7 +42,7 @@ def is_there(wanted: Mapping[str, Any], export_dir: str) -> bool:
   if not tf.io.gfile.exists(export_dir):
     return False
   refuse_foreign(wanted['model_dir'], export_dir)
-  present = _read_origin(export_dir)
+  present = read_origin(export_dir)
   keys = ['kind'] if present.get('kind') != wanted['kind'] else wanted
   differences = [
       f'{key} {present.get(key)}, not {wanted[key]}'
@@ -58,7 +58,7 @@ def refuse_foreign(model_dir: str, export_dir: str) -> None:
   """Raises UserError if something else than an export of this run is there."""
   if not tf.io.gfile.exists(export_dir):
     return
-  if _read_origin(export_dir).get('model_dir') != os.path.abspath(model_dir):
+  if read_origin(export_dir).get('model_dir') != os.path.abspath(model_dir):
     raise errors.UserError(
         f'{export_dir} exists already and is no export of {model_dir}. Choose '
         'another --export_dir or remove it first.')
@@ -96,16 +96,8 @@ def write_labels(folder: str, names: Iterable[str]) -> str:
   return path
 
 
-def _reason(error: Exception) -> str:
-  """What the system said, without the names of partial files and of nodes."""
-  if isinstance(error, OSError):
-    return error.strerror or str(error)
-  # PATH; REASON [Op:NAME]
-  line = (error.message.splitlines() or [type(error).__name__])[0]
-  return line.split('; ')[-1].split(' [Op:')[0].strip("'")
-
-
-def _read_origin(folder: str) -> Dict[str, Any]:
+def read_origin(folder: str) -> Dict[str, Any]:
+  """What `writing` noted of an export; nothing if there is none."""
   path = os.path.join(folder, _ORIGIN)
   if not tf.io.gfile.exists(path):
     return {}
@@ -114,3 +106,18 @@ def _read_origin(folder: str) -> Dict[str, Any]:
       return json.load(file)
   except ValueError:  # Somebody else's.
     return {}
+
+
+def read_labels(folder: str) -> Tuple[str, ...]:
+  """What write_labels wrote."""
+  with tf.io.gfile.GFile(os.path.join(folder, _LABELS)) as file:
+    return tuple(file.read().split('\n')[:-1])
+
+
+def _reason(error: Exception) -> str:
+  """What the system said, without the names of partial files and of nodes."""
+  if isinstance(error, OSError):
+    return error.strerror or str(error)
+  # PATH; REASON [Op:NAME]
+  line = (error.message.splitlines() or [type(error).__name__])[0]
+  return line.split('; ')[-1].split(' [Op:')[0].strip("'")

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import video_classification as video_config
-from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner.serving import image_bytes
+from tf_tokenlearner.serving import preprocessing
 
 _ENCODED_KEY = 'image/encoded'  # Of tf.Examples, as the Model Garden has it.
 
@@ -25,6 +25,7 @@ class RawInputs(abc.ABC):
     sample_shape: of a small example, of another size than the network's.
     description: of the pixels, in words.
     preparation: how evaluation makes of them what the network sees, in words.
+    preprocessing: the same as facts.
   """
   name: str
   shape: Tuple[Optional[int], ...]
@@ -32,14 +33,15 @@ class RawInputs(abc.ABC):
   sample_shape: Tuple[int, ...]
   description: str
   preparation: str
+  preprocessing: preprocessing.Preprocessing
 
   def __init__(self, task: config.ClassificationTask):
     self._data = task.validation_data
     self._input_size = tuple(task.model.input_size)
 
-  @abc.abstractmethod
   def to_pixels(self, examples: tf.Tensor) -> tf.Tensor:
     """uint8 [B, *shape] -> float32 [B, *input_size], as in evaluation."""
+    return self.preprocessing.to_pixels(examples)
 
   @abc.abstractmethod
   def read_files(self, files: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
@@ -97,14 +99,11 @@ class _Images(RawInputs):
     height, width, _ = self._input_size
     self.sample_shape = (height + 5, width * 2 + 3, 3)
     fraction = self._data.center_crop_fraction
+    self.preprocessing = preprocessing.Images(self._input_size, fraction)
     margin = '' if fraction == 1 else f', {fraction:g} of its sides,'
     self.preparation = (
         f'the largest box of the shape {height} x {width} in the middle of an '
         f'image{margin} is resized (bilinear) to {height} x {width}')
-
-  def to_pixels(self, examples):
-    return image_pipeline.evaluation_pixels(
-        examples, self._input_size, self._data.center_crop_fraction)
 
   def read_files(self, files):
     return image_bytes.read(files, self.to_pixels, self._input_size)
@@ -137,6 +136,9 @@ class _Clips(RawInputs):
     self.sample_shape = (
         frames * self._data.temporal_stride + 3, height + 5, width * 2 + 3, 3)
     fps = video_pipeline.stored_fps(self._data)
+    self.preprocessing = preprocessing.Clips(
+        self._input_size, fps, stride, self._data.short_videos, side,
+        self._data.stored_short_side)
     self.rate = (f'{fps:g} frames a second' if fps else
                  'the frame rate at which the training data are stored')
     self.description = (
@@ -153,14 +155,11 @@ class _Clips(RawInputs):
   def example_kind(self):
     return 'tf.train.SequenceExample'
 
-  def to_pixels(self, examples):
-    return self.to_view(self._middle(examples))
-
   def read_files(self, files):
     return tf.cond(
         tf.size(files) > 0,
         lambda: image_bytes.read_frames(
-            self._middle(files[tf.newaxis])[0],
+            self.preprocessing.middle(files[tf.newaxis])[0],
             lambda frames: self.to_view(frames[tf.newaxis])[0],
             self._input_size),
         lambda: (tf.zeros(self._input_size), 'has no frames'))
@@ -177,16 +176,9 @@ class _Clips(RawInputs):
         feature_list={_ENCODED_KEY: tf.train.FeatureList(
             feature=frames)})).SerializeToString()
 
-  def _middle(self, clips):
-    return video_pipeline.middle_frames(
-        clips, self._input_size[0], self._data.temporal_stride,
-        self._data.short_videos)
-
   def to_view(self, frames: tf.Tensor) -> tf.Tensor:
     """uint8 [B, T, H, W, 3] -> float32 [B, T, height, width, channels]."""
-    return video_pipeline.serving_view(
-        frames, self._input_size, self._data.min_image_size,
-        self._data.stored_short_side)
+    return self.preprocessing.to_view(frames)
 
 
 def _to_file(image) -> bytes:

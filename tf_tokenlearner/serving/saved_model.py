@@ -31,6 +31,7 @@ import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import preprocessing
 from tf_tokenlearner.serving import saved_model_client
 from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import servable as servable_lib
@@ -91,6 +92,7 @@ def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
               if verify and verify_examples else None)
   signatures, without_maps = make_signatures(servable, batch_size, jit_compile)
   facts = {**wanted, 'input': servable.raw.description,
+           'preprocessing': preprocessing.to_json(servable.raw.preprocessing),
            'signatures': sorted(signatures)}
   lines = [f'Exported to {export_dir}: {len(servable.label_names)} classes.']
   if without_maps:

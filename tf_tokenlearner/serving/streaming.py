@@ -24,6 +24,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import streaming
 from tf_tokenlearner.serving import export_folder
 from tf_tokenlearner.serving import input_shapes
+from tf_tokenlearner.serving import preprocessing
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import streaming_client
 from tf_tokenlearner.serving import tflite_file
@@ -76,7 +77,8 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
     tolerance = (
         _SAVED_MODEL_TOLERANCE if form == 'saved_model'
         else tflite_file.QUANTIZATIONS[quantize].tolerance)
-    facts = {**wanted, 'input': describe(servable, stream)}
+    facts = {**wanted, 'input': describe(servable, stream),
+             'preprocessing': preprocessing.to_json(servable.raw.preprocessing)}
     with export_folder.writing(export_dir, facts) as beside:
       _write(servable, make_signatures(servable, stream, form), form, quantize,
              beside)

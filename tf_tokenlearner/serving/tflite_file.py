@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import preprocessing
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import tflite_metadata
 from tf_tokenlearner.serving import verification
@@ -126,7 +127,8 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
     examples = (
         verification.draw(servable, verify_examples) if verify else None)
     data = make(servable, quantize, batch_size, run.experiment)
-    facts = {**wanted, 'input': describe(servable)}
+    facts = {**wanted, 'input': describe(servable),
+             'preprocessing': preprocessing.to_json(servable.raw.preprocessing)}
     with export_folder.writing(export_dir, facts) as beside:
       export_folder.write_labels(beside, servable.label_names)
       file = os.path.join(beside, FILE)

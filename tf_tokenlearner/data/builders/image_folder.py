@@ -60,7 +60,7 @@ class ImageFolder(folder_builder.FolderBuilder, skip_registration=True):
   def _reason(self, path: str) -> str:
     """Why a file cannot be read; '' if it can."""
     try:
-      image_files.check(image_files.load(self._full_path(path)))
+      image_files.decode(image_files.load(self._full_path(path)))
     except image_files.UnreadableImageError as error:
       return str(error)
     return ''

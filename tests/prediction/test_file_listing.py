@@ -1,0 +1,83 @@
+"""Files are found by what is in them."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.data import video_making
+from tf_tokenlearner import errors
+from tf_tokenlearner.prediction import file_listing
+
+IMAGES, VIDEOS = file_listing.IMAGES, file_listing.VIDEOS
+
+
+def write(path, data=b''):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_bytes(data)
+  return str(path)
+
+
+@pytest.fixture(name='folder')
+def fixture_folder(tmp_path):
+  """Pictures under wrong names, hidden ones, and a link that leads back."""
+  png = cv2.imencode('.png', np.zeros([2, 2, 3], np.uint8))[1].tobytes()
+  write(tmp_path / 'b' / 'c.png', png)
+  write(tmp_path / 'b' / 'picture.txt', png)
+  write(tmp_path / 'a.jpg')
+  write(tmp_path / 'notes.txt', b'BMs are notes')
+  write(tmp_path / '.hidden.png', png)
+  write(tmp_path / '.hidden' / 'd.png', png)
+  write(tmp_path / 'maps' / 'old.png', png)
+  (tmp_path / 'b' / 'back').symlink_to(tmp_path)
+  video_making.write(tmp_path / 'video.mp4', video_making.numbered(2))
+  return str(tmp_path)
+
+
+def relative(listing, folder):
+  return [os.path.relpath(path, folder) for path in listing.paths]
+
+
+def test_folders(folder):
+  maps = os.path.join(folder, 'maps')
+  listing = file_listing.find([folder], IMAGES, skip=maps)
+  assert relative(listing, folder) == ['a.jpg', 'b/c.png', 'b/picture.txt']
+  assert listing.num_others == {'other files': 1, 'videos': 1}
+  assert file_listing.describe(listing.num_others) == (
+      'other files (1), videos (1)')
+  assert relative(file_listing.find([folder], VIDEOS), folder) == ['video.mp4']
+
+
+def test_files_are_taken_as_they_are_and_once(folder):
+  notes, picture = (os.path.join(folder, name)
+                    for name in ('notes.txt', 'b/c.png'))
+  listing = file_listing.find(
+      [notes, picture, os.path.join(folder, 'b')], IMAGES)
+  assert relative(listing, folder)[:3] == [
+      'notes.txt', 'b/c.png', 'b/picture.txt']
+  assert len(set(listing.paths)) == len(listing.paths)
+
+
+def test_nothing_there(folder, tmp_path):
+  with pytest.raises(errors.UserError, match='no file or folder .*/nowhere'):
+    file_listing.find([folder, str(tmp_path / 'nowhere')], IMAGES)
+  with pytest.raises(errors.UserError, match=(
+      r'There are no videos in .*/maps, only images \(1\). This model takes '
+      'videos.$')):
+    file_listing.find([os.path.join(folder, 'maps')], VIDEOS)
+
+
+@pytest.mark.parametrize('head, kinds', [
+    (b'\xff\xd8\xff\xe0', (IMAGES,)), (b'GIF89a', (IMAGES, VIDEOS)),
+    (b'RIFF0000WEBP', (IMAGES,)), (b'RIFF0000AVI ', (VIDEOS,)),
+    (b'BM0000\0\0\0\0', (IMAGES,)), (b'\x1a\x45\xdf\xa3', (VIDEOS,)),
+    (b'0000ftypisom', (VIDEOS,)), (b'0000ftypavif', ()),
+    (b'G' + b'0' * 187 + b'G', (VIDEOS,)), (b'', ())])
+def test_kinds_by_content(tmp_path, head, kinds):
+  assert file_listing.kinds_of(write(tmp_path / 'file', head)) == kinds
+
+
+def test_kinds_by_name(tmp_path):
+  assert file_listing.kinds_of(write(tmp_path / 'a.WEBM')) == (VIDEOS,)
+  assert file_listing.kinds_of(str(tmp_path / 'gone.bmp')) == (IMAGES,)

@@ -1,0 +1,208 @@
+"""Answers are those of the run, whatever the export."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.data import video_making
+from tf_tokenlearner import errors
+from tf_tokenlearner.prediction import examples
+from tf_tokenlearner.prediction import predictors
+from tf_tokenlearner.prediction import run
+from tf_tokenlearner.serving import saved_model
+from tf_tokenlearner.serving import servable as servable_lib
+from tf_tokenlearner.serving import streaming
+from tf_tokenlearner.serving import tflite_file
+
+RNG = np.random.default_rng(0)
+IMAGES = [RNG.integers(0, 256, [height, 12, 3], np.uint8)
+          for height in (10, 14, 10, 14, 10)]
+
+
+@pytest.fixture(scope='module', name='images')
+def fixture_images(tmp_path_factory):
+  """A folder of images of two sizes, 2 of which cannot be read."""
+  folder = tmp_path_factory.mktemp('images')
+  for i, image in enumerate(IMAGES):
+    cv2.imwrite(str(folder / f'{i}.png'), image[..., ::-1])
+  (folder / '2b.png').write_bytes(b'')
+  (folder / '9.jpg').write_bytes(b'text')
+  (folder / 'notes.txt').write_bytes(b'text')
+  return str(folder)
+
+
+@pytest.fixture(scope='module', name='videos')
+def fixture_videos(tmp_path_factory):
+  """A folder of two videos of different sizes and rates."""
+  folder = tmp_path_factory.mktemp('videos')
+  video_making.write(folder / 'a.mp4', video_making.numbered(20), rate=8)
+  video_making.write(
+      folder / 'b.mp4', video_making.numbered(24, 48, 96), rate=16)
+  return str(folder)
+
+
+def ask(capsys, model, paths, code=0, **options):
+  """The objects of --format=json, and what else was said."""
+  options = run.Options('json', **{'top': 99, **options})
+  assert run.predict(model, paths, options) == code
+  out, err = capsys.readouterr()
+  return list(map(json.loads, out.splitlines())), err
+
+
+def by_class(said, names):
+  """Probabilities in the order of the classes, [N, classes]."""
+  found = [{c['name']: c['probability'] for c in answer['classes']}
+           for answer in said]
+  return np.array([[f[name] for name in names] for f in found])
+
+
+@pytest.mark.parametrize('kind, batch_size', [
+    ('any', 2), ('any', 16), ('fixed', 16), ('tflite', 4)])
+def test_images(finished_run, image_export, images, tmp_path, capsys, kind,
+                batch_size):
+  model = image_export
+  if kind == 'fixed':
+    model = str(tmp_path / 'fixed')
+    saved_model.export(finished_run, model, batch_size=2, verify=False)
+  elif kind == 'tflite':
+    tflite_file.export(finished_run, str(tmp_path / 'tflite'), verify=False)
+    model = str(tmp_path / 'tflite' / 'model.tflite')
+  capsys.readouterr()
+  said, err = ask(capsys, model, [images], code=1, batch_size=batch_size)
+  assert [os.path.basename(answer['file']) for answer in said] == [
+      '0.png', '1.png', '2.png', '2b.png', '3.png', '4.png', '9.jpg']
+  assert said[3] == {
+      'file': f'{images}/2b.png', 'classes': [], 'error': 'empty file'}
+  assert err == (
+      'Passed over: other files (1).\n2 of 7 files could not be read:\n'
+      f'  {images}/2b.png: empty file\n'
+      f'  {images}/9.jpg: content is no JPEG, PNG, GIF, BMP or WebP\n')
+  servable = servable_lib.load(*servable_lib.find(finished_run))
+  expected = np.concatenate([
+      servable.scores(servable.raw.to_pixels(image[np.newaxis]))[
+          'probabilities'] for image in IMAGES])
+  read = [answer for answer in said if not answer['error']]
+  np.testing.assert_allclose(
+      by_class(read, servable.label_names), expected, rtol=0, atol=1e-5)
+  top, _ = ask(capsys, model, [f'{images}/0.png'], top=2)
+  assert top[0]['classes'] == said[0]['classes'][:2]
+
+
+@pytest.mark.parametrize('kind', ['saved_model', 'tflite'])
+def test_videos(finished_video_run, video_export, videos, tmp_path, capsys,
+                kind):
+  model = video_export
+  if kind == 'tflite':
+    model = str(tmp_path / 'tflite')
+    tflite_file.export(finished_video_run, model, verify=False)
+    capsys.readouterr()
+  said, err = ask(capsys, model, [videos])
+  assert err == ''
+  servable = servable_lib.load(*servable_lib.find(finished_video_run))
+  facts = servable.raw.preprocessing
+  assert facts.fps == 8
+  for answer, name, length in zip(said, ('a', 'b'), (20, 12)):
+    frames = list(examples.frames(f'{videos}/{name}.mp4', facts, 8))
+    assert len(frames) == length  # Whole, as the data would be stored.
+    pixels = servable.raw.to_pixels(examples.pixels(frames)[tf.newaxis])
+    np.testing.assert_allclose(
+        by_class([answer], servable.label_names),
+        servable.scores(pixels)['probabilities'], rtol=0, atol=1e-5)
+
+
+def test_attention(image_export, video_export, images, videos, tmp_path,
+                   capsys):
+  folder = tmp_path / 'maps'
+  ask(capsys, image_export, [f'{images}/0.png', f'{images}/1.png'],
+      attention_dir=str(folder))
+  assert sorted(os.listdir(folder)) == ['0.png.png', '1.png.png']
+  drawn = cv2.imread(str(folder / '0.png.png'))
+  assert drawn.shape == (160, 4 * 160 + 3 * 4, 3)  # Three tokens.
+  grey = drawn[:, :160]
+  assert (grey[..., 0] == grey[..., 2]).all() and grey.std() > 10
+  ask(capsys, video_export, [videos], attention_dir=str(folder))
+  assert {'a.mp4.gif', 'b.mp4.gif'} < set(os.listdir(folder))
+
+
+@pytest.mark.parametrize('form', streaming.FORMATS)
+def test_stream(stream_run, videos, tmp_path, capsys, form):
+  model = str(tmp_path / 'stream')
+  streaming.export(stream_run, model, form=form, verify=False)
+  capsys.readouterr()
+  said, err = ask(capsys, model, [videos], stream=True)
+  assert err == ''
+  steps = [answer['seconds'] for answer in said]
+  assert steps == [.25, .75, 1.25, 1.75, 2.25, .25, .75, 1.25]
+  servable = servable_lib.load(*servable_lib.find(stream_run))
+  facts = servable.raw.preprocessing
+  frames = list(examples.frames(f'{videos}/b.mp4', facts, 8))[2::2]
+  view = servable.raw.to_view(examples.pixels(frames[-4:])[tf.newaxis])
+  np.testing.assert_allclose(
+      by_class(said[-1:], servable.label_names)[0][:8],
+      servable.scores(view)['probabilities'][0], rtol=0, atol=1e-5)
+  empty = tmp_path / 'empty.mp4'
+  empty.write_bytes(b'')
+  said, err = ask(capsys, model, [str(empty)], code=1, stream=True)
+  assert said[0]['error'] == 'empty file' and '1 of 1 files' in err
+  for options, message in (
+      (run.Options(), 'bit by bit: give --stream'),
+      (run.Options(stream=True, attention_dir='x'), 'does not go with')):
+    with pytest.raises(errors.UserError, match=message):
+      run.predict(model, [videos], options)
+
+
+def test_interrupted(image_export, images, capsys, monkeypatch):
+  """What waits for earlier files is said, too."""
+  answered = []
+
+  def interrupt(self, batch):
+    if answered:
+      raise KeyboardInterrupt
+    answered.append(len(batch))
+    return np.full([len(batch), 10], .1)
+
+  monkeypatch.setattr(predictors.Predictor, 'probabilities', interrupt)
+  paths = [f'{images}/{name}.png' for name in (0, 1, '2b', 3)]  # 1, 3: 14 high.
+  with pytest.raises(KeyboardInterrupt):
+    run.predict(image_export, paths, run.Options('json', batch_size=2))
+  out, err = capsys.readouterr()
+  assert [json.loads(line)['file'] for line in out.splitlines()] == paths[1:]
+  assert '1 of 4 files could not be read' in err
+
+
+@pytest.mark.parametrize('change, message', [
+    (None, 'There is no .*/export. Give the folder that export/'),
+    ({}, 'has no origin.json'),
+    ({'kind': 'tfhub'}, 'is an export of the kind tfhub. Give'),
+    ({'kind': 'saved_model'}, 'written by an older version: export again'),
+    ({'kind': 'saved_model', 'preprocessing': {
+        'inputs': 'images', 'input_size': [8, 8, 1],
+        'center_crop_fraction': 1.}}, '/export cannot be loaded: ')])
+def test_wrong_models(images, tmp_path, change, message):
+  folder = tmp_path / 'export'
+  if change is not None:
+    folder.mkdir()
+  if change:
+    (folder / 'origin.json').write_text(json.dumps(change))
+  with pytest.raises(errors.UserError, match=message):
+    run.predict(str(folder), [images], run.Options())
+
+
+def test_what_does_not_go_together(
+    finished_run, image_export, images, videos, tmp_path, capsys):
+  with pytest.raises(errors.UserError, match='--stream needs what export/'):
+    run.predict(image_export, [images], run.Options(stream=True))
+  with pytest.raises(errors.UserError, match='no images in .* only videos'):
+    run.predict(image_export, [videos], run.Options())
+  folder = str(tmp_path / 'tflite')
+  tflite_file.export(finished_run, folder, verify=False)
+  with pytest.raises(errors.UserError, match='TFLite file gives no attention'):
+    run.predict(folder, [images], run.Options(attention_dir='x'))
+  predictor = predictors.Export(image_export).load()
+  predictor._signatures = {}  # pylint: disable=protected-access
+  with pytest.raises(errors.UserError, match='has no TokenLearner'):
+    predictor.require_attention_maps()

@@ -1,0 +1,267 @@
+"""What answers: an export, be it a SavedModel or a TFLite file."""
+
+import abc
+import os
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.prediction import examples as examples_lib
+from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import preprocessing as preprocessing_lib
+from tf_tokenlearner.training import quiet
+
+_FILE = 'model.tflite'
+_HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py '
+        'or export_streaming.py wrote')
+
+
+class Export:
+  """A folder of ours, of which nothing is loaded yet.
+
+  Args:
+    path: the folder, or the TFLite file in it.
+
+  Attributes:
+    folder: the folder.
+    kind: of export, such as 'saved_model' or 'streaming_tflite'.
+    batch_size: the only one that the model takes; 0 for any.
+    preprocessing: what becomes of its inputs.
+
+  Raises:
+    UserError: it is none, or one of a kind that cannot be asked.
+  """
+
+  def __init__(self, path: str):
+    is_file = path.endswith('.tflite')
+    self.folder = os.path.dirname(path) if is_file else path
+    if not tf.io.gfile.exists(path):
+      raise errors.UserError(f'There is no {path}. {_HOW}.')
+    facts = export_folder.read_origin(self.folder)
+    self.kind = facts.get('kind')
+    if self.kind is None:
+      raise errors.UserError(
+          f'{self.folder or "."} has no origin.json, so what its model expects '
+          f'is not known. {_HOW}, or the TFLite file inside.')
+    if self.kind not in _LOADERS or is_file and 'tflite' not in self.kind:
+      raise errors.UserError(
+          f'{path} is an export of the kind {self.kind}. {_HOW}.')
+    if 'preprocessing' not in facts:
+      raise errors.UserError(
+          f'{self.folder}/origin.json does not say how images are prepared, as '
+          'it was written by an older version: export again.')
+    self.preprocessing = preprocessing_lib.from_json(facts['preprocessing'])
+    self.batch_size = facts.get('batch_size', 0)
+
+  @property
+  def is_streaming(self) -> bool:
+    """Whether it is shown a video bit by bit."""
+    return self.kind.startswith('streaming_')
+
+  def load(self) -> Any:
+    """A Predictor, or a Streamer if is_streaming.
+
+    Raises:
+      UserError: files are missing or corrupt.
+    """
+    try:
+      return _LOADERS[self.kind](self)
+    except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
+      if isinstance(error, errors.UserError):
+        raise
+      raise errors.UserError(
+          f'{self.folder} cannot be loaded: {str(error).splitlines()[0]}'
+      ) from error
+
+
+class Predictor(abc.ABC):
+  """Says how probable each class is.
+
+  Args:
+    export: what it is made of.
+
+  Attributes:
+    label_names: of the classes.
+  """
+  label_names: Tuple[str, ...]
+
+  def __init__(self, export: Export):
+    self.preprocessing = export.preprocessing
+    self.batch_size = export.batch_size
+
+  def probabilities(self, examples: Sequence[examples_lib.Example]
+                    ) -> np.ndarray:
+    """Examples of one shape -> float32 [B, classes]."""
+    return self._in_batches(self._probabilities, examples)
+
+  def attention_maps(self, examples: Sequence[examples_lib.Example]
+                     ) -> np.ndarray:
+    """Examples of one shape -> [B, S, H, W], or [B, T, S, H, W] of clips."""
+    if isinstance(self.preprocessing, preprocessing_lib.Images):
+      return self._in_batches(self._attention_maps, examples)
+    # Decoded, clips are large and of many sizes.
+    return np.concatenate([
+        self._in_batches(self._attention_maps, [example])
+        for example in examples])
+
+  def require_attention_maps(self) -> None:
+    """Raises UserError if there are none."""
+    raise errors.UserError(
+        'A TFLite file gives no attention maps; --attention takes a '
+        'SavedModel.')
+
+  @abc.abstractmethod
+  def _probabilities(self, examples):
+    """As probabilities, of a batch that the model takes."""
+
+  def _attention_maps(self, examples):
+    """As attention_maps, of a batch that the model takes."""
+    raise NotImplementedError
+
+  def _in_batches(self, function, examples):
+    size = self.batch_size or len(examples)
+    answers = []
+    for start in range(0, len(examples), size):
+      batch = list(examples[start:start + size])
+      filled = batch + batch[-1:] * (size - len(batch))
+      answers.append(np.asarray(function(filled))[:len(batch)])
+    return np.concatenate(answers)
+
+
+class _SavedModelPredictor(Predictor):
+  """Prepares inputs itself."""
+
+  def __init__(self, export):
+    super().__init__(export)
+    self._module = _load_module(export)  # Or its variables would go.
+    self._signatures = self._module.signatures
+    self.label_names = _label_names(self._signatures)
+
+  def _probabilities(self, examples):
+    if isinstance(self.preprocessing, preprocessing_lib.Images):
+      answer = self._signatures['serving_default'](images=tf.stack(examples))
+    else:  # Decodes no more than it looks at.
+      answer = self._signatures['image_bytes'](
+          image_bytes=tf.constant(list(examples)))
+    return answer['probabilities']
+
+  def require_attention_maps(self):
+    if 'attention_maps' not in self._signatures:
+      raise errors.UserError(
+          'This export has no attention maps, as its model has no '
+          'TokenLearner; leave --attention out.')
+
+  def _attention_maps(self, examples):
+    name = 'images' if isinstance(
+        self.preprocessing, preprocessing_lib.Images) else 'clips'
+    pixels = tf.stack([examples_lib.pixels(example) for example in examples])
+    return self._signatures['attention_maps'](**{name: pixels})[
+        'attention_maps']
+
+
+class _TFLitePredictor(Predictor):
+  """Is given pixels of the network's own size."""
+
+  def __init__(self, export):
+    super().__init__(export)
+    interpreter = _load_interpreter(export)
+    (name, signature), = interpreter.get_signature_list().items()
+    self._runner = interpreter.get_signature_runner(name)
+    self._input, = signature['inputs']
+    self.label_names = export_folder.read_labels(export.folder)
+
+  def _probabilities(self, examples):
+    views = tf.stack([examples_lib.view(example, self.preprocessing)
+                      for example in examples])
+    return self._runner(**{self._input: _to_bytes_range(views)})[
+        'probabilities']
+
+
+class Streamer:
+  """Is shown one video bit by bit.
+
+  Attributes:
+    label_names: of the classes.
+    num_frames: of a step.
+    preprocessing: of its model.
+  """
+
+  def __init__(self, export: Export, label_names: Sequence[str],
+               num_frames: int, init_state: Callable[[], Dict[str, Any]],
+               step: Callable[..., Mapping[str, Any]]):
+    self.preprocessing = export.preprocessing
+    self.label_names, self.num_frames = tuple(label_names), num_frames
+    self._init_state, self._step = init_state, step
+    self.begin()
+
+  def begin(self) -> None:
+    """Forgets the video so far."""
+    self._state = self._init_state()
+
+  def step(self, frames: np.ndarray) -> np.ndarray:
+    """Next frames, uint8 [num_frames, H, W, 3] -> probabilities [classes]."""
+    answer = self._step(frames[np.newaxis], self._state)
+    self._state = {key: answer[key] for key in self._state}
+    return np.asarray(answer['probabilities'])[0]
+
+
+def _streamer_of_saved_model(export: Export) -> Streamer:
+  module = _load_module(export)
+  signatures = module.signatures
+  step = signatures['step']
+  frames = step.structured_input_signature[1]['frames']
+  return Streamer(
+      export, _label_names(signatures), frames.shape[1],
+      lambda: module.signatures['init_state'](batch_size=tf.constant(1)),
+      lambda frames, state: step(frames=tf.constant(frames), **state))
+
+
+def _streamer_of_tflite(export: Export) -> Streamer:
+  interpreter = _load_interpreter(export)
+  step = interpreter.get_signature_runner('step')
+  shape = step.get_input_details()['frames']['shape']
+  return Streamer(
+      export, export_folder.read_labels(export.folder), int(shape[1]),
+      interpreter.get_signature_runner('init_state'),
+      lambda frames, state: step(
+          frames=_to_bytes_range(export.preprocessing.to_view(
+              tf.constant(frames))), **state))
+
+
+_LOADERS: Dict[str, Callable[[Export], Any]] = {
+    'saved_model': _SavedModelPredictor,
+    'tflite': _TFLitePredictor,
+    'streaming_saved_model': _streamer_of_saved_model,
+    'streaming_tflite': _streamer_of_tflite,
+}
+
+
+def _load_module(export: Export) -> Any:
+  with quiet.errors_only():
+    return tf.saved_model.load(export.folder)
+
+
+def _label_names(signatures) -> Tuple[str, ...]:
+  names: List[bytes] = signatures['label_names']()['label_names'].numpy()
+  return tuple(name.decode() for name in names)
+
+
+def _load_interpreter(export: Export):
+  # pylint: disable=g-import-not-at-top
+  # The converter brings the Model Garden, and LiteRT is an extra.
+  from tf_tokenlearner.serving import tflite_file
+  tflite_file.require_runtime()
+  from ai_edge_litert import interpreter
+  with quiet.native_output():  # It tells of its delegate.
+    loaded = interpreter.Interpreter(
+        model_path=os.path.join(export.folder, _FILE),
+        num_threads=os.cpu_count())
+    loaded.allocate_tensors()
+  return loaded
+
+
+def _to_bytes_range(pixels: tf.Tensor) -> np.ndarray:
+  """[-1, 1] -> [0, 255]."""
+  return ((pixels + 1.) * 127.5).numpy()

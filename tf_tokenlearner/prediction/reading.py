@@ -1,0 +1,142 @@
+"""Reads files ahead in threads, and hands them out in batches of one shape."""
+
+import collections
+from concurrent import futures
+import itertools
+import os
+import threading
+from typing import (
+    Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union)
+
+from tf_tokenlearner.prediction import examples
+
+# Of decoded images: read ahead, in a batch, and in those that are not yet full.
+_MAX_BYTES_AHEAD = 256 * 2**20
+_MAX_BATCH_BYTES = 64 * 2**20
+_MAX_WAITING_BYTES = 256 * 2**20
+
+# Numbers of files, and what was read of them.
+Batch = Tuple[List[int], List[examples.Example]]
+
+
+def read_all(paths: Sequence[str], read: Callable[[str], examples.Example],
+             ahead: int) -> Iterator[Any]:
+  """Yields an example, or an UnreadableError, of each file in order.
+
+  Args:
+    paths: of the files.
+    read: raises UnreadableError.
+    ahead: so many are read, or being read, while the caller is busy; fewer of
+      large ones.
+  """
+  room = _Room(_MAX_BYTES_AHEAD)
+
+  def attempt(number, path):
+    room.wait(number)
+    result = _attempt(read, path)
+    room.fill(_size(result))
+    return result
+
+  pool = futures.ThreadPoolExecutor(os.cpu_count())
+  waiting = collections.deque()
+  todo = enumerate(paths)
+  try:
+    for number in range(len(paths)):
+      waiting.extend(pool.submit(attempt, *item) for item in itertools.islice(
+          todo, max(ahead - len(waiting), 1)))
+      room.let_in(number)
+      result = waiting.popleft().result()
+      room.fill(-_size(result))
+      yield result
+  finally:
+    room.let_in(None)
+    pool.shutdown(cancel_futures=True)
+
+
+class _Room:
+  """Keeps readers waiting while too much is read ahead.
+
+  Args:
+    limit: bytes.
+  """
+
+  def __init__(self, limit: int):
+    self._limit, self._filled = limit, 0
+    self._next: Optional[int] = 0
+    self._changed = threading.Condition()
+
+  def wait(self, number: int) -> None:
+    """Returns when there is room, or the caller needs this very file."""
+    with self._changed:
+      self._changed.wait_for(lambda: (
+          self._filled <= self._limit or self._next in (number, None)))
+
+  def fill(self, num_bytes: int) -> None:
+    """So much more is there, or less."""
+    with self._changed:
+      self._filled += num_bytes
+      self._changed.notify_all()
+
+  def let_in(self, number: Optional[int]) -> None:
+    """The caller needs this file; None, it needs nothing more."""
+    with self._changed:
+      self._next = number
+      self._changed.notify_all()
+
+
+def _attempt(read, path):
+  try:
+    return read(path)
+  except examples.UnreadableError as error:
+    return error
+  except MemoryError:
+    raise
+  except Exception as error:  # pylint: disable=broad-except
+    # One odd file must not end the reading of all.
+    text = ' '.join(str(error).split())
+    return examples.UnreadableError(
+        f'cannot be read ({type(error).__name__}: {text})')
+
+
+class Batches:
+  """Puts examples of one shape together.
+
+  Args:
+    batch_size: of a full batch; one of large images is full earlier.
+  """
+
+  def __init__(self, batch_size: int):
+    self._batch_size = batch_size
+    self._waiting: Dict[Any, Batch] = {}
+    self._num_bytes = 0
+
+  def add(self, number: int, example: examples.Example) -> Iterator[Batch]:
+    """Takes an example; yields the batches that should not wait."""
+    shape = tuple(getattr(example, 'shape', ()))
+    numbers, members = self._waiting.setdefault(shape, ([], []))
+    numbers.append(number)
+    members.append(example)
+    self._num_bytes += _size(example)
+    if (len(members) == self._batch_size
+        or sum(map(_size, members)) >= _MAX_BATCH_BYTES):
+      yield self._take(shape)
+    elif self._num_bytes > _MAX_WAITING_BYTES:
+      yield self._take(next(iter(self._waiting)))  # Waits longest.
+
+  def rest(self) -> Iterator[Batch]:
+    """Yields what never became full."""
+    for shape in list(self._waiting):
+      yield self._take(shape)
+
+  def _take(self, shape) -> Batch:
+    batch = self._waiting.pop(shape)
+    self._num_bytes -= sum(map(_size, batch[1]))
+    return batch
+
+
+def _size(example: Union[examples.Example, examples.UnreadableError]) -> int:
+  if isinstance(example, Exception):
+    return 0
+  if isinstance(example, list):
+    return sum(map(len, example))
+  return example.shape.num_elements()

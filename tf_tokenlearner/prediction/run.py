@@ -1,0 +1,202 @@
+"""Asks an export about files, and says what it says."""
+
+import sys
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from tf_tokenlearner import errors
+from tf_tokenlearner import status_line
+from tf_tokenlearner.data import progress
+from tf_tokenlearner.prediction import answers
+from tf_tokenlearner.prediction import examples
+from tf_tokenlearner.prediction import file_listing
+from tf_tokenlearner.prediction import overlays
+from tf_tokenlearner.prediction import predictors
+from tf_tokenlearner.prediction import reading
+from tf_tokenlearner.prediction import streams
+from tf_tokenlearner.serving import preprocessing as preprocessing_lib
+
+
+class Options(NamedTuple):
+  """How to ask and to answer.
+
+  Attributes:
+    form: of answers.FORMATS.
+    top: classes in an answer, at most.
+    batch_size: of what is asked at once.
+    attention_dir: where to draw attention maps, '' for nowhere.
+    fps: frames a second of videos, where the export does not know.
+    stream: show how the answer evolves.
+  """
+  form: str = 'table'
+  top: int = 3
+  batch_size: int = 16
+  attention_dir: str = ''
+  fps: Optional[float] = None
+  stream: bool = False
+
+
+def predict(model: str, paths: Sequence[str], options: Options) -> int:
+  """Prints the answers to stdout, all else to stderr.
+
+  Args:
+    model: an export's folder, or its TFLite file.
+    paths: of files and folders.
+    options: see there.
+
+  Returns:
+    1 if a file could not be read, else 0.
+
+  Raises:
+    UserError: no such export, no files for it, or options that do not go
+      together.
+  """
+  export = predictors.Export(model)
+  _check_streaming(export, options)
+  fps = examples.choose_fps(export.preprocessing, options.fps)
+  is_image = isinstance(export.preprocessing, preprocessing_lib.Images)
+  listing = file_listing.find(
+      paths, file_listing.IMAGES if is_image else file_listing.VIDEOS,
+      options.attention_dir)
+  if listing.num_others:
+    _tell('Passed over: ' + file_listing.describe(listing.num_others) + '.')
+  asked = export.load()
+  if options.attention_dir:
+    asked.require_attention_maps()
+  top = min(options.top, len(asked.label_names))
+  writer = answers.FORMATS[options.form](
+      sys.stdout, list(map(answers.printable, listing.paths)),
+      asked.label_names, top, options.stream)
+  ask = _stream if options.stream else _ask
+  unreadable: List[answers.Answer] = []
+  try:
+    ask(asked, listing.paths, fps, top, options, writer, unreadable)
+  finally:
+    if unreadable:
+      _tell(f'{len(unreadable):,} of {len(listing.paths):,} files could not be '
+            'read:')
+      for answer in unreadable:
+        _tell(f'  {answer.file}: {answer.error}')
+  return 1 if unreadable else 0
+
+
+def _check_streaming(export: predictors.Export, options: Options):
+  if options.stream and not export.is_streaming:
+    raise errors.UserError(
+        '--stream needs what export/export_streaming.py writes; '
+        f'{export.folder} is an export of the kind {export.kind}.')
+  if export.is_streaming and not options.stream:
+    raise errors.UserError(
+        f'{export.folder} is shown videos bit by bit: give --stream.')
+  if options.stream and options.attention_dir:
+    raise errors.UserError('--attention does not go with --stream.')
+
+
+def _ask(predictor: predictors.Predictor, paths: Sequence[str],
+         fps: Optional[float], top: int, options: Options,
+         writer: answers.Writer, unreadable: List[answers.Answer]):
+  """Writes an answer for each file; adds to those that cannot be read."""
+  with progress.Progress('Answered', len(paths), _tell) as counter:
+    output = _InOrder(writer, counter)
+    draw = _make_draw(predictor, paths, fps, options.attention_dir)
+
+    def answer(numbers, members):
+      draw(numbers, members)
+      for number, values in zip(numbers, predictor.probabilities(members)):
+        output.put(number, answers.Answer(
+            answers.printable(paths[number]),
+            answers.likeliest(values, predictor.label_names, top)))
+
+    batches = reading.Batches(options.batch_size)
+    read = examples.make_reader(predictor.preprocessing, fps)
+    try:
+      for number, example in enumerate(reading.read_all(
+          paths, read, ahead=2 * options.batch_size)):
+        if isinstance(example, examples.UnreadableError):
+          unreadable.append(answers.Answer(
+              answers.printable(paths[number]), error=str(example)))
+          output.put(number, unreadable[-1])
+          continue
+        for batch in batches.add(number, example):
+          answer(*batch)
+      for batch in batches.rest():
+        answer(*batch)
+    finally:
+      output.write_rest()
+
+
+class _InOrder:
+  """Writes answers in the order of the files, whichever comes first."""
+
+  def __init__(self, writer: answers.Writer, counter: progress.Progress):
+    self._writer, self._counter = writer, counter
+    self._waiting: Dict[int, answers.Answer] = {}
+    self._next = 0
+
+  def put(self, number: int, answer: answers.Answer) -> None:
+    self._waiting[number] = answer
+    while self._next in self._waiting:
+      self._write(self._next)
+      self._next += 1
+    self._counter.advance()
+
+  def write_rest(self) -> None:
+    """Those that wait for others, which will not come."""
+    for number in sorted(self._waiting):
+      self._write(number)
+
+  def _write(self, number):
+    self._counter.clear()
+    self._writer.write(self._waiting.pop(number))
+
+
+def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
+               fps: Optional[float], folder: str
+               ) -> Callable[[List[int], List[examples.Example]], None]:
+  """A function that draws attention maps of examples, given their numbers."""
+  if not folder:
+    return lambda numbers, members: None
+  preprocessing = predictor.preprocessing
+  is_image = isinstance(preprocessing, preprocessing_lib.Images)
+  targets = overlays.paths(folder, paths, '.png' if is_image else '.gif')
+
+  def draw(numbers, members):
+    all_maps = predictor.attention_maps(members)
+    for number, member, maps in zip(numbers, members, all_maps):
+      view = examples.view(member, preprocessing).numpy()
+      if is_image:
+        overlays.write_image(targets[number], view, maps)
+      else:
+        overlays.write_clip(targets[number], view, maps,
+                            fps / max(preprocessing.temporal_stride, 1))
+
+  return draw
+
+
+def _stream(streamer: predictors.Streamer, paths: Sequence[str], fps: float,
+            top: int, unused_options: Options, writer: answers.Writer,
+            unreadable: List[answers.Answer]):
+  """As _ask, for each moment of each file; the last one is kept in sight."""
+  line = status_line.StatusLine(announce=lambda text: None)
+  for path in paths:
+    file = answers.printable(path)
+    try:
+      for seconds, values in streams.steps(streamer, path, fps):
+        answer = answers.Answer(
+            file, answers.likeliest(values, streamer.label_names, top),
+            seconds=seconds)
+        line.clear()
+        writer.write(answer)
+        line.show(f'{answers.moment(seconds)}  ' + '  '.join(
+            f'{name} {value:.3f}' for name, value in answer.classes),
+                  force=True)
+    except examples.UnreadableError as error:
+      unreadable.append(answers.Answer(file, error=str(error)))
+      line.clear()
+      writer.write(unreadable[-1])
+    finally:
+      line.clear()
+      writer.end_of_file()
+
+
+def _tell(text: str) -> None:
+  print(text, file=sys.stderr, flush=True)
