@@ -223,11 +223,11 @@ def test_options_out_of_range(opener, options, message):
 def test_file_that_changes_meanwhile(opener, monkeypatch):
   make_folder(opener.folder)
 
-  def cut_after_check(data):
+  def cut_after_decoding(data):
     (opener.folder / 'cat' / '00.jpeg').write_bytes(b'')
     del data
 
-  monkeypatch.setattr(image_files, 'check', cut_after_check)
+  monkeypatch.setattr(image_files, 'decode', cut_after_decoding)
   monkeypatch.setattr(image_folder.os, 'cpu_count', lambda: 1)
   with pytest.raises(errors.UserError, match=(
       r'cat/00.jpeg changed while .*photos was packed: empty file\. Start')):
