@@ -13,6 +13,7 @@ import tensorflow as tf
 from benchmarks import contenders
 from tf_tokenlearner import backbones
 from tf_tokenlearner.configs import image_classification
+from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.serving import raw_inputs
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable as servable_lib
@@ -77,7 +78,7 @@ def accuracies(model_dir: str, quantizations: List[str],
   """
   servable = servable_lib.load(*servable_lib.find(model_dir))
   examples = verification.draw(servable, num_examples)
-  inputs = np.float32((examples.pixels + 1.) * 127.5)
+  inputs = tflite_file.to_inputs(examples.pixels)
 
   def score(probabilities):
     return float(np.mean(classification.hits(
@@ -134,7 +135,7 @@ def _tflite(servable: servable_lib.Servable, quantize: str,
   module = tf.Module()
   module.model_variables = servable.model.variables
   function = tf.function(
-      lambda images: servable.scores(images / 127.5 - 1.), input_signature=[
+      lambda images: servable.scores(pixel_ops.scale(images)), input_signature=[
           tf.TensorSpec([1, *servable.input_size], name='images')])
   photographs = _photographs(servable.input_size, calibration_images)
   data = tflite_file.convert(

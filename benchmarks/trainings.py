@@ -69,12 +69,12 @@ class Results:
   def _parse(self, i: int, line: str) -> Dict[str, Any]:
     try:
       result = json.loads(line)
-      # pylint: disable-next=pointless-statement
-      result['name'], result['seed'], result['config']
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError:
+      result = {}
+    if not {'name', 'seed', 'config'} <= set(result):
       raise errors.UserError(
           f'{self._path}, line {i + 1}, is no result of a training. Remove the '
-          'line; its training will be done again.') from error
+          'line; its training will be done again.')
     return result
 
   def find(self, name: str, seed: int,

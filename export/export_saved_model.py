@@ -20,13 +20,12 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 from absl import flags
 
 from tf_tokenlearner import cli
+from tf_tokenlearner.serving import export_flags
 
-_MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder of the run.')
-_EXPORT_DIR = flags.DEFINE_string(
-    'export_dir', None, 'Where to write; must not exist yet.')
-_CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', '', 'A checkpoint or a folder of them; by default the best '
-    'of the run, or else its latest.')
+export_flags.define(
+    'Load the export in a new process and compare it with the checkpoint on '
+    'evaluation data, and, --verify_examples=0, on a made-up input alone',
+    verify_examples=256)
 _PRECISION = flags.DEFINE_string(
     'precision', 'float32',
     'What the network computes in: float32 or bfloat16.')
@@ -35,12 +34,6 @@ _JIT_COMPILE = flags.DEFINE_bool(
     'Compile the network with XLA when it is first asked.')
 _BATCH_SIZE = flags.DEFINE_integer(
     'batch_size', 0, 'The only batch size; 0 for any.')
-_VERIFY = flags.DEFINE_bool(
-    'verify', True, 'Load the export in a new process and compare it with the '
-    'checkpoint on evaluation data; --noverify keeps it unseen.')
-_VERIFY_EXAMPLES = flags.DEFINE_integer(
-    'verify_examples', 256, 'How many of the evaluation data at most; 0 for '
-    'none.')
 
 
 def main(arguments) -> None:
@@ -48,10 +41,8 @@ def main(arguments) -> None:
   cli.require('model_dir', 'export_dir')
   from tf_tokenlearner.serving import saved_model
   saved_model.export(
-      _MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value,
       precision=_PRECISION.value, jit_compile=_JIT_COMPILE.value,
-      batch_size=_BATCH_SIZE.value, verify=_VERIFY.value,
-      verify_examples=_VERIFY_EXAMPLES.value)
+      batch_size=_BATCH_SIZE.value, **export_flags.values())
 
 
 if __name__ == '__main__':

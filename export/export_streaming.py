@@ -20,24 +20,17 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 from absl import flags
 
 from tf_tokenlearner import cli
+from tf_tokenlearner.serving import export_flags
 
-_MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder of the run.')
-_EXPORT_DIR = flags.DEFINE_string(
-    'export_dir', None, 'Where to write; must not exist yet.')
-_CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', '', 'A checkpoint or a folder of them; by default the best '
-    'of the run, or else its latest.')
+export_flags.define(
+    'Stream evaluation clips through the export in a new process and compare '
+    'it with the checkpoint', verify_examples=32)
 _FORMAT = flags.DEFINE_string(
     'format', 'saved_model', 'saved_model: uint8 frames of any size, any '
     'number of videos; tflite: float32 frames of the network\'s own size, one '
     'video.')
 _QUANTIZE = flags.DEFINE_string(
     'quantize', 'none', 'Of a TFLite file: none, float16 or dynamic.')
-_VERIFY = flags.DEFINE_bool(
-    'verify', True, 'Stream evaluation clips through the export in a new '
-    'process and compare it with the checkpoint; --noverify keeps it unseen.')
-_VERIFY_EXAMPLES = flags.DEFINE_integer(
-    'verify_examples', 32, 'How many clips at most.')
 
 
 def main(arguments) -> None:
@@ -45,9 +38,7 @@ def main(arguments) -> None:
   cli.require('model_dir', 'export_dir')
   from tf_tokenlearner.serving import streaming
   streaming.export(
-      _MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value,
-      form=_FORMAT.value, quantize=_QUANTIZE.value, verify=_VERIFY.value,
-      verify_examples=_VERIFY_EXAMPLES.value)
+      form=_FORMAT.value, quantize=_QUANTIZE.value, **export_flags.values())
 
 
 if __name__ == '__main__':

@@ -20,31 +20,21 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 from absl import flags
 
 from tf_tokenlearner import cli
+from tf_tokenlearner.serving import export_flags
 
-_MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder of the run.')
-_EXPORT_DIR = flags.DEFINE_string(
-    'export_dir', None, 'Where to write; must not exist yet.')
-_CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', '', 'A checkpoint or a folder of them; by default the best '
-    'of the run, or else its latest.')
+export_flags.define(
+    'Load the module in a new process by TensorFlow Hub and compare it with '
+    'the checkpoint on evaluation data', verify_examples=256)
 _FORM = flags.DEFINE_string(
     'form', 'classifier', 'classifier gives logits of the run\'s classes; '
     'feature_vector what its head sees, for classes of one\'s own.')
-_VERIFY = flags.DEFINE_bool(
-    'verify', True, 'Load the module in a new process by TensorFlow Hub and '
-    'compare it with the checkpoint on evaluation data; --noverify keeps it '
-    'unseen.')
-_VERIFY_EXAMPLES = flags.DEFINE_integer(
-    'verify_examples', 256, 'How many of the evaluation data at most.')
 
 
 def main(arguments) -> None:
   cli.refuse_arguments(arguments)
   cli.require('model_dir', 'export_dir')
   from tf_tokenlearner.serving import hub_module
-  hub_module.export(
-      _MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value, form=_FORM.value,
-      verify=_VERIFY.value, verify_examples=_VERIFY_EXAMPLES.value)
+  hub_module.export(form=_FORM.value, **export_flags.values())
 
 
 if __name__ == '__main__':

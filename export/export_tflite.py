@@ -19,13 +19,11 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 from absl import flags
 
 from tf_tokenlearner import cli
+from tf_tokenlearner.serving import export_flags
 
-_MODEL_DIR = flags.DEFINE_string('model_dir', None, 'Folder of the run.')
-_EXPORT_DIR = flags.DEFINE_string(
-    'export_dir', None, 'Where to write; must not exist yet.')
-_CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', '', 'A checkpoint or a folder of them; by default the best '
-    'of the run, or else its latest.')
+export_flags.define(
+    'Run the file by LiteRT in a new process and compare it with the '
+    'checkpoint on evaluation data', verify_examples=256)
 _QUANTIZE = flags.DEFINE_string(
     'quantize', 'none', 'none; float16 (half the size); dynamic (8 bits, the '
     'smallest and fastest); int8 (calibrated on training data: matrix '
@@ -33,11 +31,6 @@ _QUANTIZE = flags.DEFINE_string(
     '(activations of 16 bits, slow).')
 _BATCH_SIZE = flags.DEFINE_integer(
     'batch_size', 1, 'The only batch size; 0 for any, which is slower.')
-_VERIFY = flags.DEFINE_bool(
-    'verify', True, 'Run the file by LiteRT in a new process and compare it '
-    'with the checkpoint on evaluation data; --noverify keeps it unseen.')
-_VERIFY_EXAMPLES = flags.DEFINE_integer(
-    'verify_examples', 256, 'How many of the evaluation data at most.')
 
 
 def main(arguments) -> None:
@@ -45,9 +38,8 @@ def main(arguments) -> None:
   cli.require('model_dir', 'export_dir')
   from tf_tokenlearner.serving import tflite_file
   tflite_file.export(
-      _MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value,
       quantize=_QUANTIZE.value, batch_size=_BATCH_SIZE.value,
-      verify=_VERIFY.value, verify_examples=_VERIFY_EXAMPLES.value)
+      **export_flags.values())
 
 
 if __name__ == '__main__':

@@ -103,49 +103,39 @@ def fixture_real_labels(tmp_path_factory):
   return builder.data_dir
 
 
+def _train(experiment, overrides, evaluate, model_dir):
+  from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.training import runner
+  runner.train(experiment, experiments.parse(experiment, [overrides]),
+               str(model_dir), evaluate)
+  return str(model_dir)
+
+
 @pytest.fixture(scope='session', name='finished_run')
 def fixture_finished_run(tmp_path_factory, tiny_digits):
   """The folder of a run of four steps, two evaluations. Not to be changed."""
-  from tf_tokenlearner.configs import experiments
-  from tf_tokenlearner.training import runner
-  model_dir = str(tmp_path_factory.mktemp('runs') / 'digits')
-  runner.train(
-      'tokenlearner_digits',
-      experiments.parse('tokenlearner_digits', [tiny_digits]), model_dir,
-      evaluate=True)
-  return model_dir
+  return _train('tokenlearner_digits', tiny_digits, True,
+                tmp_path_factory.mktemp('runs') / 'digits')
 
 
 @pytest.fixture(scope='session', name='finished_video_run')
 def fixture_finished_video_run(tmp_path_factory, tiny_moving_digits):
   """As finished_run, of clips. Not to be changed."""
-  from tf_tokenlearner.configs import experiments
-  from tf_tokenlearner.training import runner
-  model_dir = str(tmp_path_factory.mktemp('runs') / 'moving_digits')
-  runner.train(
-      'tokenlearner_moving_digits',
-      experiments.parse('tokenlearner_moving_digits', [tiny_moving_digits]),
-      model_dir, evaluate=True)
-  return model_dir
+  return _train('tokenlearner_moving_digits', tiny_moving_digits, True,
+                tmp_path_factory.mktemp('runs') / 'moving_digits')
 
 
 @pytest.fixture(scope='session', name='stream_run')
 def fixture_stream_run(tmp_path_factory, tiny_moving_digits):
   """The folder of a run of two steps that can stream. Not to be changed."""
-  from tf_tokenlearner.configs import experiments
-  from tf_tokenlearner.training import runner
   text = tiny_moving_digits.replace(
       'token_learner_vivit:',
       'type: token_learner_vivit_factorized\n'
       '      token_learner_vivit_factorized:\n'
       '        temporal_num_layers: 1').replace(
           'train_steps: 4', 'train_steps: 2')
-  model_dir = str(tmp_path_factory.mktemp('runs') / 'factorized')
-  runner.train(
-      'tokenlearner_moving_digits',
-      experiments.parse('tokenlearner_moving_digits', [text]), model_dir,
-      evaluate=False)
-  return model_dir
+  return _train('tokenlearner_moving_digits', text, False,
+                tmp_path_factory.mktemp('runs') / 'factorized')
 
 
 @pytest.fixture(scope='session', name='image_export')

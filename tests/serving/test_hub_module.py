@@ -44,6 +44,13 @@ def drawn(*shape):
   return np.random.default_rng(1).random(shape, dtype=np.float32)
 
 
+def unbroken(out):
+  """What was verified, in one line; on the terminal it fits one."""
+  found = out[out.index('Loaded again'):]
+  assert max(map(len, found.splitlines())) < 80
+  return ' '.join(found.split())
+
+
 @pytest.fixture(scope='module', name='found')
 def fixture_found(finished_run):
   return servable.load(*servable.find(finished_run))
@@ -56,8 +63,9 @@ def test_images_end_to_end(finished_run, found, tmp_path, capsys):
   out = capsys.readouterr().out
   assert out.startswith(
       f'Exported to {folder}: logits of 10 classes, for images of 8 x 8.\n')
-  assert 'by TensorFlow Hub; 40 evaluation examples: probabilities' in out
-  assert 'agreement 1.0000' in out
+  assert 'by TensorFlow Hub; 40 evaluation examples: probabilities' in (
+      unbroken(out))
+  assert 'agreement 1.0000' in unbroken(out)
   grey = drawn(5, 8, 8, 1)
   results = consume(folder, np.repeat(grey, 3, -1), tmp_path)
   expected = found.model(2 * grey - 1)
@@ -85,7 +93,8 @@ def test_clips_end_to_end(finished_video_run, tmp_path, capsys):
       finished_video_run, folder, form='feature_vector', verify_examples=20)
   out = capsys.readouterr().out
   assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16.\n' in out
-  assert "with the checkpoint's head on top, 20 evaluation examples" in out
+  assert "with the checkpoint's head on top, 20 evaluation examples" in (
+      unbroken(out))
   grey = drawn(5, 4, 16, 16, 1)
   results = consume(folder, np.repeat(grey, 3, -1), tmp_path)
   model = servable.load(*servable.find(finished_video_run)).model

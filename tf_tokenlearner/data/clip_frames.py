@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+MAX_FPS = 240
+
 SHORT_VIDEOS = ('loop', 'pad')
 
 

@@ -16,6 +16,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 import tensorflow_datasets as tfds
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.data import clip_frames
 from tf_tokenlearner.data import progress
 from tf_tokenlearner.data import stored_clips
 
@@ -60,8 +61,9 @@ class DecodedVideos:
 
   def __init__(self, folder: str, fps: float, short_side: int,
                announce: Callable[[str], None]):
-    if not 0 < fps <= 240:
-      raise errors.UserError(f'fps must lie in (0, 240], received {fps:g}.')
+    if not 0 < fps <= clip_frames.MAX_FPS:
+      raise errors.UserError(
+          f'fps must lie in (0, {clip_frames.MAX_FPS}], received {fps:g}.')
     if not 8 <= short_side <= 4096:
       raise errors.UserError(
           'short_side (stored_short_side of task.train_data) must lie in '
@@ -236,6 +238,7 @@ class _Worker:
       line = ''
     finally:
       timer.cancel()
+      timer.join()  # So that nothing is left when the generator is.
     if line:
       answer = json.loads(line)
       if 'failed' in answer:

@@ -29,6 +29,11 @@ def scale(pixels: tf.Tensor) -> tf.Tensor:
   return pixels / 127.5 - 1.
 
 
+def unscale(pixels: tf.Tensor) -> tf.Tensor:
+  """[-1, 1] -> [0, 255]."""
+  return (pixels + 1.) * 127.5
+
+
 def resize_bytes(pixels: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
   """As scale(tf.image.resize(pixels, size)), faster.
 
@@ -47,8 +52,8 @@ def resize_bytes(pixels: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
 
 
 def to_bytes(pixels: tf.Tensor) -> tf.Tensor:
-  """[-1, 1] -> uint8, the other way round."""
-  return tf.saturate_cast(tf.round((pixels + 1.) * 127.5), tf.uint8)
+  """[-1, 1] -> uint8."""
+  return tf.saturate_cast(tf.round(unscale(pixels)), tf.uint8)
 
 
 def jpeg_columns(

@@ -6,6 +6,7 @@ from typing import Callable, List, Optional, Union
 import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.data import clip_frames
 from tf_tokenlearner.data import image_files
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner.prediction import file_listing
@@ -13,7 +14,6 @@ from tf_tokenlearner.serving import preprocessing as preprocessing_lib
 
 # An image, uint8 [H, W, 3]; of a video the frames, JPEG files, that matter.
 Example = Union[tf.Tensor, List[bytes]]
-_MAX_FPS = 240
 
 
 class UnreadableError(ValueError):
@@ -47,9 +47,9 @@ def choose_fps(preprocessing: preprocessing_lib.Preprocessing,
     UserError: they contradict each other, or nobody knows.
   """
   known = getattr(preprocessing, 'fps', None)
-  if fps is not None and not 0 < fps <= _MAX_FPS:
+  if fps is not None and not 0 < fps <= clip_frames.MAX_FPS:
     raise errors.UserError(
-        f'--fps must lie in (0, {_MAX_FPS}], received {fps:g}.')
+        f'--fps must lie in (0, {clip_frames.MAX_FPS}], received {fps:g}.')
   if isinstance(preprocessing, preprocessing_lib.Images):
     if fps is not None:
       raise errors.UserError('--fps is for videos; this model takes images.')

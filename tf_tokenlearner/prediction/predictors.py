@@ -13,7 +13,6 @@ from tf_tokenlearner.serving import export_folder
 from tf_tokenlearner.serving import preprocessing as preprocessing_lib
 from tf_tokenlearner.training import quiet
 
-_FILE = 'model.tflite'
 _HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py '
         'or export_streaming.py wrote')
 
@@ -96,29 +95,22 @@ class Predictor(abc.ABC):
     """Examples of one shape -> float32 [B, classes]."""
     return self._in_batches(self._probabilities, examples)
 
+  @abc.abstractmethod
   def attention_maps(self, examples: Sequence[examples_lib.Example]
                      ) -> np.ndarray:
-    """Examples of one shape -> [B, S, H, W], or [B, T, S, H, W] of clips."""
-    if isinstance(self.preprocessing, preprocessing_lib.Images):
-      return self._in_batches(self._attention_maps, examples)
-    # Decoded, clips are large and of many sizes.
-    return np.concatenate([
-        self._in_batches(self._attention_maps, [example])
-        for example in examples])
+    """Examples of one shape -> [B, S, H, W], or [B, T, S, H, W] of clips.
 
+    Raises:
+      UserError: as require_attention_maps.
+    """
+
+  @abc.abstractmethod
   def require_attention_maps(self) -> None:
     """Raises UserError if there are none."""
-    raise errors.UserError(
-        'A TFLite file gives no attention maps; --attention takes a '
-        'SavedModel.')
 
   @abc.abstractmethod
   def _probabilities(self, examples):
     """As probabilities, of a batch that the model takes."""
-
-  def _attention_maps(self, examples):
-    """As attention_maps, of a batch that the model takes."""
-    raise NotImplementedError
 
   def _in_batches(self, function, examples):
     size = self.batch_size or len(examples)
@@ -153,6 +145,15 @@ class _SavedModelPredictor(Predictor):
           'This export has no attention maps, as its model has no '
           'TokenLearner; leave --attention out.')
 
+  def attention_maps(self, examples):
+    self.require_attention_maps()
+    if isinstance(self.preprocessing, preprocessing_lib.Images):
+      return self._in_batches(self._attention_maps, examples)
+    # Decoded, clips are large and of many sizes.
+    return np.concatenate([
+        self._in_batches(self._attention_maps, [example])
+        for example in examples])
+
   def _attention_maps(self, examples):
     name = 'images' if isinstance(
         self.preprocessing, preprocessing_lib.Images) else 'clips'
@@ -175,8 +176,15 @@ class _TFLitePredictor(Predictor):
   def _probabilities(self, examples):
     views = tf.stack([examples_lib.view(example, self.preprocessing)
                       for example in examples])
-    return self._runner(**{self._input: _to_bytes_range(views)})[
-        'probabilities']
+    return self._runner(**{self._input: _to_inputs(views)})['probabilities']
+
+  def require_attention_maps(self):
+    raise errors.UserError(
+        'A TFLite file gives no attention maps; --attention takes a '
+        'SavedModel.')
+
+  def attention_maps(self, examples):
+    self.require_attention_maps()
 
 
 class Streamer:
@@ -226,7 +234,7 @@ def _streamer_of_tflite(export: Export) -> Streamer:
       export, export_folder.read_labels(export.folder), int(shape[1]),
       interpreter.get_signature_runner('init_state'),
       lambda frames, state: step(
-          frames=_to_bytes_range(export.preprocessing.to_view(
+          frames=_to_inputs(export.preprocessing.to_view(
               tf.constant(frames))), **state))
 
 
@@ -248,20 +256,23 @@ def _label_names(signatures) -> Tuple[str, ...]:
   return tuple(name.decode() for name in names)
 
 
+# pylint: disable=g-import-not-at-top
+# The converter brings the Model Garden, and LiteRT is an extra.
+
+
 def _load_interpreter(export: Export):
-  # pylint: disable=g-import-not-at-top
-  # The converter brings the Model Garden, and LiteRT is an extra.
   from tf_tokenlearner.serving import tflite_file
   tflite_file.require_runtime()
   from ai_edge_litert import interpreter
   with quiet.native_output():  # It tells of its delegate.
     loaded = interpreter.Interpreter(
-        model_path=os.path.join(export.folder, _FILE),
+        model_path=os.path.join(export.folder, export_folder.TFLITE_FILE),
         num_threads=os.cpu_count())
     loaded.allocate_tensors()
   return loaded
 
 
-def _to_bytes_range(pixels: tf.Tensor) -> np.ndarray:
-  """[-1, 1] -> [0, 255]."""
-  return ((pixels + 1.) * 127.5).numpy()
+def _to_inputs(views: tf.Tensor) -> np.ndarray:
+  """What the network sees, as a TFLite file takes it."""
+  from tf_tokenlearner.serving import tflite_file
+  return tflite_file.to_inputs(views.numpy())

@@ -13,6 +13,7 @@ from tf_tokenlearner import files
 
 _ORIGIN = 'origin.json'
 _LABELS = 'labels.txt'
+TFLITE_FILE = 'model.tflite'
 
 
 def origin(model_dir: str, checkpoint: str, kind: str,
@@ -30,7 +31,7 @@ def origin(model_dir: str, checkpoint: str, kind: str,
 
 
 def is_there(wanted: Mapping[str, Any], export_dir: str) -> bool:
-  """Whether a folder holds the wanted export; False if there is none.
+  """Whether a folder holds the wanted export; says so if it does.
 
   Args:
     wanted: as origin gives it.
@@ -51,6 +52,7 @@ def is_there(wanted: Mapping[str, Any], export_dir: str) -> bool:
     raise errors.UserError(
         f'{export_dir} holds another export of this run: '
         f'{"; ".join(differences)}. Remove it, or choose another --export_dir.')
+  print(f'Exported already: {export_dir} holds {wanted["checkpoint"]}.')
   return True
 
 

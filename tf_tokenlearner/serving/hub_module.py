@@ -65,7 +65,6 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   run, path = servable_lib.find(model_dir, checkpoint)
   wanted = export_folder.origin(model_dir, path, 'tfhub', form=form)
   if export_folder.is_there(wanted, export_dir):
-    print(f'Exported already: {export_dir} holds {path}.')
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
@@ -84,7 +83,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
         file.write(card)
   print(f'Exported to {export_dir}: {model_card.output(servable, form)}.')
   if report:
-    print(f'Loaded again in a new process by TensorFlow Hub; {report}.')
+    print(verification.loaded_again('TensorFlow Hub', report))
 
 
 def make(servable: servable_lib.Servable, form: str) -> tf.train.Checkpoint:

@@ -83,7 +83,6 @@ def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
       model_dir, path, 'saved_model', precision=precision,
       jit_compile=jit_compile, batch_size=batch_size)
   if export_folder.is_there(wanted, export_dir):
-    print(f'Exported already: {export_dir} holds {path}.')
     return
   reference = servable_lib.load(run, path)
   servable = (reference if precision == 'float32'

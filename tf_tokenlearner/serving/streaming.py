@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import streaming
+from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.serving import export_folder
 from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import preprocessing
@@ -67,7 +68,6 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   wanted = export_folder.origin(
       model_dir, path, f'streaming_{form}', quantize=quantize)
   if export_folder.is_there(wanted, export_dir):
-    print(f'Exported already: {export_dir} holds {path}.')
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
@@ -175,7 +175,8 @@ def _write(servable: servable_lib.Servable, signatures: _Functions, form: str,
 
 
 def _file(folder: str, form: str) -> str:
-  return os.path.join(folder, tflite_file.FILE) if form == 'tflite' else folder
+  return (os.path.join(folder, export_folder.TFLITE_FILE) if form == 'tflite'
+          else folder)
 
 
 def _verify(folder: str, form: str, servable: servable_lib.Servable,
@@ -207,9 +208,9 @@ def _verify(folder: str, form: str, servable: servable_lib.Servable,
 
 def _frames(clips: np.ndarray, form: str) -> np.ndarray:
   """Pixels in [-1, 1] of clips -> all frames, as a step takes them."""
-  frames = (np.concatenate(clips) + 1.) * 127.5
+  frames = tflite_file.to_inputs(np.concatenate(clips))
   if form == 'tflite':
-    return np.float32(frames)
+    return frames
   return np.uint8(np.broadcast_to(
       np.round(frames), [*frames.shape[:-1], 3]))  # Of grey ones all are equal.
 
@@ -218,7 +219,7 @@ def _to_pixels(servable: servable_lib.Servable,
                form: str) -> Callable[[tf.Tensor], tf.Tensor]:
   """Frames as a step takes them -> what the network sees."""
   if form == 'tflite':
-    return lambda frames: frames / 127.5 - 1.
+    return pixel_ops.scale
   return servable.raw.to_view
 
 

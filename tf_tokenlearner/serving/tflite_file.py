@@ -21,6 +21,7 @@ from official.core import task_factory
 import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.serving import export_folder
 from tf_tokenlearner.serving import preprocessing
 from tf_tokenlearner.serving import servable as servable_lib
@@ -28,7 +29,6 @@ from tf_tokenlearner.serving import tflite_metadata
 from tf_tokenlearner.serving import verification
 from tf_tokenlearner.training import quiet
 
-FILE = 'model.tflite'
 _SIGNATURE = 'serving_default'
 _CALIBRATION_EXAMPLES = 200
 _CALIBRATION_BYTES = 512 * 2**20
@@ -120,7 +120,6 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   wanted = export_folder.origin(
       model_dir, path, 'tflite', quantize=quantize, batch_size=batch_size)
   if export_folder.is_there(wanted, export_dir):
-    print(f'Exported already: {export_dir} holds {path}.')
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
@@ -131,12 +130,13 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
              'preprocessing': preprocessing.to_json(servable.raw.preprocessing)}
     with export_folder.writing(export_dir, facts) as beside:
       export_folder.write_labels(beside, servable.label_names)
-      file = os.path.join(beside, FILE)
+      file = os.path.join(beside, export_folder.TFLITE_FILE)
       with tf.io.gfile.GFile(file, 'wb') as opened:
         opened.write(data)
       report = examples and _verify(
           file, servable, examples, batch_size, quantize)
-  print(f'Exported to {os.path.join(export_dir, FILE)}: {len(data):,} bytes.')
+  path = os.path.join(export_dir, export_folder.TFLITE_FILE)
+  print(f'Exported to {path}: {len(data):,} bytes.')
   if report:
     print(verification.loaded_again('LiteRT', report))
 
@@ -159,7 +159,7 @@ def make(servable: servable_lib.Servable, quantize: str = 'none',
   module = tf.Module()
   module.model_variables = servable.model.variables
   function = tf.function(
-      lambda pixels: servable.scores(pixels / 127.5 - 1.),
+      lambda pixels: servable.scores(pixel_ops.scale(pixels)),
       input_signature=[spec])
   inputs = (_calibration_inputs(servable, batch_size or 1)
             if QUANTIZATIONS[quantize].calibrates else None)
@@ -257,7 +257,7 @@ def _calibration_inputs(
   """Training data as the file is given them."""
   size = 4 * int(np.prod(servable.input_size))
   count = max(min(_CALIBRATION_EXAMPLES, _CALIBRATION_BYTES // size), 1)
-  pixels = _to_inputs(task_factory.get_task(servable.task).examples(count))
+  pixels = to_inputs(task_factory.get_task(servable.task).examples(count))
   def inputs():
     for start in range(len(pixels)):
       places = np.arange(start, start + batch_size) % len(pixels)
@@ -265,9 +265,9 @@ def _calibration_inputs(
   return inputs
 
 
-def _to_inputs(pixels: np.ndarray) -> np.ndarray:
-  """[-1, 1] -> [0, 255]."""
-  return np.float32((pixels + 1.) * 127.5)
+def to_inputs(pixels: np.ndarray) -> np.ndarray:
+  """What the network sees, as a file takes it."""
+  return np.float32(pixel_ops.unscale(pixels))
 
 
 def _convert_multiplications(
@@ -301,7 +301,7 @@ def _verify(file: str, servable: servable_lib.Servable,
   client = os.path.join(os.path.dirname(__file__), 'litert_client.py')
   with tempfile.TemporaryDirectory() as scratch:
     inputs = os.path.join(scratch, 'inputs.npy')
-    np.save(inputs, _to_inputs(examples.pixels))
+    np.save(inputs, to_inputs(examples.pixels))
     answers = verification.ask(client, file, inputs, str(batch_size or 8))
   if tuple(answers['label_names']) != servable.label_names:
     raise errors.UserError(
