@@ -5,12 +5,12 @@ import tempfile
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
 
 from absl import flags
-from ai_edge_litert import interpreter
 import numpy as np
 from sklearn import datasets as sample_data
 import tensorflow as tf
 
 from benchmarks import contenders
+from benchmarks import lite
 from tf_tokenlearner import backbones
 from tf_tokenlearner.configs import image_classification
 from tf_tokenlearner.data import pixel_ops
@@ -86,7 +86,7 @@ def accuracies(model_dir: str, quantizations: List[str],
 
   by_form = {}
   for name in quantizations:
-    runner = _runner(tflite_file.make(servable, name))
+    runner = lite.runner(tflite_file.make(servable, name))
     by_form[name] = score(np.concatenate([
         runner(images=image[np.newaxis])['probabilities'] for image in inputs]))
   data = servable.task.train_data
@@ -141,14 +141,8 @@ def _tflite(servable: servable_lib.Servable, quantize: str,
   data = tflite_file.convert(
       module, {'serving_default': function}, quantize,
       lambda: ([image[np.newaxis]] for image in photographs))
-  runner = _runner(data)
+  runner = lite.runner(data)
   return Form(len(data), lambda: runner(images=photographs[:1]))
-
-
-def _runner(data: bytes):
-  return interpreter.Interpreter(
-      model_content=data,
-      num_threads=os.cpu_count()).get_signature_runner('serving_default')
 
 
 def _photographs(input_size: Tuple[int, ...], count: int) -> np.ndarray:

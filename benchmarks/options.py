@@ -25,20 +25,27 @@ def define(values: flags.FlagValues, variant: str, modes: str,
       'location', 6, 'First block, counted from 0, that sees learned tokens.',
       lower_bound=0, **owner)
   flags.DEFINE_list(
-      'modes', modes, 'graph: tf.function; xla: compiled as a whole.', **owner)
+      'modes', modes, 'graph: tf.function; xla: compiled as a whole; where it '
+      'is a default also tflite.', **owner)
   flags.DEFINE_integer(
       'rounds', rounds, 'How often each is timed; medians are printed.',
       lower_bound=1, **owner)
 
 
-def modes(given: Sequence[str]) -> List[str]:
-  """The value of --modes. Raises UserError for a mode that there is not."""
+def modes(given: Sequence[str], others: Sequence[str] = ()) -> List[str]:
+  """The value of --modes. Raises UserError for a mode that there is not.
+
+  Args:
+    given: the value.
+    others: that this benchmark has besides those of all.
+  """
+  known = (*_MODES, *others)
   for mode in given:
-    if mode not in _MODES:
-      raise errors.unknown_name('mode', mode, _MODES)
+    if mode not in known:
+      raise errors.unknown_name('mode', mode, known)
   if not given:
     raise errors.UserError(
-        f'--modes is empty; give one or more of {", ".join(_MODES)}.')
+        f'--modes is empty; give one or more of {", ".join(known)}.')
   return list(given)
 
 

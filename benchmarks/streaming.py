@@ -8,9 +8,10 @@ random weights, float32. Prints, for each mode, milliseconds (median over rounds
 in which everything runs once) of one step of backbones.streaming, which takes
 one tubelet of new frames, and of the model itself on a clip that ends in them;
 both give the same logits, and the largest difference over a few steps is
-printed.
+printed. The mode tflite is a TFLite file run by LiteRT.
 """
 
+import functools
 import os
 import sys
 
@@ -28,7 +29,7 @@ _NUM_CLASSES = 400  # As Kinetics has.
 
 
 def define_flags(values: flags.FlagValues) -> None:
-  options.define(values, variant='Ti/16x1', modes='graph,xla', rounds=30)
+  options.define(values, variant='Ti/16x1', modes='graph,xla,tflite', rounds=30)
   flags.DEFINE_integer(
       'num_frames', 16, 'Frames of a clip.', lower_bound=1,
       flag_values=values, module_name='__main__')
@@ -36,10 +37,12 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def run(values: flags.FlagValues) -> str:
   """Times what the flags say; returns the table."""
-  modes = options.modes(values.modes)
+  modes = options.modes(values.modes, others=['tflite'])
 
   # These take seconds: only now, when the flags make sense.
+  import numpy as np
   import tensorflow as tf
+  from benchmarks import streaming_forms
   from benchmarks import timing
   from tf_tokenlearner import backbones
   from tf_tokenlearner.backbones import streaming
@@ -55,25 +58,24 @@ def run(values: flags.FlagValues) -> str:
   model.head.kernel.assign(tf.random.normal(model.head.kernel.shape) * .1)
   stream = streaming.StreamingClassifier(model)
   tubelet_size = stream.tubelet_shape[0]
-  video = tf.random.uniform([1, 2 * values.num_frames, size, size, 3], -1., 1.)
+  video = np.random.default_rng(0).uniform(
+      -1., 1., [1, 2 * values.num_frames, size, size, 3]).astype(np.float32)
 
   functions, differences = {}, []
   for mode in modes:
-    compiled = dict(jit_compile=mode == 'xla', autograph=False)
-    whole = tf.function(lambda clip: model(clip, training=False), **compiled)
-    step = tf.function(stream.step, **compiled)
-    state = stream.init_state(1)
+    step, whole = streaming_forms.make(stream, model, mode)
+    state = stream.init_state(1)._asdict()
     for start in range(0, video.shape[1], tubelet_size):
       new = video[:, start:start + tubelet_size]
-      logits, state = step(new, state)
+      answer = step(frames=new, **state)
+      logits = answer.pop('logits')
       end = start + tubelet_size
       if end >= values.num_frames:
         clip = video[:, end - values.num_frames:end]
-        differences.append(float(tf.reduce_max(abs(logits - whole(clip)))))
-    functions[mode, 'step'] = (
-        lambda step=step, new=new, state=state: step(new, state)[0].numpy())
-    functions[mode, 'clip'] = (
-        lambda whole=whole, clip=clip: whole(clip).numpy())
+        differences.append(np.abs(logits - whole(clip=clip)['logits']).max())
+      state = answer
+    functions[mode, 'step'] = functools.partial(step, frames=new, **state)
+    functions[mode, 'clip'] = functools.partial(whole, clip=clip)
   seconds = timing.interleave(functions, values.rounds)
 
   lines = [

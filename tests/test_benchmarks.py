@@ -171,13 +171,16 @@ def test_help_shows_every_flag():
 
 def test_streaming():
   lines = streaming.run(parse_flags(
-      streaming, '--variant=N/16x2', '--num_frames=4', '--modes=graph',
-      '--num_tokens=1')).splitlines()
+      streaming, '--variant=N/16x2', '--num_frames=4',
+      '--modes=graph,tflite', '--num_tokens=1')).splitlines()
   assert max(map(len, lines)) <= 80
   assert lines[0] == (
       'N/16x2, 1 tokens a frame at 1, clips of 4 x 32 x 32, float32')
   difference = re.search(r'difference of logits (\S+)\.$', lines[2]).group(1)
   assert 0 <= float(difference) <= 1e-5
-  (mode, *numbers), = [line.split() for line in lines[6:]]
-  step, clip, ratio, rate = map(float, numbers)
-  assert mode == 'graph' and min(step, clip, ratio, rate) > 0
+  modes = []
+  for mode, *numbers in map(str.split, lines[6:]):
+    modes.append(mode)
+    step, clip, ratio, rate = map(float, numbers)
+    assert min(step, clip, ratio, rate) > 0
+  assert modes == ['graph', 'tflite']
