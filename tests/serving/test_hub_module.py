@@ -87,7 +87,7 @@ def test_images_end_to_end(finished_run, found, tmp_path, capsys):
     hub_module.export(finished_run, folder, form='feature_vector')
 
 
-def test_clips_end_to_end(finished_video_run, tmp_path, capsys):
+def test_clips(finished_video_run, tmp_path, capsys):
   folder = str(tmp_path / 'moving')
   hub_module.export(
       finished_video_run, folder, form='feature_vector', verify_examples=20)
@@ -95,17 +95,6 @@ def test_clips_end_to_end(finished_video_run, tmp_path, capsys):
   assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16.\n' in out
   assert "with the checkpoint's head on top, 20 evaluation examples" in (
       unbroken(out))
-  grey = drawn(5, 4, 16, 16, 1)
-  results = consume(folder, np.repeat(grey, 3, -1), tmp_path)
-  model = servable.load(*servable.find(finished_video_run)).model
-  expected = model.backbone(2 * grey - 1)['pre_logits']
-  for name in ('load', 'again', 'layer', 'frozen'):
-    np.testing.assert_allclose(results[name], expected, atol=1e-5)
-  count = len(model.backbone.trainable_variables)
-  assert results['trainable'].tolist() == [count, 0]
-  assert results['changed'].all() and len(results['changed']) == count
-  assert results['loss_after'] < .5 * results['loss_before']
-  assert np.isfinite(results['card_losses']).all()
 
 
 def test_colours_become_grey_as_in_evaluation(found):

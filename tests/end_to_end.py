@@ -1,0 +1,310 @@
+"""Exports a run in every format, and asks each export as its users would.
+
+  python tests/end_to_end.py --model_dir=runs/digits
+  python tests/end_to_end.py --model_dir=runs/moving_digits_factorized
+
+Does what the programs of export/ do, which verify what they write, and then
+shows the same evaluation examples, as pixels or as files, to saved_model_cli,
+LiteRT, tf_tokenlearner.predict and, in a process that cannot import this
+package, hub.load and hub.KerasLayer. A model that can stream is exported so as
+well, and predict --stream shown the examples. Prints a line for each client,
+and ends with an error if any says something else than the checkpoint.
+"""
+
+# bazel-tags: manual
+
+import contextlib
+import fractions
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if not __package__:  # Run as a script: the clone lies one folder up.
+  sys.path[0] = ROOT
+
+# pylint: disable=g-import-not-at-top
+from absl import flags
+import numpy as np
+
+from tf_tokenlearner import cli
+from tf_tokenlearner import errors
+
+_LINE = '{:<36} {:>10} {:>10} {:>9}  {}'
+_LOSSLESS = dict(codec='ffv1', pixels='bgr0')
+# Frames of video files become JPEG files, as in prepared data sets.
+_ALLOWED_OF_JPEG = .02
+_ALLOWED = 1e-4
+_CONSUMER = os.path.join(ROOT, 'tests', 'serving', 'hub_consumer.py')
+
+
+class Asked(NamedTuple):
+  """What all clients are asked.
+
+  Attributes:
+    pixels: uint8 RGB, one array for each example.
+    files: the same as PNG files or lossless videos.
+    views: what the network sees of them, float32 [N, *input_size].
+    labels: [N].
+    probabilities: of the checkpoint, [N, classes].
+    features: pre_logits of the checkpoint, [N, C].
+    label_names: of the classes.
+    fps: of the videos; None for images.
+  """
+  pixels: np.ndarray
+  files: List[str]
+  views: np.ndarray
+  labels: np.ndarray
+  probabilities: np.ndarray
+  features: np.ndarray
+  label_names: Tuple[str, ...]
+  fps: Optional[fractions.Fraction]
+
+  @property
+  def name(self) -> str:
+    return 'images' if self.views.ndim == 4 else 'clips'
+
+
+class Answer(NamedTuple):
+  """What a client said.
+
+  Attributes:
+    client: which.
+    received: [N, classes or C].
+    expected: the same of the checkpoint.
+    allowed: largest difference.
+  """
+  client: str
+  received: np.ndarray
+  expected: np.ndarray
+  allowed: float
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  owner = dict(flag_values=values, module_name='__main__')
+  flags.DEFINE_string('model_dir', None, 'Folder of the run.', **owner)
+  flags.DEFINE_string(
+      'work_dir', '', 'Where the exports go and stay; by default nowhere.',
+      **owner)
+  flags.DEFINE_integer(
+      'examples', 40, 'Of the evaluation data, at most so many.',
+      lower_bound=1, **owner)
+  flags.DEFINE_list(
+      'quantize', 'none,float16,dynamic,int8,int16x8', 'TFLite files.', **owner)
+  flags.DEFINE_list(
+      'hub_forms', 'classifier,feature_vector', 'TF-Hub modules.', **owner)
+
+
+def run(values: flags.FlagValues) -> bool:
+  """Prints what each client says; whether all say what they should."""
+  with tempfile.TemporaryDirectory() as scratch:
+    work_dir = os.path.abspath(values.work_dir or os.path.join(scratch, 'out'))
+    model_dir = os.path.abspath(values.model_dir)
+    asked, streams = _draw(model_dir, values.examples, scratch)
+    print(f'{len(asked.files)} evaluation {asked.name} of {model_dir}')
+    print(_LINE.format('client', 'difference', 'top-1 same', 'accuracy', ''))
+    are_fine = []
+    for answer in _answers(asked, streams, model_dir, work_dir, values):
+      are_fine.append(_report(answer, asked))
+    return all(are_fine)
+
+
+def call(command: List[str], **options) -> str:
+  """What a command prints. Raises UserError if it fails."""
+  done = subprocess.run(
+      command, capture_output=True, text=True, check=False,
+      **{'env': {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}, **options})
+  if done.returncode:
+    raise errors.UserError(
+        f'{" ".join(command)} ended with {done.returncode}:\n{done.stderr}')
+  return done.stdout
+
+
+def _draw(model_dir: str, count: int, scratch: str) -> Tuple[Asked, bool]:
+  """What to ask, and whether the model can stream."""
+  import tensorflow as tf
+  from tests.data import video_making
+  from tf_tokenlearner import backbones
+  from tf_tokenlearner.serving import servable as servable_lib
+  from tf_tokenlearner.serving import verification
+
+  servable = servable_lib.load(*servable_lib.find(model_dir))
+  examples = verification.draw(servable, count)
+  pixels = np.stack([_rgb(example) for example in examples.stored])
+  views = servable.raw.to_pixels(tf.constant(pixels)).numpy()
+  fps = getattr(servable.raw.preprocessing, 'fps', None)
+  if servable.raw.name == 'clips':
+    fps = fractions.Fraction(fps or 25).limit_denominator(1001)
+  files = []
+  for i, example in enumerate(pixels):
+    files.append(os.path.join(
+        scratch, f'{i:04}.' + ('png' if example.ndim == 3 else 'mkv')))
+    if example.ndim == 3:
+      tf.io.write_file(files[-1], tf.io.encode_png(example))
+    else:
+      video_making.write(files[-1], example, fps, **_LOSSLESS)
+  features = verification.in_batches(
+      lambda x: servable.model.backbone(x, training=False)['pre_logits'],
+      servable.input_size, views)
+  streams = isinstance(
+      servable.model.backbone, backbones.FactorizedVideoVisionTransformer)
+  return Asked(pixels, files, views, examples.labels,
+               verification.probabilities_of(servable, views), features,
+               servable.label_names, fps), streams
+
+
+def _rgb(stored) -> np.ndarray:
+  """An image file or pixels -> uint8 [..., 3]."""
+  import tensorflow as tf
+  if isinstance(stored, bytes):
+    return tf.io.decode_image(stored, 3, expand_animations=False).numpy()
+  if stored.dtype == object:  # A file for each frame.
+    return np.stack([_rgb(frame) for frame in stored])
+  return np.broadcast_to(stored, [*stored.shape[:-1], 3])
+
+
+def _answers(asked: Asked, streams: bool, model_dir: str, work_dir: str,
+             values: flags.FlagValues) -> Iterator[Answer]:
+  """Exports, asks, goes on to the next."""
+  from tf_tokenlearner.serving import hub_module
+  from tf_tokenlearner.serving import saved_model
+  from tf_tokenlearner.serving import streaming
+  from tf_tokenlearner.serving import tflite_file
+
+  def write(module, name, **options):
+    folder = os.path.join(work_dir, name)
+    with contextlib.redirect_stdout(sys.stderr):
+      module.export(model_dir, folder, verify_examples=values.examples,
+                    **options)
+    return folder
+
+  of_files = _ALLOWED_OF_JPEG if asked.fps else _ALLOWED
+  folder = write(saved_model, 'saved_model')
+  yield _as_checkpoint(
+      'saved_model_cli', _ask_saved_model_cli(folder, asked), asked)
+  yield _as_checkpoint(
+      'predict, SavedModel', _predict(folder, asked), asked, of_files)
+
+  for quantize in values.quantize:
+    folder = write(tflite_file, f'tflite_{quantize}', quantize=quantize)
+    allowed = tflite_file.QUANTIZATIONS[quantize].tolerance.difference
+    yield _as_checkpoint(
+        f'LiteRT {quantize}', _ask_litert(folder, asked), asked, allowed)
+    yield _as_checkpoint(
+        f'predict, TFLite {quantize}', _predict(folder, asked), asked,
+        max(allowed, of_files))
+
+  for form in values.hub_forms:
+    folder = write(hub_module, f'hub_{form}', form=form)
+    received = _ask_hub(folder, asked)
+    for client, name in (('load', 'hub.load'), ('layer', 'hub.KerasLayer')):
+      if form == 'classifier':
+        yield _as_checkpoint(
+            f'{name} {form}', _softmax(received[client]), asked)
+      else:
+        yield Answer(f'{name} {form}', received[client], asked.features,
+                     _ALLOWED)
+    if not (received['changed'].all()
+            and received['loss_after'] < received['loss_before']):
+      raise errors.UserError(f'{folder} cannot be fine-tuned.')
+
+  if streams:
+    for form in streaming.FORMATS:
+      folder = write(streaming, f'stream_{form}', form=form)
+      yield _as_checkpoint(
+          f'predict --stream, {form}', _predict(folder, asked, stream=True),
+          asked, of_files)
+
+
+def _as_checkpoint(client: str, probabilities: np.ndarray, asked: Asked,
+                   allowed: float = _ALLOWED) -> Answer:
+  return Answer(client, probabilities, asked.probabilities, allowed)
+
+
+def _ask_saved_model_cli(folder, asked):
+  with tempfile.TemporaryDirectory() as scratch:
+    pixels = os.path.join(scratch, 'pixels.npy')
+    np.save(pixels, asked.pixels)
+    call([os.path.join(os.path.dirname(sys.executable), 'saved_model_cli'),
+          'run', '--dir', folder, '--tag_set', 'serve', '--signature_def',
+          'serving_default', '--inputs', f'{asked.name}={pixels}', '--outdir',
+          scratch])
+    return np.load(os.path.join(scratch, 'probabilities.npy'))
+
+
+def _ask_litert(folder, asked):
+  from ai_edge_litert import interpreter
+  from tf_tokenlearner.serving import tflite_file
+  runner = interpreter.Interpreter(
+      os.path.join(folder, 'model.tflite')).get_signature_runner()
+  return np.concatenate([
+      runner(**{asked.name: view[np.newaxis]})['probabilities']
+      for view in tflite_file.to_inputs(asked.views)])
+
+
+def _ask_hub(folder, asked) -> Dict[str, np.ndarray]:
+  import tensorflow as tf
+  parent, name = os.path.split(folder)
+  with tempfile.TemporaryDirectory() as scratch:
+    inputs, out = (
+        os.path.join(scratch, name) for name in ('inputs.npy', 'out.npz'))
+    np.save(inputs, np.broadcast_to(
+        (asked.views + 1) / 2, [*asked.views.shape[:-1], 3]))
+    # TensorFlow's packages, but not what an editable install adds to them.
+    call([sys.executable, '-S', _CONSUMER, name, inputs, out], cwd=parent, env={
+        'PYTHONPATH': os.path.dirname(os.path.dirname(tf.__file__)),
+        'TF_CPP_MIN_LOG_LEVEL': '3'})
+    with np.load(out) as arrays:
+      return dict(arrays)
+
+
+def _predict(model, asked, stream=False):
+  """By class; of a stream the answer after its last step."""
+  from tf_tokenlearner.prediction import run as prediction_run
+  fps = float(asked.fps) if asked.fps else None
+  with contextlib.redirect_stdout(io.StringIO()) as out:
+    prediction_run.predict(model, asked.files, prediction_run.Options(
+        'json', top=len(asked.label_names), fps=fps, stream=stream))
+  said = map(json.loads, out.getvalue().splitlines())
+  last = {answer['file']: answer['classes'] for answer in said}
+  found = [{c['name']: c['probability'] for c in last[file]}
+           for file in asked.files]
+  return np.array([[f[name] for name in asked.label_names] for f in found])
+
+
+def _softmax(logits):
+  powers = np.exp(logits - logits.max(-1, keepdims=True))
+  return powers / powers.sum(-1, keepdims=True)
+
+
+def _report(answer: Answer, asked: Asked) -> bool:
+  """Prints a line; whether the client says what it should."""
+  is_fine = answer.received.shape == answer.expected.shape
+  cells = ['', '', '']
+  if is_fine:
+    difference = np.abs(answer.received - answer.expected).max()
+    is_fine = bool(difference <= answer.allowed)
+    cells[0] = f'{difference:.0e}'
+    if answer.expected is asked.probabilities:
+      best = answer.received.argmax(-1)
+      cells[1:] = (f'{np.mean(best == answer.expected.argmax(-1)):.4f}',
+                   f'{np.mean(best == asked.labels):.4f}')
+  print(_LINE.format(answer.client, *cells, 'ok' if is_fine else 'DIFFERS'),
+        flush=True)
+  return is_fine
+
+
+def main(arguments) -> None:
+  cli.refuse_arguments(arguments)
+  cli.require('model_dir')
+  if not run(flags.FLAGS):
+    raise errors.UserError('Not all say what the checkpoint says.')
+
+
+if __name__ == '__main__':
+  define_flags(flags.FLAGS)
+  cli.run(main)

@@ -1,0 +1,57 @@
+"""Every format answers through its own client; all of them take minutes."""
+
+import re
+
+from absl import flags
+import numpy as np
+import pytest
+
+from tests import end_to_end
+from tf_tokenlearner import errors
+
+
+def run(*arguments):
+  values = flags.FlagValues()
+  end_to_end.define_flags(values)
+  values(['end_to_end.py', '--examples=12', *arguments])
+  return end_to_end.run(values)
+
+
+@pytest.mark.parametrize('fixture, options, clients', [
+    ('finished_run', ['--quantize=dynamic', '--hub_forms=classifier'],
+     ['saved_model_cli', 'predict, SavedModel', 'LiteRT dynamic',
+      'predict, TFLite dynamic', 'hub.load classifier',
+      'hub.KerasLayer classifier']),
+    ('stream_run', ['--quantize=int8', '--hub_forms=feature_vector'],
+     ['saved_model_cli', 'predict, SavedModel', 'LiteRT int8',
+      'predict, TFLite int8', 'hub.load feature_vector',
+      'hub.KerasLayer feature_vector', 'predict --stream, saved_model',
+      'predict --stream, tflite'])])
+def test_all_say_what_the_checkpoint_says(
+    request, capfd, fixture, options, clients):
+  model_dir = request.getfixturevalue(fixture)
+  capfd.readouterr()
+  assert run(f'--model_dir={model_dir}', *options)
+  head, _, *lines = capfd.readouterr().out.splitlines()
+  assert head.startswith('12 evaluation ')
+  assert [line[:36].rstrip() for line in lines] == clients
+  for line in lines:
+    assert re.search(r' \de-\d+ .* ok$', line)
+
+
+def test_what_differs_is_seen(capsys):
+  expected = np.eye(3)
+  asked = end_to_end.Asked(None, [], None, np.arange(3), expected, None, (),
+                             None)
+  for received in (expected, expected[::-1], expected[:2]):
+    answer = end_to_end.Answer('client', received, expected, 1e-4)
+    assert end_to_end._report(answer, asked) == (received is expected)
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split() for line in lines] == [
+      ['client', '0e+00', '1.0000', '1.0000', 'ok'],
+      ['client', '1e+00', '0.3333', '0.3333', 'DIFFERS'], ['client', 'DIFFERS']]
+
+
+def test_a_client_that_fails_ends_all():
+  with pytest.raises(errors.UserError, match='ended with 3:\nwhy'):
+    end_to_end.call(['sh', '-c', 'echo why >&2; exit 3'])
