@@ -24,7 +24,7 @@ from tf_tokenlearner.serving import export_flags
 
 export_flags.define(
     'Load the export in a new process and compare it with the checkpoint on '
-    'evaluation data, and, --verify_examples=0, on a made-up input alone',
+    'evaluation data (with --verify_examples=0 on a made-up input alone)',
     verify_examples=256)
 _PRECISION = flags.DEFINE_string(
     'precision', 'float32',

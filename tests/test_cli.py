@@ -14,10 +14,13 @@ def fixture_run(monkeypatch, capsys):
   """Runs a main function with arguments: (exit code, stdout, stderr)."""
   def run(main, *arguments, describe=None):
     values = flags.FlagValues()
-    flags.DEFINE_string('colour', '', 'A colour.', flag_values=values,
-                        module_name='__main__')
-    flags.DEFINE_enum('size', None, ['small', 'large'], 'A size.',
-                      flag_values=values, module_name='__main__')
+    owner = dict(flag_values=values, module_name='__main__')
+    flags.DEFINE_string('colour', '', 'A colour.', **owner)
+    flags.DEFINE_enum('size', None, ['small', 'large'], 'A size.', **owner)
+    flags.DEFINE_bool('loud', True, 'Whether it says what it does.', **owner)
+    flags.DEFINE_integer(
+        'times', 7, 'How often it does what it does, one time after the other '
+        'and never two at once. Default: 7.', **owner)
     monkeypatch.setattr(cli.flags, 'FLAGS', values)
     monkeypatch.setattr(sys, 'argv', ['program.py', *arguments])
     monkeypatch.setattr(cli.gc, 'freeze', lambda: None)
@@ -64,7 +67,12 @@ def test_help_lists_flags_and_more(run, monkeypatch):
   code, out, _ = run(None, '--help', describe=lambda: 'More.')
   assert code == 0
   assert out.startswith('What it does.') and out.endswith('More.\n')
-  assert '  --colour\n      A colour.' in out
+  assert '  --colour\n      A colour.\n' in out
+  assert ('  --[no]loud\n      Whether it says what it does (default: true).\n'
+          in out)
+  # Folded, and no second default behind what a text says of it.
+  assert '  --times\n      How often' in out and out.count('efault: 7') == 1
+  assert max(map(len, out.splitlines())) < 80
 
 
 def test_interrupt(run):

@@ -13,7 +13,15 @@ def test_of_many_names_the_nearest_are_shown():
   message = str(errors.unknown_name('data set', 'Cifar_10', names))
   assert message.startswith(
       "Unknown data set 'Cifar_10'. Nearest of the 52 known: cifar10, cifar100")
-  assert message.count(',') == 5
+  assert message.endswith('cifar10, cifar100.')  # The rest are not near.
+
+
+def test_if_none_is_near_a_few_are_shown():
+  names = [f'dataset_{i}' for i in range(50)]
+  message = str(errors.unknown_name('data set', 'wxyz', names))
+  assert message.startswith(
+      "Unknown data set 'wxyz'. Nearest of the 50 known:")
+  assert message.count(',') == 2
 
 
 def test_nothing_known():

@@ -7,6 +7,7 @@ of the user end in one line on stderr and exit code 2.
 import gc
 import os
 import sys
+import textwrap
 from typing import Callable, Optional, Sequence
 
 from absl import flags
@@ -75,5 +76,13 @@ def _flags_help() -> str:
          if module(flag.name) in ('__main__', sys.argv[0])]
   lines = ['Flags:']
   for flag in own:
-    lines += [f'  --{flag.name}', f'      {flag.help}']
+    no = '[no]' if flag.boolean else ''
+    text = flag.help
+    # None, [] and '' say nothing; some texts say what they stand for.
+    if flag.default and 'default' not in text.lower():
+      default = flag.default_as_str.strip("'")
+      text = f'{text.rstrip(".")} (default: {default}).'
+    lines += [f'  --{no}{flag.name}', textwrap.fill(
+        text, 79, initial_indent=6 * ' ', subsequent_indent=6 * ' ',
+        break_on_hyphens=False, break_long_words=False)]
   return '\n'.join(lines)

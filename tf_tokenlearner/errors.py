@@ -3,6 +3,8 @@
 import difflib
 from typing import Iterable
 
+_NEAR = .5  # Share of letters in common; below it names only look at random.
+
 
 class UserError(ValueError):
   """Something the user can mend; the message says what and how.
@@ -25,10 +27,11 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
   known = sorted(known)
   if not known:
     return UserError(f'Unknown {kind} {name!r}; none is known.')
-  nearness = lambda other: -difflib.SequenceMatcher(
-      None, str(name).lower(), other.lower()).ratio()
-  ranked = sorted(known, key=nearness)
+  nearness = {other: difflib.SequenceMatcher(
+      None, str(name).lower(), other.lower()).ratio() for other in known}
+  ranked = sorted(known, key=nearness.get, reverse=True)
   if len(ranked) <= 8:
     return UserError(f'Unknown {kind} {name!r}. Known: {", ".join(ranked)}.')
+  near = [other for other in ranked[:6] if nearness[other] >= _NEAR]
   return UserError(f'Unknown {kind} {name!r}. Nearest of the {len(known)} '
-                   f'known: {", ".join(ranked[:6])}.')
+                   f'known: {", ".join(near or ranked[:3])}.')

@@ -92,6 +92,15 @@ def test_refused(plain, location, message):
     checkpoints.insert_token_learner(plain(), location, 4, IMAGES)
 
 
+def test_more_tokens_than_positions_are_refused():
+  plain = make_plain()
+  height, width = plain.backbone.spec.grid_size(plain.backbone.input_size)
+  with pytest.raises(errors.UserError, match=(
+      f'num_tokens is {height * width + 1}, but a frame has {height} x '
+      f'{width} positions')):
+    checkpoints.insert_token_learner(plain, 1, height * width + 1, IMAGES)
+
+
 @pytest.mark.parametrize('examples', [IMAGES[:0], IMAGES[:, :8], IMAGES[0]])
 def test_examples_of_another_size_are_refused(examples):
   with pytest.raises(errors.UserError, match=(

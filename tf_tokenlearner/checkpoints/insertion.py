@@ -36,7 +36,8 @@ def insert_token_learner(
 
   Raises:
     UserError: plain has a TokenLearner, or is no transformer, the spec makes no
-      sense, or there are no examples of its size.
+      sense, there are fewer positions than tokens, or no examples of its
+      size.
   """
   if location is None:
     raise errors.UserError(
@@ -57,6 +58,11 @@ def insert_token_learner(
         'insert_token_learner: examples must be [B, '
         f'{", ".join(map(str, backbone.input_size))}] with B of at least 1, '
         f'received {list(examples.shape)}.')
+  height, width = backbone.spec.grid_size(backbone.input_size)
+  if num_tokens > height * width:
+    raise errors.UserError(
+        f'insert_token_learner: num_tokens is {num_tokens}, but a frame has '
+        f'{height} x {width} positions to learn them from.')
   spec = dataclasses.replace(
       backbone.spec, token_learner_location=location, num_tokens=num_tokens,
       pooler='gap' if backbone.spec.pooler == 'token' else backbone.spec.pooler,

@@ -25,6 +25,7 @@ from tf_tokenlearner.checkpoints import position_embeddings
 
 TUBELETS = ('central_frame', 'average')
 HEADS = ('keep', 'fresh', 'zero')
+_FRESH_HEAD = "task.init_checkpoint_modules=backbone (in Python head='fresh')"
 # Where a part of a video model stands in the image model.
 _IN_IMAGE_MODEL = {'tubelet_embedding': 'patch_embedding',
                    'spatial_encoder': 'encoder'}
@@ -139,8 +140,7 @@ def transfer(source: backbones.Classifier, model: backbones.Classifier,
     raise errors.UserError(
         'The checkpoint does not fit the model. What differs:'
         + flax_arrays.as_list(misfits) + (
-            '\nOnly the head differs: task.init_checkpoint_modules=backbone '
-            'takes the rest.'
+            f'\nOnly the head differs: {_FRESH_HEAD} takes the rest.'
             if all(line.startswith('head:') for line in misfits) else ''))
   if head == 'zero':
     fresh.remove('head')
@@ -170,7 +170,7 @@ def _require_head(theirs: Dict, ours: Dict, head: str):
         + ('pre_logits, which the model does not have: set representation_size='
            f'{theirs["pre_logits"].units}' if has else
            'no pre_logits, which the model has: leave representation_size out')
-        + ', or leave the head fresh: task.init_checkpoint_modules=backbone.')
+        + f', or leave the head fresh: {_FRESH_HEAD}.')
 
 
 def _disagreements(name: str, theirs: tf_keras.layers.Layer,
