@@ -33,7 +33,7 @@ def test_help_lists_the_experiments_without_tensorflow():
   for text in ('tokenlearner_digits', 'tokenlearner_image_folder',
                '--params_override', '--export_dir', 'continues a run'):
     assert text in out
-  assert max(map(len, out.splitlines())) <= 200
+  assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize('arguments, message', [

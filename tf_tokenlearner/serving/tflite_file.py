@@ -32,9 +32,9 @@ from tf_tokenlearner.training import quiet
 _SIGNATURE = 'serving_default'
 _CALIBRATION_EXAMPLES = 200
 _CALIBRATION_BYTES = 512 * 2**20
-# What int8 computes in 8 bits: what multiplies by weights. Of the rest, LayerNorm
-# and GELU cost accuracy and save no time; attention's products, BATCH_MATMUL, are
-# not delegated to XNNPACK in 8 bits, which takes four times as long in all.
+# What int8 computes in 8 bits: what multiplies by weights. Of the rest,
+# LayerNorm and GELU would cost accuracy and save no time; attention's products,
+# BATCH_MATMUL, are not delegated to XNNPACK in 8 bits: four times as long.
 _WEIGHTED = ('CONV_2D', 'CONV_3D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED')
 
 _Inputs = Callable[[], Iterator[List[np.ndarray]]]
@@ -102,8 +102,9 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
       export, nothing is done.
     checkpoint: path, '' for the run's best or else its latest.
     quantize: of QUANTIZATIONS. dynamic: weights of 8 bits, activations when
-      they come; int8: also the activations that weights multiply, by the
-      range that they have on training data, and the rest in float; int16x8: activations of 16 bits, everywhere.
+      they come; int8: also the activations that weights multiply, by the range
+      that they have on training data, and the rest in float; int16x8:
+      activations of 16 bits, everywhere.
     batch_size: the only one; 0 for any, which takes more operations.
     verify: ask it in a new process and compare before it is kept.
     verify_examples: of the evaluation data, at most so many.
