@@ -11,9 +11,9 @@ from typing import (
 from tf_tokenlearner.prediction import examples
 
 # Of decoded images: read ahead, in a batch, and in those that are not yet full.
-_MAX_BYTES_AHEAD = 256 * 2**20
-_MAX_BATCH_BYTES = 64 * 2**20
-_MAX_WAITING_BYTES = 256 * 2**20
+_MAX_BYTES_AHEAD = 64 * 2**20
+_MAX_BATCH_BYTES = 32 * 2**20
+_MAX_WAITING_BYTES = 64 * 2**20
 
 # Numbers of files, and what was read of them.
 Batch = Tuple[List[int], List[examples.Example]]
