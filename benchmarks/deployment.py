@@ -1,15 +1,16 @@
 """Times and measures what the exports of our image models cost to deploy.
 
-  python benchmarks/deployment.py
+  python benchmarks/deployment.py --report=docs/deployment.md \\
+      --runs=runs/digits,runs/fashion_mnist
   python benchmarks/deployment.py --variants=Ti/16 --forms=dynamic,int8
   python benchmarks/deployment.py --variants= --runs=runs/digits
 
-Writes --report: size on disk and milliseconds of one image (median over rounds
-in which everything runs once) as a TFLite file of every number type, run by
-LiteRT, and as a SavedModel, with and without XLA; each variant plain and with a
-TokenLearner, 1000 classes, random weights. A SavedModel also cuts and scales
-its image, of the network's own size here; a TFLite file leaves that to the
-device.
+Prints, or writes to --report, size on disk and milliseconds of one image
+(median over rounds in which everything runs once) as a TFLite file of every
+number type, run by LiteRT, and as a SavedModel, with and without XLA; each
+variant plain and with a TokenLearner, 1000 classes, random weights. A
+SavedModel also cuts and scales its image, of the network's own size here; a
+TFLite file leaves that to the device.
 
 For each of --runs, folders of trained image runs, also the accuracy of every
 TFLite file on the run's evaluation data beside the checkpoint's.
@@ -43,7 +44,8 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_list('forms', ','.join(_FORMS), 'What is exported.', **owner)
   flags.DEFINE_list('runs', '', 'Folders of trained image runs.', **owner)
   flags.DEFINE_string(
-      'report', 'docs/deployment.md', 'Where the tables go.', **owner)
+      'report', '', 'File that the tables go to; by default they are printed.',
+      **owner)
   for name, default, what in (
       ('image_size', 224, 'Height and width in pixels.'),
       ('num_tokens', 8, 'Tokens that the TokenLearner learns.'),
@@ -78,9 +80,13 @@ def run(values: flags.FlagValues) -> None:
         (model_dir, deployment_forms.accuracies(
             model_dir, quantizations, values.verify_examples))
         for model_dir in values.runs]))
+  text = '\n\n'.join(sections)
+  if not values.report:
+    print(text)
+    return
   os.makedirs(os.path.dirname(values.report) or '.', exist_ok=True)
   with open(values.report, 'w', encoding='utf-8') as file:
-    file.write('\n\n'.join(sections) + '\n')
+    file.write(text + '\n')
   print(f'Wrote {values.report}.')
 
 

@@ -36,7 +36,7 @@ def make(stream: streaming.StreamingClassifier, model: backbones.Classifier,
   specs = {
       step: [_spec('frames', stream.tubelet_shape),
              _spec('tokens', stream.state_shape),
-             tf.TensorSpec([], tf.int32, 'num_steps')],
+             tf.TensorSpec([1], tf.int32, 'num_steps')],
       whole: [_spec('clip', model.backbone.input_size)]}
   functions = {
       function.__name__: tf.function(

@@ -1,6 +1,7 @@
 """Files and folders appear whole or not at all."""
 
 import os
+import time
 
 import pytest
 
@@ -36,3 +37,18 @@ def test_nothing_stays_after_a_failure(tmp_path, is_folder):
         open(path, 'w').close()
       raise KeyboardInterrupt
   assert not os.listdir(tmp_path)
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
+  path = str(tmp_path / 'a [1]')
+  places = []
+  for age in (0, 2 * 24 * 3600):
+    with files.replacing(path) as beside:
+      os.mkdir(beside)
+      places.append(tmp_path / f'{beside}.partial')
+      places[-1].mkdir()
+      (places[-1] / 'weights').write_text('1')
+    os.utime(places[-1], (time.time() - age,) * 2)
+    os.rmdir(path)
+  files.remove_stale(path + '/')
+  assert [place.exists() for place in places] == [True, False]

@@ -1,11 +1,15 @@
 """Files and folders that appear whole or not at all."""
 
 import contextlib
+import glob
 import os
+import time
 import uuid
 from typing import Iterator
 
 import tensorflow as tf
+
+_STALE_SECONDS = 24 * 3600
 
 
 @contextlib.contextmanager
@@ -30,3 +34,18 @@ def replacing(path: str) -> Iterator[str]:
     elif tf.io.gfile.exists(beside):
       tf.io.gfile.remove(beside)
     raise
+
+
+def remove_stale(path: str) -> None:
+  """Removes the folders that killed processes left of `replacing` a path.
+
+  Only what has not been touched for a day: others may be at work.
+
+  Args:
+    path: as given to `replacing`.
+  """
+  folder, name = os.path.split(path.rstrip('/'))
+  pattern = os.path.join(glob.escape(folder), f'.{glob.escape(name)}.*.partial')
+  for beside in tf.io.gfile.glob(pattern):
+    if time.time() - tf.io.gfile.stat(beside).mtime_nsec / 1e9 > _STALE_SECONDS:
+      tf.io.gfile.rmtree(beside)

@@ -40,7 +40,7 @@ def test_equals_the_whole_model_over_every_window(form):
     seen = seen + [new] if seen else [new] * (FRAMES // size)
     window = np.concatenate(seen[-(FRAMES // size):], axis=1)
     np.testing.assert_allclose(logits, model(window), rtol=0, atol=1e-5)
-  assert state.num_steps.numpy() == VIDEO.shape[1] // size
+  assert (state.num_steps.numpy() == VIDEO.shape[1] // size).all()
   assert np.ptp(logits.numpy()) > 1e-2
 
 
@@ -56,13 +56,25 @@ def test_videos_of_a_batch_do_not_touch():
         logits_both[:1], logits_alone, **layer_checks.CLOSE)
 
 
+def test_a_new_video_takes_the_place_of_another():
+  stream = streaming.StreamingClassifier(
+      classifier(tiny.factorized(token_learner_location=3)))
+  size = stream.tubelet_shape[0]
+  state, fresh = stream.init_state(2), stream.init_state(1)
+  _, state = stream.step(VIDEO[:, :size], state)
+  state = state._replace(num_steps=state.num_steps * [1, 0])
+  logits, _ = stream.step(VIDEO[:, size:2 * size], state)
+  expected, _ = stream.step(VIDEO[1:, size:2 * size], fresh)
+  np.testing.assert_allclose(logits[1:], expected, **layer_checks.CLOSE)
+
+
 def test_shapes():
   stream = streaming.StreamingClassifier(classifier(
       tiny.factorized(token_learner_location=3, num_tokens=2)))
   assert stream.tubelet_shape == (FRAMES // 3, *SIZE)
   assert stream.state_shape == (3 * 2, 8)
   state = stream.init_state(4)
-  assert state.tokens.shape == [4, 6, 8] and state.num_steps.shape == []
+  assert state.tokens.shape == [4, 6, 8] and state.num_steps.shape == [4]
 
 
 def test_backbone_that_is_not_factorised():

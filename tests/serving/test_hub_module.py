@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
 
+from tests import hub_process
 from tests.backbones import tiny_clips
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
@@ -21,23 +22,7 @@ from tf_tokenlearner.serving import hub_module
 from tf_tokenlearner.serving import raw_inputs
 from tf_tokenlearner.serving import servable
 
-CONSUMER = pathlib.Path(__file__).with_name('hub_consumer.py')
 SCRIPT = pathlib.Path(__file__).parents[2] / 'export' / 'export_tfhub.py'
-
-
-def consume(module, inputs, tmp_path):
-  """What hub_consumer says, with TensorFlow's packages and no others."""
-  paths = [str(tmp_path / name) for name in ('inputs.npy', 'out.npz')]
-  np.save(paths[0], inputs)
-  parent, name = os.path.split(module)
-  done = subprocess.run(
-      [sys.executable, '-S', str(CONSUMER), name, *paths], cwd=parent,
-      env={'PYTHONPATH': str(pathlib.Path(tf.__file__).parents[1]),
-           'TF_CPP_MIN_LOG_LEVEL': '3'},
-      capture_output=True, text=True, check=False)
-  assert done.returncode == 0, done.stderr
-  with np.load(paths[1]) as arrays:
-    return dict(arrays)
 
 
 def drawn(*shape):
@@ -61,13 +46,13 @@ def test_images_end_to_end(finished_run, found, tmp_path, capsys):
   folder = str(tmp_path / 'digits')
   hub_module.export(finished_run, folder, verify_examples=40)
   out = capsys.readouterr().out
-  assert out.startswith(
-      f'Exported to {folder}: logits of 10 classes, for images of 8 x 8.\n')
+  assert ' '.join(out.split()).startswith(
+      f'Exported to {folder}: logits of 10 classes, for images of 8 x 8. Load')
   assert 'by TensorFlow Hub; 40 evaluation examples: probabilities' in (
       unbroken(out))
   assert 'agreement 1.0000' in unbroken(out)
   grey = drawn(5, 8, 8, 1)
-  results = consume(folder, np.repeat(grey, 3, -1), tmp_path)
+  results = hub_process.consume(folder, np.repeat(grey, 3, -1))
   expected = found.model(2 * grey - 1)
   for name in ('load', 'again', 'layer', 'frozen'):
     np.testing.assert_allclose(results[name], expected, atol=1e-5)
@@ -92,7 +77,8 @@ def test_clips(finished_video_run, tmp_path, capsys):
   hub_module.export(
       finished_video_run, folder, form='feature_vector', verify_examples=20)
   out = capsys.readouterr().out
-  assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16.\n' in out
+  assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16. Loaded' in (
+      ' '.join(out.split()))
   assert "with the checkpoint's head on top, 20 evaluation examples" in (
       unbroken(out))
 

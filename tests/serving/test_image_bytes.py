@@ -31,11 +31,12 @@ def huge_png(side=30000):
   return data[:16] + struct.pack('>II', side, side) + data[24:]
 
 
-def endless_gif():
-  """Two million blocks of a byte before the first frame."""
+def gif_with_comments(lists, blocks):
+  """So many comments before the first frame, of so many blocks of a byte."""
   data = encode('GIF')
   frame = data.index(b',', 13 + 3 * 2**((data[10] & 7) + 1))
-  return data[:frame] + b'!\xfe' + b'\1x' * 2_000_000 + b'\0' + data[frame:]
+  comment = b'!\xfe' + b'\1x' * blocks + b'\0'
+  return data[:frame] + comment * lists + data[frame:]
 
 
 def huge_gif_frame():
@@ -97,6 +98,12 @@ def test_sixteen_bits_become_eight(read):
   np.testing.assert_allclose(pixels, deep / 257, atol=1)
 
 
+def test_gif_with_comments(read):
+  (pixels,), reasons = read([gif_with_comments(10, 50)])
+  assert reasons == ['']
+  np.testing.assert_array_equal(pixels, tf.io.decode_gif(encode('GIF'))[0])
+
+
 def test_first_frame_of_an_animated_gif(read):
   data = animated('GIF')
   (pixels,), reasons = read([data])
@@ -123,7 +130,9 @@ REFUSED = [
     (encode('PNG')[:40], CUT_OFF), (encode('PNG')[:12], BAD_HEADER),
     (encode('WEBP')[:-30], CUT_OFF), (encode('WEBP')[:18], BAD_HEADER),
     (encode('GIF')[:100], BAD_HEADER), (encode('GIF')[:8], BAD_HEADER),
-    (encode('GIF')[:-20], CUT_OFF), (endless_gif(), BAD_HEADER),
+    (encode('GIF')[:-20], CUT_OFF),
+    (gif_with_comments(1, 2_000_000), BAD_HEADER),
+    (gif_with_comments(50, 30), BAD_HEADER),  # 1,550 blocks in short lists.
 ]
 
 

@@ -111,7 +111,7 @@ def test_one_bad_file_spoils_no_other(digits):
   for key in ('probabilities', 'logits', 'top_probabilities'):
     np.testing.assert_allclose(
         answers[key].numpy()[[0, 2]], expected[key], atol=1e-6)
-    assert np.isnan(answers[key][1]).all()
+    assert not answers[key][1].numpy().any()
   assert answers['top_classes'][1].numpy().tolist() == [-1] * 5
   assert answers['top_names'][1].numpy().tolist() == [b''] * 5
 
@@ -208,6 +208,9 @@ def test_run_without_checkpoint(tmp_path, tiny_digits):
     ('answers["label_names/label_names"][0] = "x"', 'other names of classes'),
     ('answers["features/pre_logits"] += 1',
      'features/pre_logits of the .* diff'),
+    ('answers["image_bytes/logits"] += 1', 'image_bytes/logits of the .* diff'),
+    ('answers["serving_default/top_names"][0, 1] = "x"', 'names other classes'),
+    ('answers["serving_default/top_classes"][1] += 1', 'names other classes'),
     ('answers["probabilities"] += .1', 'differs too much'),
 ])
 def test_what_does_not_verify_is_not_kept(
@@ -216,10 +219,14 @@ def test_what_does_not_verify_is_not_kept(
   found = servable.load(*servable.find(finished_run))
   pixels = found.raw.to_pixels(tf.constant(found.raw.sample(3)))
   answers = {'label_names/label_names': np.array(found.label_names)}
-  for name, outputs in (('serving_default', found.scores(pixels)),
+  scores = saved_model.make_signatures(found)[0]['serving_default'](
+      tf.constant(found.raw.sample(3)))
+  for name, outputs in (('serving_default', scores), ('image_bytes', scores),
                         ('features', found.features(pixels))):
-    answers.update({f'{name}/{key}': value.numpy()
-                    for key, value in outputs.items()})
+    answers.update({
+        f'{name}/{key}': (value.numpy().astype(str) if key == 'top_names'
+                          else value.numpy())
+        for key, value in outputs.items()})
   def ask(client, *arguments):
     del client, arguments
     examples = saved_model.verification.draw(found, 10)

@@ -23,8 +23,8 @@ def test_report_of_the_same():
   assert verification.report(
       EXAMPLES, received(), verification.Tolerance(1e-5)) == (
           '4 evaluation examples: probabilities differ by at most 1e-08 from '
-          "the checkpoint's, top-1 agreement 1.0000, accuracy 0.7500 "
-          '(checkpoint 0.7500)')
+          "the checkpoint's (allowed 1e-05), top-1 agreement 1.0000, accuracy "
+          '0.7500 (checkpoint 0.7500, allowed 0.2525 less)')
 
 
 def test_lines_fit_a_terminal():
@@ -32,8 +32,9 @@ def test_lines_fit_a_terminal():
       EXAMPLES, received(), verification.Tolerance(1e-5)))
   assert text.splitlines() == [
       'Loaded again in a new process by LiteRT; 4 evaluation examples: '
-      'probabilities', 'differ by at most 1e-08 from the checkpoint\'s, top-1 '
-      'agreement 1.0000, accuracy', '0.7500 (checkpoint 0.7500).']
+      'probabilities', 'differ by at most 1e-08 from the checkpoint\'s (allowed'
+      ' 1e-05), top-1 agreement', '1.0000, accuracy 0.7500 (checkpoint 0.7500, '
+      'allowed 0.2525 less).']
 
 
 def test_report_of_another():
@@ -41,13 +42,13 @@ def test_report_of_another():
       EXAMPLES, received([.9, .1], [.6, .4], [.3, .7], [.2, .8]),
       verification.Tolerance(1.))
   assert 'at most 6e-01' in text
-  assert 'agreement 0.2500, accuracy 0.5000 (checkpoint 0.7500)' in text
+  assert 'agreement 0.2500, accuracy 0.5000 (checkpoint 0.7500,' in text
 
 
 @pytest.mark.parametrize('rows, tolerance, message', [
-    ([[.8, .2], [.4, .6], [.7, .3], [.8, .2]], (1e-5,), 'allowed are 1e-05'),
+    ([[.8, .2], [.4, .6], [.7, .3], [.8, .2]], (1e-5,), 'allowed 1e-05'),
     ([[.1, .9], [.6, .4], [.7, .3], [.8, .2]], (1., .2),
-     'accuracy 0.2500 .* and 0.2525 less accuracy'),
+     'accuracy 0.2500 .* allowed 0.2525 less'),
     ([[np.nan, .1], [.4, .6], [.7, .3], [.8, .2]], (1.,), 'differs too much'),
     ([[.9, .1]], (1.,), r'gave probabilities \[1, 2\], expected \[4, 2\]'),
 ])
@@ -69,12 +70,17 @@ def test_close_outputs():
     verification.require_close(np.ones(1), np.ones(2), 'logits', tolerance)
 
 
-def test_client_that_fails(tmp_path):
+def test_client_that_fails(tmp_path, monkeypatch):
   client = tmp_path / 'client.py'
   client.write_text('import sys; sys.exit("no such op")')
   with pytest.raises(
       errors.UserError, match='(?s)not be used in a new process.*no such op'):
     verification.ask(str(client), 'model')
+  client.write_text('import time; time.sleep(99)')
+  monkeypatch.setattr(verification, '_SECONDS_ALLOWED', .1)
+  with pytest.raises(errors.UserError, match='did not answer within 0'):
+    verification.ask(str(client), 'model')
+  monkeypatch.undo()
   client.write_text(
       'import sys, numpy; numpy.savez(sys.argv[2], words=sys.argv[1])')
   assert verification.ask(str(client), 'model')['words'] == 'model'
@@ -86,6 +92,9 @@ def test_examples_of_clips_are_those_of_evaluation(
   found = servable.load(*servable.find(finished_video_run))
   monkeypatch.setattr(verification, '_MAX_BYTES', 3 * 4 * 16 * 16 * 4 + 1)
   examples = verification.draw(found, 50)
+  assert not examples.stored
+  stored = verification.draw(found, 50, with_stored=True).stored
+  assert 0 < len(stored) < 3  # They count as well.
   data = found.task.validation_data
   (views, labels), = video_pipeline.build_dataset(
       data, video_pipeline.open_source(data), (4, 16, 16, 1), 8,
@@ -95,7 +104,7 @@ def test_examples_of_clips_are_those_of_evaluation(
   np.testing.assert_allclose(
       examples.probabilities, tf.nn.softmax(found.model(views[:3, 0])),
       atol=1e-6)
-  assert [type(frame) for frame in examples.stored[0][:2]] == [bytes, bytes]
+  assert [type(frame) for frame in stored[0][:2]] == [bytes, bytes]
 
 
 def test_examples_of_tfrecord_files(finished_run, tmp_path):
@@ -115,7 +124,7 @@ def test_examples_of_tfrecord_files(finished_run, tmp_path):
   params.task.validation_data.override(
       {'tfds_name': '', 'input_path': str(tmp_path / '*')})
   examples = verification.draw(
-      servable.load(run._replace(params=params), path), 50)
+      servable.load(run._replace(params=params), path), 50, with_stored=True)
   assert examples.stored == [png, png]
   np.testing.assert_allclose(examples.pixels, np.ones([2, 8, 8, 1]), rtol=1e-5)
   np.testing.assert_array_equal(examples.labels, [3, 3])

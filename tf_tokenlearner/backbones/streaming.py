@@ -14,7 +14,8 @@ class State(NamedTuple):
 
   Attributes:
     tokens: float tensor [B, T*S, C], of the last T tubelets, oldest first.
-    num_steps: int32 tensor [], tubelets seen so far.
+    num_steps: int32 tensor [B], tubelets seen so far; a new video may take the
+      place of another with 0.
   """
   tokens: tf.Tensor
   num_steps: tf.Tensor
@@ -75,7 +76,7 @@ class StreamingClassifier(tf.Module):
     """Of a video of which nothing has been seen."""
     dtype = self._model.backbone.compute_dtype
     return State(tf.zeros([batch_size, *self.state_shape], dtype),
-                 tf.zeros([], tf.int32))
+                 tf.zeros([batch_size], tf.int32))
 
   def step(self, tubelet: tf.Tensor, state: State) -> Tuple[tf.Tensor, State]:
     """Takes a tubelet in.
@@ -91,7 +92,8 @@ class StreamingClassifier(tf.Module):
     new = backbone.spatial(tubelet, training=False)  # [B, S, C]
     first = tf.tile(new, [1, self._window // new.shape[1], 1])
     later = tf.concat([state.tokens[:, new.shape[1]:], new], axis=1)
-    tokens = tf.where(tf.equal(state.num_steps, 0), first, later)
+    is_first = tf.equal(state.num_steps, 0)[:, tf.newaxis, tf.newaxis]
+    tokens = tf.where(is_first, first, later)
     pre_logits = backbone.temporal(tokens, training=False)['pre_logits']
     return (self._model.head(pre_logits),
             State(tokens, state.num_steps + 1))

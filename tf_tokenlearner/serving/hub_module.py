@@ -19,7 +19,6 @@ Weights and arithmetic are float32, whatever the run was trained in.
 """
 
 import os
-import tempfile
 from typing import Callable, Optional
 
 import numpy as np
@@ -64,14 +63,14 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   verification.check_count(verify, verify_examples)
   run, path = servable_lib.find(model_dir, checkpoint)
   wanted = export_folder.origin(model_dir, path, 'tfhub', form=form)
-  if export_folder.is_there(wanted, export_dir):
+  if export_folder.is_there(wanted, export_dir, verify):
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
     examples = (
         verification.draw(servable, verify_examples) if verify else None)
     module = make(servable, form)
-    with export_folder.writing(export_dir, wanted) as beside:
+    with export_folder.writing(export_dir, wanted, verify) as beside:
       tf.saved_model.save(module, beside)
       export_folder.write_labels(beside, servable.label_names)
       report = examples and _verify(beside, module, servable, form, examples)
@@ -81,7 +80,8 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
           os.path.basename(os.path.normpath(export_dir)))
       with tf.io.gfile.GFile(os.path.join(beside, CARD), 'w') as file:
         file.write(card)
-  print(f'Exported to {export_dir}: {model_card.output(servable, form)}.')
+  print(verification.in_lines(
+      f'Exported to {export_dir}: {model_card.output(servable, form)}.'))
   if report:
     print(verification.loaded_again('TensorFlow Hub', report))
 
@@ -143,7 +143,7 @@ def _verify(folder: str, module: tf.train.Checkpoint,
   """What a new process sees, in words."""
   # Imported by the new process only.
   client = os.path.join(os.path.dirname(__file__), 'hub_client.py')
-  with tempfile.TemporaryDirectory() as scratch:
+  with export_folder.scratch() as scratch:
     inputs = os.path.join(scratch, 'inputs.npy')
     np.save(inputs, _to_inputs(examples.pixels))
     answers = verification.ask(client, folder, inputs)

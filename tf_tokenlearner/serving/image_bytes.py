@@ -12,7 +12,9 @@ import tensorflow as tf
 
 MAX_PIXELS = 64_000_000  # Of an image; of the frames of a clip together.
 _HEADER = 64  # Bytes; what is looked at lies within.
-_MAX_BLOCKS = 100_000  # Of a GIF's first frame, 25 MB; walking takes seconds.
+# Of a GIF: before its first frame, and of this frame (10 MB). Walking from one
+# to the next takes 50 us, and nobody shall keep us busy with it.
+_MAX_BLOCKS_BEFORE, _MAX_BLOCKS = 1_000, 40_000
 (_JPEG, _PNG, _GIF, _WEBP_EXTENDED, _WEBP_LOSSLESS, _WEBP_LOSSY,
  _OTHER) = range(7)
 
@@ -150,17 +152,18 @@ def _first_frame(data: tf.Tensor) -> tf.Tensor:
   """A GIF of one frame: TensorFlow would unpack all of them to give one."""
   frame = _gif_frame(data)
   flags = _byte(data, frame + 9)
-  end = _after_blocks(data, frame + 10 + _table_size(flags) + 1)
+  end, _ = _after_blocks(
+      data, frame + 10 + _table_size(flags) + 1, _MAX_BLOCKS)
   return tf.strings.substr(data, 0, end) + b';'
 
 
 def _gif_frame(data: tf.Tensor) -> tf.Tensor:
   """Where the first frame begins; layout: GIF89a, 1990."""
-  is_extension = lambda at: tf.equal(_byte(data, at), ord('!'))
+  is_extension = lambda at, left: tf.equal(_byte(data, at), ord('!'))
   start = 13 + _table_size(_byte(data, 10))
-  at, = tf.while_loop(
-      is_extension, lambda at: [_after_blocks(data, at + 2)], [start],
-      maximum_iterations=100)
+  at, _ = tf.while_loop(
+      is_extension, lambda at, left: _after_blocks(data, at + 2, left),
+      [start, _MAX_BLOCKS_BEFORE])
   is_frame = tf.debugging.Assert(
       tf.equal(_byte(data, at), ord(',')), ['GIF without a frame'])
   with tf.control_dependencies([is_frame]):
@@ -172,13 +175,25 @@ def _table_size(flags: tf.Tensor) -> tf.Tensor:
   return tf.where(flags & 128 > 0, 3 * 2**((flags & 7) + 1), 0)
 
 
-def _after_blocks(data: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-  """The place behind a list of blocks, each after its length, ended by 0."""
-  at, = tf.while_loop(
-      lambda at: _byte(data, at) > 0,
-      lambda at: [at + 1 + _byte(data, at)], [at],
-      maximum_iterations=_MAX_BLOCKS)
-  return at + 1
+def _after_blocks(data: tf.Tensor, at: tf.Tensor,
+                  left: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+  """Passes a list of blocks, each after its length, ended by 0.
+
+  Args:
+    data: the file.
+    at: where the list begins.
+    left: so many blocks, the end counted as one, may be passed.
+
+  Returns:
+    The place behind the list; how many blocks may still be passed. Fails if
+    there are more.
+  """
+  at, left = tf.while_loop(
+      lambda at, left: (_byte(data, at) > 0) & (left > 0),
+      lambda at, left: (at + 1 + _byte(data, at), left - 1), [at, left])
+  is_end = tf.debugging.Assert(left > 0, ['GIF with too many blocks'])
+  with tf.control_dependencies([is_end]):
+    return at + 1, left - 1
 
 
 def _byte(data: tf.Tensor, at: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ Signatures, of B images or clips; batch B is free unless it was fixed:
                     top_probabilities and top_names [B, 5 or classes].
   image_bytes       string [B] image files, or [B, T] the frames of clips -> the
                     same, and errors [B]: why an example cannot be read, or ''.
-                    Such an example gets NaN, -1 and no names; the call fails
+                    Such an example gets 0, -1 and no names; the call fails
                     only if there is no other.
   tf_example        string [B], serialized tf.Examples with image/encoded, or
                     SequenceExamples of frames -> as image_bytes.
@@ -22,9 +22,9 @@ taken; animated WebP and announced sizes above image_bytes.MAX_PIXELS are
 errors.
 """
 
+import itertools
 import os
-import tempfile
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -82,12 +82,12 @@ def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
   wanted = export_folder.origin(
       model_dir, path, 'saved_model', precision=precision,
       jit_compile=jit_compile, batch_size=batch_size)
-  if export_folder.is_there(wanted, export_dir):
+  if export_folder.is_there(wanted, export_dir, verify):
     return
   reference = servable_lib.load(run, path)
   servable = (reference if precision == 'float32'
               else servable_lib.load(run, path, precision))
-  examples = (verification.draw(reference, verify_examples)
+  examples = (verification.draw(reference, verify_examples, with_stored=True)
               if verify and verify_examples else None)
   signatures, without_maps = make_signatures(servable, batch_size, jit_compile)
   facts = {**wanted, 'input': servable.raw.description,
@@ -96,7 +96,7 @@ def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
   lines = [f'Exported to {export_dir}: {len(servable.label_names)} classes.']
   if without_maps:
     lines.append(f'Without the signature attention_maps: {without_maps}')
-  with export_folder.writing(export_dir, facts) as beside:
+  with export_folder.writing(export_dir, facts, verify) as beside:
     _save(servable, signatures, beside)
     if verify:
       tolerance = _TOLERANCES[precision + ', jit_compile' * (
@@ -117,8 +117,9 @@ def make_signatures(
     jit_compile: compile the network with XLA.
   """
   raw, batch = servable.raw, batch_size or None
-  compiled = lambda function: (
-      tf.function(function, jit_compile=True) if jit_compile else function)
+  # A function of its own, so that signatures share what is traced and saved.
+  compiled = lambda function: tf.function(
+      function, jit_compile=True if jit_compile else None, autograph=False)
   scores = compiled(servable.scores)
 
   def answers(pixels):
@@ -186,7 +187,8 @@ def _with_errors(answers: Dict[str, tf.Tensor], reasons: tf.Tensor,
       [f'Nothing of {name} can be read. Reasons:', reasons])
   with tf.control_dependencies([is_any_read]):
     reasons = tf.identity(reasons)
-  nothing = {tf.float32: float('nan'), tf.int32: -1, tf.string: ''}
+  # No NaN: strict readers of JSON refuse the whole answer for it.
+  nothing = {tf.float32: 0., tf.int32: -1, tf.string: ''}
   answers = {
       key: tf.where(is_read[:, tf.newaxis], value, nothing[value.dtype])
       for key, value in answers.items()}
@@ -214,19 +216,22 @@ def _verify(folder: str, reference: servable_lib.Servable,
   """What a new process sees, in words."""
   sample = reference.raw.sample(batch_size or 3)
   batch_size = batch_size or 8
-  with tempfile.TemporaryDirectory() as scratch:
+  with export_folder.scratch() as scratch:
     sample_path = os.path.join(scratch, 'sample.npy')
+    files_path = os.path.join(scratch, 'files.npy')
     records = os.path.join(scratch, 'examples.tfrecord')
     np.save(sample_path, sample)
+    np.save(files_path, _files(sample))
     _write_records(reference, examples, batch_size, records)
     answers = verification.ask(
-        saved_model_client.__file__, folder, sample_path, records,
+        saved_model_client.__file__, folder, sample_path, files_path, records,
         str(batch_size))
   if tuple(answers['label_names/label_names']) != reference.label_names:
     raise errors.UserError(
         'The reloaded SavedModel has other names of classes; nothing was kept.')
   pixels = reference.raw.to_pixels(tf.constant(sample))
   expected = {'serving_default': reference.scores(pixels),
+              'image_bytes': reference.scores(pixels),
               'features': reference.features(pixels)}
   if 'attention_maps/attention_maps' in answers:
     expected['attention_maps'] = reference.attention_maps(pixels)
@@ -234,6 +239,7 @@ def _verify(folder: str, reference: servable_lib.Servable,
     for key, value in outputs.items():
       name = f'{signature}/{key}'
       verification.require_close(answers[name], value.numpy(), name, tolerance)
+  _require_top(answers, reference.label_names)
   if examples is None:
     return 'its signatures give what the checkpoint gives'
   count = len(examples.labels)
@@ -241,13 +247,37 @@ def _verify(folder: str, reference: servable_lib.Servable,
       examples, answers['probabilities'][:count], tolerance)
 
 
+def _files(pixels: np.ndarray) -> np.ndarray:
+  """uint8 [..., H, W, 3] -> PNG files as hexadecimal text, [...].
+
+  An array of bytes would lose zeros at their ends.
+  """
+  places = pixels.shape[:-3]
+  images = pixels.reshape([-1, *pixels.shape[-3:]])
+  return np.array([tf.io.encode_png(image).numpy().hex()
+                   for image in images]).reshape(places)
+
+
+def _require_top(answers: Dict[str, np.ndarray], label_names: Tuple[str, ...]):
+  """Raises UserError if the likeliest classes are not those."""
+  of = lambda key: answers[f'serving_default/{key}']
+  places = of('top_classes')
+  found = np.take_along_axis(of('probabilities'), places, axis=1)
+  wanted = -np.sort(-of('probabilities'))[:, :places.shape[1]]
+  if not (np.array_equal(found, wanted)
+          and np.array_equal(of('top_probabilities'), wanted)
+          and np.array_equal(of('top_names'), np.array(label_names)[places])):
+    raise errors.UserError(
+        'The reloaded SavedModel names other classes than the likeliest; '
+        'nothing was kept.')
+
+
 def _write_records(
     servable: servable_lib.Servable, examples: Optional[verification.Examples],
     batch_size: int, path: str):
   """The examples as tf_example takes them, the last again to fill a batch."""
-  records: List[bytes] = [] if examples is None else [
-      servable.raw.serialize(example) for example in examples.stored]
-  missing = -len(records) % batch_size
+  stored = [] if examples is None else examples.stored
+  missing = -len(stored) % batch_size
   with tf.io.TFRecordWriter(path) as writer:
-    for record in records + records[-1:] * missing:
-      writer.write(record)
+    for example in itertools.chain(stored, stored[-1:] * missing):
+      writer.write(servable.raw.serialize(example))

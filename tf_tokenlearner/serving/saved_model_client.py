@@ -1,11 +1,12 @@
 """Asks a SavedModel, with TensorFlow and nothing of ours.
 
-  python saved_model_client.py SAVED_MODEL SAMPLE.npy RECORDS BATCH ANSWERS.npz
+  python saved_model_client.py SAVED_MODEL SAMPLE.npy FILES.npy RECORDS \
+      BATCH ANSWERS.npz
 
 Every signature that takes pixels is given the sample, and those that take
-nothing are asked, too; tf_example gets the records of a TFRecord file, so many
-at a time. A process of its own: what it loads nobody in the writing process has
-touched.
+nothing are asked, too; image_bytes gets the sample as image files, in
+hexadecimal; tf_example the records of a TFRecord file, so many at a time. A
+process of its own: what it loads nobody in the writing process has touched.
 """
 
 import sys
@@ -14,11 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 
-def main(saved_model: str, sample_path: str, records: str, batch_size: str,
-         answers_path: str) -> None:
+def main(saved_model: str, sample_path: str, files_path: str, records: str,
+         batch_size: str, answers_path: str) -> None:
   signatures = tf.saved_model.load(saved_model).signatures
   sample = tf.constant(np.load(sample_path))
-  answers = {}
+  files = np.vectorize(bytes.fromhex, otypes=[object])(np.load(files_path))
+  answers = {
+      f'image_bytes/{key}': _as_array(value) for key, value in
+      signatures['image_bytes'](image_bytes=tf.constant(files)).items()}
   for name, signature in signatures.items():
     inputs = signature.structured_input_signature[1]
     if all(spec.dtype == sample.dtype for spec in inputs.values()):

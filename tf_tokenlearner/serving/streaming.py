@@ -3,7 +3,7 @@
 Two signatures, of B videos at a time:
 
   init_state   batch_size, int32 [] (in a TFLite file nothing, it is 1)
-               -> tokens [B, T*S, C], num_steps [].
+               -> tokens [B, T*S, C], num_steps [B].
   step         frames of the next tubelet, tokens, num_steps
                -> probabilities and logits [B, classes] of the last T tubelets;
                tokens and num_steps for the next step.
@@ -14,7 +14,6 @@ size. SavedModels have the signature label_names as well.
 """
 
 import os
-import tempfile
 from typing import Callable, Dict, Mapping
 
 import numpy as np
@@ -35,7 +34,7 @@ from tf_tokenlearner.training import quiet
 FORMATS = ('saved_model', 'tflite')
 DEFAULT_EXAMPLES = 32
 _QUANTIZATIONS = ('none', 'float16', 'dynamic')
-_SAVED_MODEL_TOLERANCE = verification.Tolerance(1e-5)
+_FLOAT32_TOLERANCE = verification.Tolerance(1e-5)
 
 _Functions = Mapping[str, Callable[..., Dict[str, tf.Tensor]]]
 
@@ -67,7 +66,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   run, path = servable_lib.find(model_dir, checkpoint)
   wanted = export_folder.origin(
       model_dir, path, f'streaming_{form}', quantize=quantize)
-  if export_folder.is_there(wanted, export_dir):
+  if export_folder.is_there(wanted, export_dir, verify):
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
@@ -75,30 +74,35 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
     examples = (
         verification.draw(servable, verify_examples) if verify else None)
     tolerance = (
-        _SAVED_MODEL_TOLERANCE if form == 'saved_model'
+        _FLOAT32_TOLERANCE if quantize == 'none'
         else tflite_file.QUANTIZATIONS[quantize].tolerance)
-    facts = {**wanted, 'input': describe(servable, stream),
+    facts = {**wanted, 'input': describe(servable, stream, form),
              'preprocessing': preprocessing.to_json(servable.raw.preprocessing)}
-    with export_folder.writing(export_dir, facts) as beside:
+    with export_folder.writing(export_dir, facts, verify) as beside:
       _write(servable, make_signatures(servable, stream, form), form, quantize,
              beside)
       report = examples and _verify(
           beside, form, servable, stream, examples, tolerance)
-  print(f'Exported to {export_dir}: a step takes '
-        f'{describe(servable, stream)}.')
+  print(verification.in_lines(
+      f'Exported to {export_dir}: a step takes '
+      f'{describe(servable, stream, form)}.'))
   if report:
-    print(report)
+    print(verification.in_lines(report))
 
 
 def describe(servable: servable_lib.Servable,
-             stream: streaming.StreamingClassifier) -> str:
+             stream: streaming.StreamingClassifier, form: str) -> str:
   """What a step takes, in words."""
-  count = stream.tubelet_shape[0]
+  count, height, width, channels = stream.tubelet_shape
   stride = servable.task.validation_data.temporal_stride
   which = 'one' if count == 1 else f'{count}'
   apart = '' if stride == 1 else f', {stride} apart'
+  colours = {1: 'grey', 3: 'RGB'}
+  kind = (f'float32 {colours[channels]} pixels from 0 to 255, [1, {count}, '
+          f'{height}, {width}, {channels}]' if form == 'tflite' else
+          f'uint8 RGB pixels of any size, [B, {count}, H, W, 3]')
   return (f'the next {which} of the frames of a video{apart}, at '
-          f'{servable.raw.rate}')
+          f'{servable.raw.rate}: {kind}')
 
 
 def make_signatures(
@@ -112,12 +116,13 @@ def make_signatures(
             else tf.TensorSpec([None, length, None, None, 3], tf.uint8,
                                'frames'))
   tokens = tf.TensorSpec([batch, *stream.state_shape], tf.float32, 'tokens')
-  num_steps = tf.TensorSpec([], tf.int32, 'num_steps')
+  num_steps = tf.TensorSpec([batch], tf.int32, 'num_steps')
 
   @tf.function(input_signature=[frames, tokens, num_steps])
   def step(frames, tokens, num_steps):
     if not is_tflite:  # There all sizes are fixed.
-      frames, tokens = _refuse_others(frames, tokens, step.input_signature)
+      frames, tokens, num_steps = _refuse_others(
+          (frames, tokens, num_steps), step.input_signature)
     logits, state = stream.step(
         _to_pixels(servable, form)(frames), streaming.State(tokens, num_steps))
     return {**servable.scores_of(logits), **state._asdict()}
@@ -135,16 +140,17 @@ def make_signatures(
   return {'init_state': first, 'step': step, 'label_names': names}
 
 
-def _refuse_others(frames, tokens, specs):
+def _refuse_others(tensors, specs):
   """The same tensors, if they are of the right number of videos and frames."""
-  frames, tokens = (
-      input_shapes.as_asked(tensor, spec)
-      for tensor, spec in zip((frames, tokens), specs))
-  is_right = tf.debugging.assert_equal(
-      tf.shape(frames)[0], tf.shape(tokens)[0],
-      'frames and tokens are of different numbers of videos.')
-  with tf.control_dependencies([is_right]):
-    return tf.identity(frames), tokens
+  frames, *state = (
+      input_shapes.as_asked(*pair) for pair in zip(tensors, specs))
+  are_right = [
+      tf.debugging.assert_equal(
+          tf.shape(frames)[0], tf.shape(tensor)[0],
+          'frames and state are of different numbers of videos.')
+      for tensor in state]
+  with tf.control_dependencies(are_right):
+    return tf.identity(frames), *state
 
 
 def _check(form: str, quantize: str, verify: bool, verify_examples: int):
@@ -186,7 +192,7 @@ def _verify(folder: str, form: str, servable: servable_lib.Servable,
   """What a new process sees of the clips in a row, in words."""
   length = stream.tubelet_shape[0]
   frames = _frames(examples.pixels, form)
-  with tempfile.TemporaryDirectory() as scratch:
+  with export_folder.scratch() as scratch:
     inputs = os.path.join(scratch, 'frames.npy')
     np.save(inputs, frames)
     received = verification.ask(
@@ -203,7 +209,7 @@ def _verify(folder: str, form: str, servable: servable_lib.Servable,
       examples._replace(probabilities=expected[np.isin(compared, ends)]),
       received[ends], tolerance)
   return (f'Streamed through in a new process, {len(received)} steps; at the '
-          f'ends of\n{report}.')
+          f'ends of {report}.')
 
 
 def _frames(clips: np.ndarray, form: str) -> np.ndarray:

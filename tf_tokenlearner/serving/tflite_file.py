@@ -12,7 +12,6 @@ Nothing but LiteRT's own operations is ever in a file: no Flex, no custom ones.
 import importlib.util
 import os
 import re
-import tempfile
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 import warnings
 
@@ -83,7 +82,7 @@ QUANTIZATIONS: Dict[str, _Quantization] = {
     'dynamic': _Quantization(
         _set_dynamic, verification.Tolerance(.5, lost_accuracy=.01)),
     'int8': _Quantization(
-        _set_int8, verification.Tolerance(.5, lost_accuracy=.02),
+        _set_int8, verification.Tolerance(.5, lost_accuracy=.005),
         calibrates=True),
     'int16x8': _Quantization(
         _set_int16x8, verification.Tolerance(.5, lost_accuracy=.01),
@@ -118,7 +117,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   run, path = servable_lib.find(model_dir, checkpoint)
   wanted = export_folder.origin(
       model_dir, path, 'tflite', quantize=quantize, batch_size=batch_size)
-  if export_folder.is_there(wanted, export_dir):
+  if export_folder.is_there(wanted, export_dir, verify):
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
@@ -127,7 +126,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
     data = make(servable, quantize, batch_size, run.experiment)
     facts = {**wanted, 'input': describe(servable),
              'preprocessing': preprocessing.to_json(servable.raw.preprocessing)}
-    with export_folder.writing(export_dir, facts) as beside:
+    with export_folder.writing(export_dir, facts, verify) as beside:
       export_folder.write_labels(beside, servable.label_names)
       file = os.path.join(beside, export_folder.TFLITE_FILE)
       with tf.io.gfile.GFile(file, 'wb') as opened:
@@ -194,7 +193,7 @@ def convert(
     UserError: it would need other operations, which are named.
   """
   quantization = QUANTIZATIONS[quantize]
-  with tempfile.TemporaryDirectory() as scratch, quiet.native_output():
+  with export_folder.scratch() as scratch, quiet.native_output():
     tf.saved_model.save(module, scratch, signatures=functions)
     def make_converter():
       made = tf.lite.TFLiteConverter.from_saved_model(
@@ -258,7 +257,7 @@ def _calibration_inputs(
   count = max(min(_CALIBRATION_EXAMPLES, _CALIBRATION_BYTES // size), 1)
   pixels = to_inputs(task_factory.get_task(servable.task).examples(count))
   def inputs():
-    for start in range(len(pixels)):
+    for start in range(0, len(pixels), batch_size):
       places = np.arange(start, start + batch_size) % len(pixels)
       yield [pixels[places]]
   return inputs
@@ -298,12 +297,19 @@ def _verify(file: str, servable: servable_lib.Servable,
   """What LiteRT says in a new process, in words."""
   # Imported by the new process only.
   client = os.path.join(os.path.dirname(__file__), 'litert_client.py')
-  with tempfile.TemporaryDirectory() as scratch:
+  with export_folder.scratch() as scratch:
     inputs = os.path.join(scratch, 'inputs.npy')
     np.save(inputs, to_inputs(examples.pixels))
     answers = verification.ask(client, file, inputs, str(batch_size or 8))
-  if tuple(answers['label_names']) != servable.label_names:
+  if (answers['signature'] != _SIGNATURE
+      or tuple(answers['label_names']) != servable.label_names):
     raise errors.UserError(
-        'The reloaded file has other names of classes; nothing was kept.')
+        'The reloaded file has another signature or other names of classes; '
+        'nothing was kept.')
+  tolerance = QUANTIZATIONS[quantize].tolerance
+  first = examples.pixels[:16]
+  verification.require_close(
+      answers['logits'][:len(first)], servable.scores(first)['logits'].numpy(),
+      'logits', tolerance)
   return verification.report(
-      examples, answers['probabilities'], QUANTIZATIONS[quantize].tolerance)
+      examples, answers['probabilities'], tolerance)

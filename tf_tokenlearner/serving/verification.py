@@ -4,6 +4,7 @@ An export is asked in a new process, by a script that uses the software which
 will read it and nothing of ours.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,9 @@ from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.tasks import classification
 
 DEFAULT_EXAMPLES = 256
-_MAX_BYTES = 512 * 2**20  # Of the pixels of examples; they are held at once.
+_MAX_BYTES = 512 * 2**20  # Of examples; they are held at once.
 _BATCH = 16
+_SECONDS_ALLOWED = 3600  # For a client; one that hangs says nothing.
 
 
 class Tolerance(NamedTuple):
@@ -38,7 +40,7 @@ class Examples(NamedTuple):
   """Evaluation data, and what the checkpoint says of them.
 
   Attributes:
-    stored: each one as a file, or several, or pixels.
+    stored: each one as a file, or several, or pixels; empty if not asked for.
     pixels: what the network sees, float32 [N, *input_size].
     labels: [N], or [N, classes] of zeros and ones.
     probabilities: of the checkpoint, in float32; [N, classes].
@@ -57,27 +59,43 @@ def check_count(verify: bool, verify_examples: int) -> None:
         '--noverify keeps the export unseen.')
 
 
-def draw(reference: servable_lib.Servable, count: int) -> Examples:
+def draw(reference: servable_lib.Servable, count: int,
+         with_stored: bool = False) -> Examples:
   """The first examples of the run's evaluation.
 
   Args:
     reference: of the checkpoint, in float32.
     count: at most so many; fewer where they are large.
+    with_stored: keep them as they are stored, too; whole videos are large.
 
   Raises:
     UserError: the data are not there.
   """
-  size = 4 * int(np.prod(reference.input_size))
-  count = min(count, max(_MAX_BYTES // size, 1))
   task = task_factory.get_task(reference.task)
-  stored, pixels, labels = [], [], []
+  stored, pixels, labels, num_bytes = [], [], [], 0
   for example, view, label in task.evaluation_examples().take(count):
-    stored.append(example.numpy())
-    pixels.append(view.numpy())
+    example, view = example.numpy(), view.numpy()
+    num_bytes += view.nbytes + with_stored * _num_bytes(example)
+    if pixels and num_bytes > _MAX_BYTES:
+      break
+    if with_stored:
+      stored.append(example)
+    pixels.append(view)
     labels.append(label.numpy())
+  if not pixels:
+    raise errors.UserError(
+        'The evaluation data of the run are empty, so the export cannot be '
+        'compared; --noverify keeps it unseen.')
   pixels = np.stack(pixels)
   return Examples(
       stored, pixels, np.stack(labels), probabilities_of(reference, pixels))
+
+
+def _num_bytes(stored) -> int:
+  """Of a file, an array of them, or pixels."""
+  if isinstance(stored, bytes):
+    return len(stored)
+  return sum(map(len, stored)) if stored.dtype == object else stored.nbytes
 
 
 def probabilities_of(
@@ -108,9 +126,16 @@ def ask(client: str, *arguments: str) -> Dict[str, np.ndarray]:
     UserError: it failed; its last words are in the message.
   """
   with tempfile.NamedTemporaryFile(suffix='.npz') as answers:
-    done = subprocess.run(
-        [sys.executable, client, *arguments, answers.name],
-        capture_output=True, text=True, check=False)
+    try:
+      # Not on a GPU, all memory of which this process may hold.
+      done = subprocess.run(
+          [sys.executable, client, *arguments, answers.name],
+          capture_output=True, text=True, check=False, timeout=_SECONDS_ALLOWED,
+          env={**os.environ, 'CUDA_VISIBLE_DEVICES': '-1'})
+    except subprocess.TimeoutExpired as error:
+      raise errors.UserError(
+          f'The export did not answer within {_SECONDS_ALLOWED:,} s in a new '
+          'process; nothing was kept.') from error
     if done.returncode:
       raise errors.UserError(
           'The export could not be used in a new process; nothing was kept:\n'
@@ -163,19 +188,18 @@ def report(examples: Examples, received: np.ndarray,
       float(np.mean(classification.hits(
           tf.constant(examples.labels), tf.constant(values), 1)))
       for values in (received, expected))
-  text = (
-      f'{count} evaluation examples: probabilities differ by at most '
-      f'{max(difference, 1e-8):.0e} from the checkpoint\'s, top-1 agreement '
-      f'{agreement:.4f}, accuracy {accuracy:.4f} (checkpoint '
-      f'{expected_accuracy:.4f})')
-  lost = expected_accuracy - accuracy
   # Of few examples one is more than a hundredth; it may always be lost.
   allowed = max(tolerance.lost_accuracy, 1.01 / count)
+  text = (
+      f'{count} evaluation examples: probabilities differ by at most '
+      f'{max(difference, 1e-8):.0e} from the checkpoint\'s (allowed '
+      f'{tolerance.difference:.0e}), top-1 agreement {agreement:.4f}, accuracy '
+      f'{accuracy:.4f} (checkpoint {expected_accuracy:.4f}, allowed '
+      f'{allowed:.4f} less)')
+  lost = expected_accuracy - accuracy
   if not difference <= tolerance.difference or lost > allowed:
     raise errors.UserError(
-        f'The reloaded export differs too much; nothing was kept. {text}; '
-        f'allowed are {tolerance.difference:.0e} and {allowed:.4f} less '
-        'accuracy.')
+        f'The reloaded export differs too much; nothing was kept. {text}.')
   return text
 
 
@@ -186,9 +210,13 @@ def loaded_again(software: str, found: str) -> str:
     software: that loaded the export.
     found: what came out.
   """
+  return in_lines(f'Loaded again in a new process by {software}; {found}.')
+
+
+def in_lines(text: str) -> str:
+  """The same, for a terminal of 80 columns."""
   return textwrap.fill(
-      f'Loaded again in a new process by {software}; {found}.', 79,
-      break_on_hyphens=False)
+      text, 79, break_on_hyphens=False, break_long_words=False)
 
 
 def _largest_difference(received: np.ndarray, expected: np.ndarray) -> float:
