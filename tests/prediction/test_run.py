@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.data import video_making
 from tf_tokenlearner import errors
+from tf_tokenlearner import status_line
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner.prediction import examples
 from tf_tokenlearner.prediction import predictors
@@ -178,13 +179,17 @@ def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
       raise IndexError('odd')
 
   monkeypatch.setattr(video_files, 'decode', fail)
+  monkeypatch.setattr(status_line, '_PLAIN_SECONDS', 0)  # Or tests are slow.
   said, err = ask(
       capsys, model, [str(empty), str(odd), f'{videos}/b.mp4'], code=1,
       stream=True)
   assert [answer['error'] for answer in said] == [
       'empty file', *5 * [None], 'cannot be read (IndexError: odd)',
       *3 * [None]]
-  assert '2 of 3 files' in err
+  assert err == (
+      'Watched: 1 of 3\nWatched: 2 of 3\nWatched: 3 of 3\n'
+      '2 of 3 files could not be read:\n'
+      f'  {empty}: empty file\n  {odd}: cannot be read (IndexError: odd)\n')
   for options, message in (
       (run.Options(), 'bit by bit: give --stream'),
       (run.Options(stream=True, attention_dir='x'), 'does not go with')):
