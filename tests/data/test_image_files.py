@@ -1,6 +1,7 @@
 """Image files: what is read as it is, what is converted, what is refused."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -30,6 +31,17 @@ def animated_webp(height=9, width=7):
   canvas = b''.join((size - 1).to_bytes(3, 'little')
                     for size in (width, height))
   return data[:24] + canvas + data[30:]
+
+
+def animated_gif(**options):
+  others = [np.roll(PIXELS, shift, 0) for shift in (1, 2, 3)]
+  return encode('GIF', save_all=True, append_images=list(
+      map(PIL.Image.fromarray, others)), **options)
+
+
+def gif_with_first_frame(left, top, width, height):
+  data = animated_gif()
+  return replaced(data, data.index(b',\0\0\0\0') + 1, left, top, width, height)
 
 
 def png_that_announces(height, width):
@@ -96,6 +108,29 @@ def test_os2_bitmap_becomes_png(tmp_path):
       [[[0, 0, 9], [9, 0, 0]], [[9, 0, 0], [0, 9, 0]]])
 
 
+@pytest.mark.parametrize('data', [
+    animated_gif(), animated_gif(disposal=2, optimize=True),
+    animated_gif(interlace=1), animated_gif(transparency=3),
+    animated_gif(comment=b'!,;' * 200), animated_gif(loop=0, duration=40)])
+def test_of_a_gif_the_first_frame_is_kept(tmp_path, data):
+  loaded = load(tmp_path, data)
+  assert PIL.Image.open(io.BytesIO(loaded)).n_frames == 1
+  assert len(loaded) < len(data)
+  np.testing.assert_array_equal(decode(loaded), decode(data))
+
+
+def test_gif_that_begins_with_a_part_stays_as_it_is(tmp_path):
+  """Alone, the part would be the whole picture."""
+  data = gif_with_first_frame(2, 3, 3, 4)
+  assert load(tmp_path, data) == data and decode(data).shape == PIXELS.shape
+
+
+def test_what_is_behind_the_first_frame_does_not_matter(tmp_path):
+  data = animated_gif()
+  np.testing.assert_array_equal(
+      decode(load(tmp_path, data[:-30])), decode(data))
+
+
 def test_content_decides_and_not_the_name(tmp_path):
   path = tmp_path / 'image.png'
   path.write_bytes(encode('JPEG'))
@@ -112,6 +147,8 @@ def test_content_decides_and_not_the_name(tmp_path):
     (encode('WEBP')[:20], BAD_HEADER),
     (encode('PNG')[:-30], CUT_OFF), (encode('JPEG')[:-30], CUT_OFF),
     (encode('GIF')[:-30], CUT_OFF), (encode('BMP')[:-30], CUT_OFF),
+    (encode('GIF')[:encode('GIF').index(b',\0\0\0\0')], BAD_HEADER),
+    (encode('GIF').replace(b',\0\0\0\0', b';\0\0\0\0'), CUT_OFF),
     (encode('WEBP')[:-30], CUT_OFF), (encode('BMP', 'P')[:-30], CUT_OFF),
     (animated_webp()[:60], CUT_OFF),
     (encode('PNG')[:60] + bytes(40) + encode('PNG')[100:], CUT_OFF),
@@ -124,6 +161,7 @@ def test_unreadable(tmp_path, data, reason):
 @pytest.mark.parametrize('data,size', [
     (png_that_announces(30000, 30000), '30000 x 30000'),
     (replaced(encode('GIF'), 6, 60000, 50000), '60000 x 50000'),
+    (gif_with_first_frame(0, 0, 60000, 50000), '60000 x 50000'),
     (replaced(encode('JPEG'), encode('JPEG').index(b'\xff\xc0') + 5,
               50000, 60000, form='>H'), '60000 x 50000'),
     # Compressed, so that the size of the file says nothing.
@@ -142,6 +180,14 @@ def test_announced_size_is_looked_at_first(tmp_path, data, size, monkeypatch):
   with pytest.raises(image_files.UnreadableImageError,
                      match=f'^announces {size} pixels, more than 100,000,000$'):
     load(tmp_path, data)
+
+
+def test_pipes_are_never_opened(tmp_path, monkeypatch):
+  os.mkfifo(tmp_path / 'pipe.png')
+  monkeypatch.setattr(image_files, 'open', None, raising=False)  # Or wait.
+  with pytest.raises(image_files.UnreadableImageError,
+                     match='^no regular file$'):
+    image_files.load(str(tmp_path / 'pipe.png'))
 
 
 def test_other_reasons(tmp_path, monkeypatch):

@@ -65,6 +65,24 @@ def test_what_cannot_be_read(image, video, tmp_path):
       read(path)
 
 
+def test_one_odd_file_does_not_end_all(image, video, monkeypatch):
+  def fail(*unused_args):
+    raise error
+  monkeypatch.setattr(examples.image_files, 'load', fail)
+  monkeypatch.setattr(examples.video_files, 'decode', fail)
+  reads = [lambda: examples.make_reader(IMAGES, None)(image),
+           lambda: examples.make_reader(CLIPS, 10.)(video),
+           lambda: list(examples.frames(video, CLIPS, 10.))]
+  for read in reads:
+    error = IndexError('odd\nindex')
+    with pytest.raises(examples.UnreadableError, match=(
+        r'^cannot be read \(IndexError: odd index\)$')):
+      read()
+    error = MemoryError()  # Not the fault of the file.
+    with pytest.raises(MemoryError):
+      read()
+
+
 def test_rates():
   assert examples.choose_fps(IMAGES, None) is None
   assert examples.choose_fps(CLIPS, None) == 10

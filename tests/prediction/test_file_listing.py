@@ -59,6 +59,35 @@ def test_files_are_taken_as_they_are_and_once(folder):
   assert len(set(listing.paths)) == len(listing.paths)
 
 
+def test_another_spelling_is_no_other_file(folder, tmp_path):
+  first, notes = (os.path.join(folder, 'b', '..', name)
+                  for name in ('b/picture.txt', 'notes.txt'))
+  link = str(tmp_path / 'b' / 'link.png')
+  os.symlink(os.path.join(folder, 'a.jpg'), link)
+  again = os.path.join(folder, '.', 'maps')
+  listing = file_listing.find([first, notes, link, again, folder], IMAGES)
+  assert listing.paths == [
+      first, notes, link, os.path.join(again, 'old.png'),
+      os.path.join(folder, 'b', 'c.png')]
+  assert listing.num_others == {'videos': 1}
+
+
+def test_pipes_are_never_opened(tmp_path, monkeypatch):
+  os.mkfifo(tmp_path / 'pipe.png')
+  write(tmp_path / 'a.png')
+  opened = []
+
+  def note(path, *args):
+    opened.append(os.path.basename(path))
+    assert opened[-1] != 'pipe.png', 'It would wait for ever.'
+    return open(path, *args)
+
+  monkeypatch.setattr(file_listing, 'open', note, raising=False)
+  listing = file_listing.find([str(tmp_path)], IMAGES)
+  assert relative(listing, tmp_path) == opened == ['a.png']
+  assert listing.num_others == {'other files': 1}
+
+
 def test_nothing_there(folder, tmp_path):
   with pytest.raises(errors.UserError, match='no file or folder .*/nowhere'):
     file_listing.find([folder, str(tmp_path / 'nowhere')], IMAGES)

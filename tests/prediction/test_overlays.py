@@ -70,6 +70,35 @@ def test_gif(tmp_path):
     assert np.abs(np.float32(read) - expected).mean() < 3  # 256 colours.
 
 
+def test_nothing_torn_stays_behind(tmp_path, monkeypatch):
+  for name in ('a.png', 'a.gif'):
+    (tmp_path / name).write_text('old')
+
+  def begin(path, *unused_args):
+    with open(path, 'w', encoding='utf-8') as file:
+      file.write('torn')
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(overlays, '_write_gif', begin)
+  monkeypatch.setattr(overlays, 'open', lambda path, mode: begin(path),
+                      raising=False)
+  view = np.zeros([1, 4, 4, 1])
+  with pytest.raises(KeyboardInterrupt):
+    overlays.write_image(str(tmp_path / 'a.png'), view[0], maps())
+  with pytest.raises(KeyboardInterrupt):
+    overlays.write_clip(str(tmp_path / 'a.gif'), view, maps()[None], 8)
+  assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+      'a.png': 'old', 'a.gif': 'old'}
+
+
+def test_place_that_is_taken(tmp_path):
+  (tmp_path / 'a.png').mkdir()
+  with pytest.raises(errors.UserError, match=(
+      r'/a.png cannot be written: Is a directory\.$')):
+    overlays.write_image(str(tmp_path / 'a.png'), np.zeros([4, 4, 1]), maps())
+  assert [path.name for path in tmp_path.iterdir()] == ['a.png']
+
+
 def test_folder_that_cannot_be(tmp_path):
   (tmp_path / 'file').write_text('')
   for write, view, weights in (

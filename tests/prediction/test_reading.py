@@ -60,16 +60,41 @@ def test_the_rest_is_not_read_if_nobody_asks():
 def test_reasons_take_the_place_of_examples():
   def read(path):
     raise {'a': examples.UnreadableError('torn'),
-           'b': IndexError('odd\nindex')}[path]
-  assert list(map(str, reading.read_all('ab', read, 1))) == [
-      'torn', 'cannot be read (IndexError: odd index)']
+           'b': examples.UnreadableError('empty')}[path]
+  assert list(map(str, reading.read_all('ab', read, 1))) == ['torn', 'empty']
 
 
-def test_no_memory_is_not_the_files_fault():
+def test_other_errors_are_raised():
   def read(path):
     raise MemoryError(path)
   with pytest.raises(MemoryError):
     list(reading.read_all('a', read, 1))
+
+
+def test_an_odd_one_does_not_wait_for_the_end():
+  """Answers are given in order, so that all others would wait with it."""
+  batches = reading.Batches(2)
+  found = {}
+  for number in range(20):
+    example = image(9, 9, 3) if number in (0, 13) else image(2, 2, 3)
+    for numbers, _ in batches.add(number, example):
+      found[number] = found.get(number, []) + [numbers]
+  assert found[2] == [[1, 2]] and found[8] == [[7, 8]]
+  assert found[9] == [[0]]  # After more than four batches of others.
+  assert found[10] == [[9, 10]]
+  assert [numbers for numbers, _ in batches.rest()] == [[13]]
+
+
+def test_full_size(monkeypatch):
+  monkeypatch.setattr(reading, '_MAX_BATCH_BYTES', 100)
+  assert reading.full_size(16, image(2, 4, 3)) == 5
+  assert reading.full_size(4, image(2, 4, 3)) == 4
+  assert reading.full_size(4, image(9, 9, 3)) == 1
+  assert reading.full_size(16, [b'a clip']) == 16
+  batches = reading.Batches(16)
+  sizes = [len(numbers) for i in range(10)
+           for numbers, _ in batches.add(i, image(2, 4, 3))]
+  assert sizes == [5, 5]
 
 
 def image(*shape):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import tensorflow as tf
 
 from tests.data import video_making
 from tf_tokenlearner import errors
+from tf_tokenlearner import status_line
+from tf_tokenlearner.data import video_files
 from tf_tokenlearner.prediction import examples
 from tf_tokenlearner.prediction import predictors
 from tf_tokenlearner.prediction import run
@@ -114,6 +117,27 @@ def test_videos(finished_video_run, video_export, videos, tmp_path, capsys,
         servable.scores(pixels)['probabilities'], rtol=0, atol=1e-5)
 
 
+def test_video_that_the_export_refuses(
+    video_export, videos, tmp_path, capsys, monkeypatch):
+  """It is reported, nothing is drawn of it, and the other is answered."""
+  decode = video_files.decode
+
+  def spoil(path, *args):
+    frames = decode(path, *args)
+    return [b'text' for _ in frames] if path.endswith('a.mp4') else frames
+
+  monkeypatch.setattr(video_files, 'decode', spoil)
+  said, err = ask(capsys, video_export, [videos], code=1,
+                  attention_dir=str(tmp_path))
+  reason = 'refused by the export: content is no JPEG, PNG, GIF or WebP'
+  assert said[0] == {
+      'file': f'{videos}/a.mp4', 'classes': [], 'error': reason}
+  assert said[1]['classes'] and not said[1]['error']
+  assert err == (
+      f'1 of 2 files could not be read:\n  {videos}/a.mp4: {reason}\n')
+  assert os.listdir(tmp_path) == ['b.mp4.gif']
+
+
 def test_attention(image_export, video_export, images, videos, tmp_path,
                    capsys):
   folder = tmp_path / 'maps'
@@ -129,7 +153,7 @@ def test_attention(image_export, video_export, images, videos, tmp_path,
 
 
 @pytest.mark.parametrize('form', streaming.FORMATS)
-def test_stream(stream_run, videos, tmp_path, capsys, form):
+def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
   model = str(tmp_path / 'stream')
   streaming.export(stream_run, model, form=form, verify=False)
   capsys.readouterr()
@@ -146,8 +170,26 @@ def test_stream(stream_run, videos, tmp_path, capsys, form):
       servable.scores(view)['probabilities'][0], rtol=0, atol=1e-5)
   empty = tmp_path / 'empty.mp4'
   empty.write_bytes(b'')
-  said, err = ask(capsys, model, [str(empty)], code=1, stream=True)
-  assert said[0]['error'] == 'empty file' and '1 of 1 files' in err
+  odd = shutil.copy(f'{videos}/a.mp4', tmp_path / 'odd.mp4')
+  decode = video_files.decode
+
+  def fail(path, *args):
+    yield from decode(path, *args)
+    if path == str(odd):
+      raise IndexError('odd')
+
+  monkeypatch.setattr(video_files, 'decode', fail)
+  monkeypatch.setattr(status_line, '_PLAIN_SECONDS', 0)  # Or tests are slow.
+  said, err = ask(
+      capsys, model, [str(empty), str(odd), f'{videos}/b.mp4'], code=1,
+      stream=True)
+  assert [answer['error'] for answer in said] == [
+      'empty file', *5 * [None], 'cannot be read (IndexError: odd)',
+      *3 * [None]]
+  assert err == (
+      'Watched: 1 of 3\nWatched: 2 of 3\nWatched: 3 of 3\n'
+      '2 of 3 files could not be read:\n'
+      f'  {empty}: empty file\n  {odd}: cannot be read (IndexError: odd)\n')
   for options, message in (
       (run.Options(), 'bit by bit: give --stream'),
       (run.Options(stream=True, attention_dir='x'), 'does not go with')):
@@ -159,7 +201,7 @@ def test_interrupted(image_export, images, capsys, monkeypatch):
   """What waits for earlier files is said, too."""
   answered = []
 
-  def interrupt(self, batch):
+  def interrupt(self, batch, unused_batch_size):
     if answered:
       raise KeyboardInterrupt
     answered.append(len(batch))

@@ -1,6 +1,7 @@
 """Reads image files from disk, and says why one cannot be read."""
 
 import os
+import stat
 import struct
 from typing import Callable, Dict, Tuple
 
@@ -11,6 +12,10 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
 
 
+# Height and width, from the header; what turns the file into a readable one.
+_Facts = Tuple[int, int, Callable[[bytes], bytes]]
+
+
 class UnreadableImageError(ValueError):
   """A file that is no readable image; the message is the reason alone."""
 
@@ -18,8 +23,10 @@ class UnreadableImageError(ValueError):
 def load(path: str) -> bytes:
   """The encoded image of a file; only its header is looked at.
 
-  The bytes are those of the file, but for the few kinds that TensorFlow reads
-  wrongly (animated WebP, BMP with palette or compression): these become PNG.
+  The bytes are those of the file, but for two exceptions. The few kinds that
+  TensorFlow reads wrongly (animated WebP, BMP with palette or compression)
+  become PNG; of a GIF the first frame is kept if it fills the screen, as
+  TensorFlow would unpack all of them to give that one.
 
   Args:
     path: a local file; its content decides what it is.
@@ -32,6 +39,8 @@ def load(path: str) -> bytes:
     UnreadableImageError: empty, no image, or larger than allowed.
   """
   try:
+    if not stat.S_ISREG(os.stat(path).st_mode):  # A pipe would never end.
+      raise UnreadableImageError('no regular file')
     if os.path.getsize(path) > MAX_BYTES:
       raise UnreadableImageError(f'larger than {MAX_BYTES // 2**20} MiB')
     with open(path, 'rb') as file:
@@ -39,7 +48,7 @@ def load(path: str) -> bytes:
   except OSError as error:
     raise UnreadableImageError(error.strerror) from error
   try:
-    height, width, is_misread = _examine(data)
+    height, width, prepare = _examine(data)
   except (struct.error, IndexError, tf.errors.InvalidArgumentError) as error:
     raise UnreadableImageError('header corrupt or cut off') from error
   if height < 1 or width < 1:
@@ -47,7 +56,7 @@ def load(path: str) -> bytes:
   if height * width > MAX_PIXELS:
     raise UnreadableImageError(
         f'announces {width} x {height} pixels, more than {MAX_PIXELS:,}')
-  return _to_png(data) if is_misread else data
+  return prepare(data)
 
 
 def decode(data: bytes) -> tf.Tensor:
@@ -62,8 +71,7 @@ def decode(data: bytes) -> tf.Tensor:
     raise UnreadableImageError('content corrupt or cut off') from error
 
 
-def _examine(data: bytes) -> Tuple[int, int, bool]:
-  """(height, width, whether TensorFlow would misread it), from the header."""
+def _examine(data: bytes) -> _Facts:
   if not data:
     raise UnreadableImageError('empty file')
   for signature, examine in _KINDS.items():
@@ -72,27 +80,30 @@ def _examine(data: bytes) -> Tuple[int, int, bool]:
   raise UnreadableImageError('content is no JPEG, PNG, GIF, BMP or WebP')
 
 
-def _examine_jpeg(data: bytes) -> Tuple[int, int, bool]:
+def _examine_jpeg(data: bytes) -> _Facts:
   height, width, _ = tf.image.extract_jpeg_shape(data).numpy()
-  return int(height), int(width), False
+  return int(height), int(width), _as_it_is
 
 
-def _examine_png(data: bytes) -> Tuple[int, int, bool]:
+def _examine_png(data: bytes) -> _Facts:
   width, height = struct.unpack_from('>II', data, 16)
-  return height, width, False
+  return height, width, _as_it_is
 
 
-def _examine_gif(data: bytes) -> Tuple[int, int, bool]:
+def _examine_gif(data: bytes) -> _Facts:
+  """The larger of the screen and its first frame; both are allocated."""
   width, height = struct.unpack_from('<HH', data, 6)
-  return height, width, False
+  frame = _gif_frame(data)
+  frame_width, frame_height = struct.unpack_from('<HH', data, frame + 5)
+  return max(height, frame_height), max(width, frame_width), _first_frame
 
 
-def _examine_bmp(data: bytes) -> Tuple[int, int, bool]:
+def _examine_bmp(data: bytes) -> _Facts:
   """TensorFlow takes palette indices for grey values and knows no encodings."""
   header_size, = struct.unpack_from('<I', data, 14)
   if header_size < 40:  # OS/2.
     width, height = struct.unpack_from('<HH', data, 18)
-    return height, width, True
+    return height, width, _to_png
   pixels_at, = struct.unpack_from('<I', data, 10)
   width, height, _, bits, encoding = struct.unpack_from('<iiHHI', data, 18)
   height = abs(height)  # Negative: the rows come from top to bottom.
@@ -101,32 +112,77 @@ def _examine_bmp(data: bytes) -> Tuple[int, int, bool]:
     raise UnreadableImageError('content corrupt or cut off')
   is_grey = bits == 8 and data[14 + header_size:pixels_at] == bytes(
       value for i in range(256) for value in (i, i, i, 0))
-  return height, width, not (encoding == 0 and (bits in (24, 32) or is_grey))
+  is_read_well = encoding == 0 and (bits in (24, 32) or is_grey)
+  return height, width, _as_it_is if is_read_well else _to_png
 
 
-def _examine_webp(data: bytes) -> Tuple[int, int, bool]:
+def _examine_webp(data: bytes) -> _Facts:
   """Layout: RFC 9649; tf.io.decode_image writes out of bounds on animations."""
   kind = data[8:16]
   if kind == b'WEBPVP8X':
     width, height = (
         int.from_bytes(data[at:at + 3], 'little') + 1 for at in (24, 27))
-    return height, width, bool(data[20] & 2)
+    return height, width, _to_png if data[20] & 2 else _as_it_is
   if kind == b'WEBPVP8L':
     bits, = struct.unpack_from('<I', data, 21)
-    return (bits >> 14 & 0x3fff) + 1, (bits & 0x3fff) + 1, False
+    return (bits >> 14 & 0x3fff) + 1, (bits & 0x3fff) + 1, _as_it_is
   if kind == b'WEBPVP8 ':
     width, height = struct.unpack_from('<HH', data, 26)
-    return height & 0x3fff, width & 0x3fff, False
+    return height & 0x3fff, width & 0x3fff, _as_it_is
   raise UnreadableImageError('content is no JPEG, PNG, GIF, BMP or WebP')
 
 
-_KINDS: Dict[bytes, Callable[[bytes], Tuple[int, int, bool]]] = {
+_KINDS: Dict[bytes, Callable[[bytes], _Facts]] = {
     b'\xff\xd8\xff': _examine_jpeg,
     b'\x89PNG\r\n\x1a\n': _examine_png,
     b'GIF8': _examine_gif,
     b'BM': _examine_bmp,
     b'RIFF': _examine_webp,
 }
+
+
+def _as_it_is(data: bytes) -> bytes:
+  return data
+
+
+def _first_frame(data: bytes) -> bytes:
+  """A GIF of one frame, with all that comes before.
+
+  Unless it leaves a part of the screen free: TensorFlow's picture is as large
+  as the largest frame of all.
+  """
+  frame = _gif_frame(data)
+  if struct.unpack_from('<4H', data, frame + 1) != (
+      0, 0, *struct.unpack_from('<2H', data, 6)):
+    return data
+  try:
+    # Behind its head, its colours and the width of its codes.
+    end = _after_blocks(data, frame + 10 + _table_size(data[frame + 9]) + 1)
+  except IndexError as error:
+    raise UnreadableImageError('content corrupt or cut off') from error
+  return data[:end] + b';'
+
+
+def _gif_frame(data: bytes) -> int:
+  """Where the first frame begins; layout: GIF89a, 1990."""
+  at = 13 + _table_size(data[10])
+  while data[at] == ord('!'):  # An extension.
+    at = _after_blocks(data, at + 2)
+  if data[at] != ord(','):
+    raise UnreadableImageError('content corrupt or cut off')
+  return at
+
+
+def _table_size(flags: int) -> int:
+  """Bytes of the colour table that flags announce."""
+  return 3 * 2**((flags & 7) + 1) if flags & 128 else 0
+
+
+def _after_blocks(data: bytes, at: int) -> int:
+  """The place behind a list of blocks, each after its length, ended by 0."""
+  while data[at]:
+    at += 1 + data[at]
+  return at + 1
 
 
 def _to_png(data: bytes) -> bytes:

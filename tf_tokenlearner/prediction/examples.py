@@ -1,7 +1,8 @@
 """From a file to what a model can be given."""
 
+import contextlib
 import functools
-from typing import Callable, List, Optional, Union
+from typing import Callable, Iterator, List, Optional, Union
 
 import tensorflow as tf
 
@@ -67,11 +68,9 @@ def choose_fps(preprocessing: preprocessing_lib.Preprocessing,
 
 def frames(path: str, preprocessing: preprocessing_lib.Clips, fps: float):
   """Yields the frames of a video as JPEG files; raises UnreadableError."""
-  try:
+  with _reading():
     require_kind(path, file_listing.VIDEOS)
     yield from video_files.decode(path, fps, preprocessing.stored_short_side)
-  except video_files.UnreadableVideoError as error:
-    raise UnreadableError(str(error)) from error
 
 
 def pixels(example: Example) -> tf.Tensor:
@@ -99,12 +98,26 @@ def require_kind(path: str, wanted: file_listing.Kind) -> None:
 
 
 def _read(read, kind, path):
-  try:
+  with _reading():
     require_kind(path, kind)
     return read(path)
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+  """Turns whatever a file makes its decoder raise into UnreadableError."""
+  try:
+    yield
+  except (UnreadableError, MemoryError):
+    raise
   except (image_files.UnreadableImageError,
           video_files.UnreadableVideoError) as error:
     raise UnreadableError(str(error)) from error
+  except Exception as error:  # pylint: disable=broad-except
+    # One odd file must not end the reading of all.
+    text = ' '.join(str(error).split())
+    raise UnreadableError(
+        f'cannot be read ({type(error).__name__}: {text})') from error
 
 
 def _read_image(path):

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import stat
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from tf_tokenlearner import errors
@@ -31,7 +32,7 @@ class Listing(NamedTuple):
   """What was found.
 
   Attributes:
-    paths: of the files to read, each once.
+    paths: of the files to read, each once, however often it was named.
     num_others: files in folders that were passed over, by what they are.
   """
   paths: List[str]
@@ -52,24 +53,26 @@ def find(paths: Sequence[str], wanted: Kind, skip: str = '') -> Listing:
     UserError: there is no such path, or there is nothing of the kind.
   """
   require(paths)
-  found, num_others = {}, collections.Counter()
+  found, others = {}, {}  # By the real path; the first spelling is kept.
   for path in paths:
     if not os.path.isdir(path):
-      found[path] = None
+      found.setdefault(os.path.realpath(path), path)
       continue
     for file in _walk(path, skip and os.path.realpath(skip)):
-      kinds = kinds_of(file)
+      real, kinds = os.path.realpath(file), kinds_of(file)
       if wanted in kinds:
-        found[file] = None
+        found.setdefault(real, file)
       else:
-        num_others[kinds[0].many if kinds else 'other files'] += 1
+        others[real] = kinds[0].many if kinds else 'other files'
+  num_others = collections.Counter(
+      what for real, what in others.items() if real not in found)
   if not found:
     others = describe(num_others)
     raise errors.UserError(
         f'There are no {wanted.many} in {", ".join(paths)}'
         + (f', only {others}' if others else '')
         + f'. This model takes {wanted.many}.')
-  return Listing(list(found), dict(num_others))
+  return Listing(list(found.values()), dict(num_others))
 
 
 def require(paths: Iterable[str]) -> None:
@@ -85,8 +88,13 @@ def describe(num_others: Dict[str, int]) -> str:
 
 
 def kinds_of(path: str) -> Tuple[Kind, ...]:
-  """What a file can be read as, by its content, or else its extension."""
+  """What a file can be read as, by its content, or else its extension.
+
+  Nothing if it is a pipe, a device or the like: they may never answer.
+  """
   try:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+      return ()
     with open(path, 'rb') as file:
       head = file.read(_HEAD)
   except OSError:

@@ -11,8 +11,10 @@ from typing import Sequence
 import av
 import cv2
 import numpy as np
+import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner import files
 
 _SIDE = 160  # Pixels of a tile's longer side, at least.
 _GAP = 4
@@ -20,16 +22,16 @@ _ROW = 5  # Tiles.
 _COLOR, _OPACITY = (255, 90, 0), .8  # Where a token looks most.
 
 
-def paths(folder: str, files: Sequence[str], extension: str) -> Sequence[str]:
+def paths(folder: str, drawn: Sequence[str], extension: str) -> Sequence[str]:
   """Where the drawings of files go; as different as the files are.
 
   Args:
     folder: of drawings.
-    files: may lie anywhere; below `folder` drawings lie as these do below the
-      innermost folder that has all of them.
+    drawn: files; may lie anywhere; below `folder` drawings lie as these do
+      below the innermost folder that has all of them.
     extension: is appended, as a.jpg and a.png may be neighbours.
   """
-  absolute = list(map(os.path.abspath, files))
+  absolute = list(map(os.path.abspath, drawn))
   root = os.path.commonpath(list(map(os.path.dirname, absolute)))
   return [os.path.join(folder, os.path.relpath(file, root) + extension)
           for file in absolute]
@@ -79,9 +81,9 @@ def write_image(path: str, view: np.ndarray, maps: np.ndarray) -> None:
   data = cv2.imencode('.png', draw(view, maps)[..., ::-1])[1]
   try:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, 'wb') as file:
+    with files.replacing(path) as beside, open(beside, 'wb') as file:
       file.write(data)
-  except OSError as error:
+  except (OSError, tf.errors.OpError) as error:
     raise _cannot_write(path, error) from error
 
 
@@ -102,8 +104,9 @@ def write_clip(path: str, view: np.ndarray, maps: np.ndarray,
   frames = [draw(view[i], maps[i * len(maps) // count]) for i in range(count)]
   try:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    _write_gif(path, frames, fps)
-  except OSError as error:  # PyAV's are some, too.
+    with files.replacing(path) as beside:
+      _write_gif(beside, frames, fps)
+  except (OSError, tf.errors.OpError) as error:  # PyAV's are OSErrors.
     raise _cannot_write(path, error) from error
 
 
@@ -150,5 +153,8 @@ def _side_by_side(tiles):
 
 
 def _cannot_write(path, error):
-  return errors.UserError(
-      f'{path} cannot be written: {error.strerror or error}.')
+  if isinstance(error, tf.errors.OpError):
+    reason = error.message.split('; ')[-1]  # Behind the name of the partial.
+  else:
+    reason = error.strerror or error
+  return errors.UserError(f'{path} cannot be written: {reason}.')

@@ -2,19 +2,25 @@
 
 import abc
 import os
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+import re
+from typing import (
+    Any, Callable, Dict, List, Mapping, Sequence, Tuple, Union)
 
 import numpy as np
 import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples as examples_lib
+from tf_tokenlearner.prediction import reading
 from tf_tokenlearner.serving import export_folder
 from tf_tokenlearner.serving import preprocessing as preprocessing_lib
 from tf_tokenlearner.training import quiet
 
 _HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py '
         'or export_streaming.py wrote')
+
+# Of an example: probabilities, float32 [classes], or why there are none.
+Probabilities = Union[np.ndarray, examples_lib.UnreadableError]
 
 
 class Export:
@@ -25,8 +31,10 @@ class Export:
 
   Attributes:
     folder: the folder.
+    file: the TFLite file; means nothing for a SavedModel.
     kind: of export, such as 'saved_model' or 'streaming_tflite'.
     batch_size: the only one that the model takes; 0 for any.
+    is_compiled: whether XLA compiles it anew for each size of a batch.
     preprocessing: what becomes of its inputs.
 
   Raises:
@@ -34,25 +42,35 @@ class Export:
   """
 
   def __init__(self, path: str):
-    is_file = path.endswith('.tflite')
-    self.folder = os.path.dirname(path) if is_file else path
     if not tf.io.gfile.exists(path):
       raise errors.UserError(f'There is no {path}. {_HOW}.')
+    is_file = not tf.io.gfile.isdir(path)
+    self._path = path
+    self.folder = (os.path.dirname(path) or '.') if is_file else path
+    self.file = (
+        path if is_file else os.path.join(path, export_folder.TFLITE_FILE))
     facts = export_folder.read_origin(self.folder)
     self.kind = facts.get('kind')
     if self.kind is None:
       raise errors.UserError(
-          f'{self.folder or "."} has no origin.json, so what its model expects '
+          f'{self.folder} has no origin.json, so what its model expects '
           f'is not known. {_HOW}, or the TFLite file inside.')
+    if not isinstance(self.kind, str):
+      raise self._of_another_version()
     if self.kind not in _LOADERS or is_file and 'tflite' not in self.kind:
       raise errors.UserError(
-          f'{path} is an export of the kind {self.kind}. {_HOW}.')
+          f'{path} is{" part of" * is_file} an export of the kind {self.kind}. '
+          f'{_HOW}.')
     if 'preprocessing' not in facts:
       raise errors.UserError(
           f'{self.folder}/origin.json does not say how images are prepared, as '
           'it was written by an older version: export again.')
-    self.preprocessing = preprocessing_lib.from_json(facts['preprocessing'])
-    self.batch_size = facts.get('batch_size', 0)
+    try:
+      self.preprocessing = preprocessing_lib.from_json(facts['preprocessing'])
+      self.batch_size = int(facts.get('batch_size', 0))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+      raise self._of_another_version() from error
+    self.is_compiled = bool(facts.get('jit_compile'))
 
   @property
   def is_streaming(self) -> bool:
@@ -60,7 +78,7 @@ class Export:
     return self.kind.startswith('streaming_')
 
   def load(self) -> Any:
-    """A Predictor, or a Streamer if is_streaming.
+    """A Streamer if is_streaming, else a Predictor.
 
     Raises:
       UserError: files are missing or corrupt.
@@ -71,8 +89,13 @@ class Export:
       if isinstance(error, errors.UserError):
         raise
       raise errors.UserError(
-          f'{self.folder} cannot be loaded: {str(error).splitlines()[0]}'
+          f'{self._path} cannot be loaded: {str(error).splitlines()[0]}'
       ) from error
+
+  def _of_another_version(self):
+    return errors.UserError(
+        f'{self.folder}/origin.json was written by another version: export '
+        'again.')
 
 
 class Predictor(abc.ABC):
@@ -88,17 +111,29 @@ class Predictor(abc.ABC):
 
   def __init__(self, export: Export):
     self.preprocessing = export.preprocessing
-    self.batch_size = export.batch_size
+    self._batch_size = export.batch_size
+    self._is_compiled = export.is_compiled
 
-  def probabilities(self, examples: Sequence[examples_lib.Example]
-                    ) -> np.ndarray:
-    """Examples of one shape -> float32 [B, classes]."""
-    return self._in_batches(self._probabilities, examples)
+  def probabilities(self, examples: Sequence[examples_lib.Example],
+                    batch_size: int) -> List[Probabilities]:
+    """Says it of examples of one shape.
+
+    Args:
+      examples: what a reader gave.
+      batch_size: of what is asked at once, now and later. A model that is
+        compiled for each size sees no other, filled up; large images count as
+        in reading.
+    """
+    return self._in_batches(self._probabilities, examples, batch_size)
 
   @abc.abstractmethod
-  def attention_maps(self, examples: Sequence[examples_lib.Example]
-                     ) -> np.ndarray:
-    """Examples of one shape -> [B, S, H, W], or [B, T, S, H, W] of clips.
+  def attention_maps(self, examples: Sequence[examples_lib.Example],
+                     batch_size: int) -> List[np.ndarray]:
+    """Of each, [S, H, W], or [T, S, H, W] of a clip.
+
+    Args:
+      examples: as in probabilities.
+      batch_size: as there.
 
     Raises:
       UserError: as require_attention_maps.
@@ -112,14 +147,16 @@ class Predictor(abc.ABC):
   def _probabilities(self, examples):
     """As probabilities, of a batch that the model takes."""
 
-  def _in_batches(self, function, examples):
-    size = self.batch_size or len(examples)
+  def _in_batches(self, function, examples, batch_size):
+    size = self._batch_size or len(examples)
+    if self._is_compiled and not self._batch_size:
+      size = reading.full_size(batch_size, examples[0])
     answers = []
     for start in range(0, len(examples), size):
       batch = list(examples[start:start + size])
       filled = batch + batch[-1:] * (size - len(batch))
-      answers.append(np.asarray(function(filled))[:len(batch)])
-    return np.concatenate(answers)
+      answers.extend(function(filled)[:len(batch)])
+    return answers
 
 
 class _SavedModelPredictor(Predictor):
@@ -134,10 +171,23 @@ class _SavedModelPredictor(Predictor):
   def _probabilities(self, examples):
     if isinstance(self.preprocessing, preprocessing_lib.Images):
       answer = self._signatures['serving_default'](images=tf.stack(examples))
-    else:  # Decodes no more than it looks at.
-      answer = self._signatures['image_bytes'](
-          image_bytes=tf.constant(list(examples)))
-    return answer['probabilities']
+      return answer['probabilities'].numpy()
+    return self._probabilities_of_files(examples)
+
+  def _probabilities_of_files(self, clips):
+    """Of their frames, it decodes no more than it looks at."""
+    try:
+      answer = self._signatures['image_bytes'](image_bytes=tf.constant(clips))
+    except tf.errors.InvalidArgumentError as error:
+      # It could read none, and the message runs their reasons together.
+      if any(clip is not clips[0] for clip in clips):
+        return [self._probabilities_of_files([clip] * len(clips))[0]
+                for clip in clips]
+      return [_refused(_common_reason(error, len(clips)))] * len(clips)
+    return [
+        _refused(reason.decode()) if reason else values
+        for values, reason in zip(
+            answer['probabilities'].numpy(), answer['errors'].numpy())]
 
   def require_attention_maps(self):
     if 'attention_maps' not in self._signatures:
@@ -145,21 +195,22 @@ class _SavedModelPredictor(Predictor):
           'This export has no attention maps, as its model has no '
           'TokenLearner; leave --attention out.')
 
-  def attention_maps(self, examples):
+  def attention_maps(self, examples, batch_size):
     self.require_attention_maps()
     if isinstance(self.preprocessing, preprocessing_lib.Images):
-      return self._in_batches(self._attention_maps, examples)
+      return self._in_batches(self._attention_maps, examples, batch_size)
     # Decoded, clips are large and of many sizes.
-    return np.concatenate([
-        self._in_batches(self._attention_maps, [example])
-        for example in examples])
+    maps = []
+    for example in examples:
+      maps += self._in_batches(self._attention_maps, [example], 1)
+    return maps
 
   def _attention_maps(self, examples):
     name = 'images' if isinstance(
         self.preprocessing, preprocessing_lib.Images) else 'clips'
     pixels = tf.stack([examples_lib.pixels(example) for example in examples])
     return self._signatures['attention_maps'](**{name: pixels})[
-        'attention_maps']
+        'attention_maps'].numpy()
 
 
 class _TFLitePredictor(Predictor):
@@ -183,7 +234,7 @@ class _TFLitePredictor(Predictor):
         'A TFLite file gives no attention maps; --attention takes a '
         'SavedModel.')
 
-  def attention_maps(self, examples):
+  def attention_maps(self, examples, batch_size):
     self.require_attention_maps()
 
 
@@ -251,6 +302,20 @@ def _load_module(export: Export) -> Any:
     return tf.saved_model.load(export.folder)
 
 
+def _refused(reason: str) -> examples_lib.UnreadableError:
+  return examples_lib.UnreadableError(f'refused by the export: {reason}')
+
+
+def _common_reason(error: tf.errors.InvalidArgumentError, count: int) -> str:
+  """What the image_bytes of an export said of `count` times the same file."""
+  found = re.search(r'Reasons:\] \[(.*?)(?:\.\.\.)?\]$', error.message,
+                    re.MULTILINE)
+  if not found:
+    return ' '.join(error.message.split())
+  # Up to three are shown, a space between two.
+  return found[1][:(len(found[1]) + 1) // min(count, 3) - 1]
+
+
 def _label_names(signatures) -> Tuple[str, ...]:
   names: List[bytes] = signatures['label_names']()['label_names'].numpy()
   return tuple(name.decode() for name in names)
@@ -266,7 +331,7 @@ def _load_interpreter(export: Export):
   from ai_edge_litert import interpreter
   with quiet.native_output():  # It tells of its delegate.
     loaded = interpreter.Interpreter(
-        model_path=os.path.join(export.folder, export_folder.TFLITE_FILE),
+        model_path=export.file,
         num_threads=os.cpu_count())
     loaded.allocate_tensors()
   return loaded

@@ -14,6 +14,8 @@ from tf_tokenlearner.prediction import examples
 _MAX_BYTES_AHEAD = 64 * 2**20
 _MAX_BATCH_BYTES = 32 * 2**20
 _MAX_WAITING_BYTES = 64 * 2**20
+# So many batches' files may come after one before it is answered.
+_MAX_BATCHES_LATE = 4
 
 # Numbers of files, and what was read of them.
 Batch = Tuple[List[int], List[examples.Example]]
@@ -33,7 +35,10 @@ def read_all(paths: Sequence[str], read: Callable[[str], examples.Example],
 
   def attempt(number, path):
     room.wait(number)
-    result = _attempt(read, path)
+    try:
+      result = read(path)
+    except examples.UnreadableError as error:
+      result = error
     room.fill(_size(result))
     return result
 
@@ -84,18 +89,16 @@ class _Room:
       self._changed.notify_all()
 
 
-def _attempt(read, path):
-  try:
-    return read(path)
-  except examples.UnreadableError as error:
-    return error
-  except MemoryError:
-    raise
-  except Exception as error:  # pylint: disable=broad-except
-    # One odd file must not end the reading of all.
-    text = ' '.join(str(error).split())
-    return examples.UnreadableError(
-        f'cannot be read ({type(error).__name__}: {text})')
+def full_size(batch_size: int, example: examples.Example) -> int:
+  """How many images like this one a full batch has; of large ones fewer.
+
+  Args:
+    batch_size: at most.
+    example: of a clip, nothing follows for others.
+  """
+  if isinstance(example, list):
+    return batch_size
+  return min(batch_size, -(-_MAX_BATCH_BYTES // _size(example)))
 
 
 class Batches:
@@ -111,17 +114,28 @@ class Batches:
     self._num_bytes = 0
 
   def add(self, number: int, example: examples.Example) -> Iterator[Batch]:
-    """Takes an example; yields the batches that should not wait."""
+    """Takes an example; yields the batches that should not wait.
+
+    Args:
+      number: of its file; they rise.
+      example: of any shape.
+    """
     shape = tuple(getattr(example, 'shape', ()))
     numbers, members = self._waiting.setdefault(shape, ([], []))
     numbers.append(number)
     members.append(example)
     self._num_bytes += _size(example)
-    if (len(members) == self._batch_size
+    if (len(members) == full_size(self._batch_size, example)
         or sum(map(_size, members)) >= _MAX_BATCH_BYTES):
       yield self._take(shape)
-    elif self._num_bytes > _MAX_WAITING_BYTES:
-      yield self._take(next(iter(self._waiting)))  # Waits longest.
+    if not self._waiting:
+      return
+    oldest = next(iter(self._waiting))
+    # Answers are given in order: all that came later wait for it.
+    overtaken_by = number - self._waiting[oldest][0][0]
+    if (self._num_bytes > _MAX_WAITING_BYTES
+        or overtaken_by > _MAX_BATCHES_LATE * self._batch_size):
+      yield self._take(oldest)
 
   def rest(self) -> Iterator[Batch]:
     """Yields what never became full."""

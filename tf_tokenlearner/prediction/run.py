@@ -1,5 +1,6 @@
 """Asks an export about files, and says what it says."""
 
+import itertools
 import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
@@ -95,26 +96,36 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
          fps: Optional[float], top: int, options: Options,
          writer: answers.Writer, unreadable: List[answers.Answer]):
   """Writes an answer for each file; adds to those that cannot be read."""
+  batch_size = min(options.batch_size, len(paths))
   with progress.Progress('Answered', len(paths), _tell) as counter:
-    output = _InOrder(writer, counter)
-    draw = _make_draw(predictor, paths, fps, options.attention_dir)
+    output = _InOrder(writer, counter, unreadable)
+    draw = _make_draw(predictor, paths, fps, batch_size, options.attention_dir)
+
+    def refuse(number, reason):
+      output.put(number, answers.Answer(
+          answers.printable(paths[number]), error=str(reason)))
 
     def answer(numbers, members):
-      draw(numbers, members)
-      for number, values in zip(numbers, predictor.probabilities(members)):
+      found = predictor.probabilities(members, batch_size)
+      is_good = [not isinstance(values, examples.UnreadableError)
+                 for values in found]
+      draw(list(itertools.compress(numbers, is_good)),
+           list(itertools.compress(members, is_good)))
+      for number, values in zip(numbers, found):
+        if isinstance(values, examples.UnreadableError):
+          refuse(number, values)
+          continue
         output.put(number, answers.Answer(
             answers.printable(paths[number]),
             answers.likeliest(values, predictor.label_names, top)))
 
-    batches = reading.Batches(options.batch_size)
+    batches = reading.Batches(batch_size)
     read = examples.make_reader(predictor.preprocessing, fps)
     try:
       for number, example in enumerate(reading.read_all(
-          paths, read, ahead=2 * options.batch_size)):
+          paths, read, ahead=2 * batch_size)):
         if isinstance(example, examples.UnreadableError):
-          unreadable.append(answers.Answer(
-              answers.printable(paths[number]), error=str(example)))
-          output.put(number, unreadable[-1])
+          refuse(number, example)
           continue
         for batch in batches.add(number, example):
           answer(*batch)
@@ -125,10 +136,18 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
 
 
 class _InOrder:
-  """Writes answers in the order of the files, whichever comes first."""
+  """Writes answers in the order of the files, whichever comes first.
 
-  def __init__(self, writer: answers.Writer, counter: progress.Progress):
+  Args:
+    writer: of the answers.
+    counter: is told of each.
+    unreadable: those that are none are added.
+  """
+
+  def __init__(self, writer: answers.Writer, counter: progress.Progress,
+               unreadable: List[answers.Answer]):
     self._writer, self._counter = writer, counter
+    self._unreadable = unreadable
     self._waiting: Dict[int, answers.Answer] = {}
     self._next = 0
 
@@ -145,12 +164,15 @@ class _InOrder:
       self._write(number)
 
   def _write(self, number):
+    answer = self._waiting.pop(number)
+    if answer.error:
+      self._unreadable.append(answer)
     self._counter.clear()
-    self._writer.write(self._waiting.pop(number))
+    self._writer.write(answer)
 
 
 def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
-               fps: Optional[float], folder: str
+               fps: Optional[float], batch_size: int, folder: str
                ) -> Callable[[List[int], List[examples.Example]], None]:
   """A function that draws attention maps of examples, given their numbers."""
   if not folder:
@@ -160,7 +182,7 @@ def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
   targets = overlays.paths(folder, paths, '.png' if is_image else '.gif')
 
   def draw(numbers, members):
-    all_maps = predictor.attention_maps(members)
+    all_maps = predictor.attention_maps(members, batch_size)
     for number, member, maps in zip(numbers, members, all_maps):
       view = examples.view(member, preprocessing).numpy()
       if is_image:
@@ -177,25 +199,30 @@ def _stream(streamer: predictors.Streamer, paths: Sequence[str], fps: float,
             unreadable: List[answers.Answer]):
   """As _ask, for each moment of each file; the last one is kept in sight."""
   line = status_line.StatusLine(announce=lambda text: None)
-  for path in paths:
-    file = answers.printable(path)
-    try:
-      for seconds, values in streams.steps(streamer, path, fps):
-        answer = answers.Answer(
-            file, answers.likeliest(values, streamer.label_names, top),
-            seconds=seconds)
+  with progress.Progress('Watched', len(paths), _tell) as counter:
+    for number, path in enumerate(paths, start=1):
+      file = answers.printable(path)
+      which = f'{number:,} of {len(paths):,}  ' if len(paths) > 1 else ''
+      try:
+        for seconds, values in streams.steps(streamer, path, fps):
+          answer = answers.Answer(
+              file, answers.likeliest(values, streamer.label_names, top),
+              seconds=seconds)
+          counter.clear()
+          line.clear()
+          writer.write(answer)
+          line.show(f'{which}{answers.moment(seconds)}  ' + '  '.join(
+              f'{name} {value:.3f}' for name, value in answer.classes),
+                    force=True)
+      except examples.UnreadableError as error:
+        unreadable.append(answers.Answer(file, error=str(error)))
+        counter.clear()
         line.clear()
-        writer.write(answer)
-        line.show(f'{answers.moment(seconds)}  ' + '  '.join(
-            f'{name} {value:.3f}' for name, value in answer.classes),
-                  force=True)
-    except examples.UnreadableError as error:
-      unreadable.append(answers.Answer(file, error=str(error)))
-      line.clear()
-      writer.write(unreadable[-1])
-    finally:
-      line.clear()
-      writer.end_of_file()
+        writer.write(unreadable[-1])
+      finally:
+        line.clear()
+        writer.end_of_file()
+      counter.advance()
 
 
 def _tell(text: str) -> None:

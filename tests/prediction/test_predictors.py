@@ -1,0 +1,150 @@
+"""Exports are found, and asked in batches that they take."""
+
+import json
+import os
+import shutil
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner.prediction import examples
+from tf_tokenlearner.prediction import predictors
+from tf_tokenlearner.serving import tflite_file
+
+IMAGE = tf.constant(np.arange(12 * 9 * 3).reshape(12, 9, 3), tf.uint8)
+FACTS = {'kind': 'tflite', 'preprocessing': {
+    'inputs': 'images', 'input_size': [8, 8, 1], 'center_crop_fraction': 1.}}
+
+
+@pytest.fixture(scope='module', name='tflite_folder')
+def fixture_tflite_folder(finished_run, tmp_path_factory):
+  """A TFLite export that looks like a file. Not to be changed."""
+  folder = tmp_path_factory.mktemp('exported') / 'digits.tflite'
+  tflite_file.export(finished_run, str(folder), verify=False)
+  return folder
+
+
+def write_origin(folder, facts):
+  (folder / 'origin.json').write_text(json.dumps(facts))
+  return str(folder)
+
+
+def test_the_file_named_is_the_one_loaded(tflite_folder, tmp_path, monkeypatch):
+  folder = tmp_path / 'x'
+  shutil.copytree(tflite_folder, folder)
+  (folder / 'model.tflite').rename(folder / 'other.tflite')
+  (folder / 'model.tflite').write_bytes(b'torn')
+  expected, = predictors.Export(
+      str(tflite_folder)).load().probabilities([IMAGE], 1)
+  monkeypatch.chdir(folder)
+  for path in (str(folder / 'other.tflite'), 'other.tflite'):
+    export = predictors.Export(path)
+    assert export.folder == (os.path.dirname(path) or '.')
+    found, = export.load().probabilities([IMAGE], 1)
+    np.testing.assert_array_equal(found, expected)
+  with pytest.raises(errors.UserError, match='^model.tflite cannot be loaded:'):
+    predictors.Export('model.tflite').load()
+  with pytest.raises(errors.UserError, match=f'^{folder} cannot be loaded: '):
+    predictors.Export(str(folder)).load()
+
+
+def test_file_where_the_folder_is_meant(image_export):
+  path = os.path.join(image_export, 'saved_model.pb')
+  with pytest.raises(errors.UserError, match=(
+      f'^{path} is part of an export of the kind saved_model. Give the folder')
+  ):
+    predictors.Export(path)
+
+
+def test_messages_name_a_folder(tmp_path, monkeypatch):
+  (tmp_path / 'a.tflite').write_bytes(b'')
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(errors.UserError, match='^[.] has no origin.json'):
+    predictors.Export('a.tflite')
+
+
+@pytest.mark.parametrize('change', [
+    {'kind': ['tflite']}, {'preprocessing': []}, {'preprocessing': {}},
+    {'preprocessing': {**FACTS['preprocessing'], 'inputs': 'sounds'}},
+    {'preprocessing': {**FACTS['preprocessing'], 'inputs': ['images']}},
+    {'preprocessing': {**FACTS['preprocessing'], 'newer': 1}},
+    {'preprocessing': {**FACTS['preprocessing'], 'input_size': 8}},
+    {'batch_size': 'any'}, {'batch_size': None}])
+def test_facts_of_another_version(tmp_path, change):
+  predictors.Export(write_origin(tmp_path, FACTS))
+  with pytest.raises(errors.UserError, match=(
+      '/origin.json was written by another version: export again.$')):
+    predictors.Export(write_origin(tmp_path, {**FACTS, **change}))
+
+
+class Sizes(predictors.Predictor):
+  """Says the first number of each example, and notes the sizes of batches."""
+
+  def __init__(self, batch_size, is_compiled):
+    super().__init__(types.SimpleNamespace(
+        preprocessing=None, batch_size=batch_size, is_compiled=is_compiled))
+    self.seen = []
+
+  def _probabilities(self, examples):
+    self.seen.append(len(examples))
+    return [np.ravel(example)[:1] for example in examples]
+
+  def require_attention_maps(self):
+    pass
+
+  def attention_maps(self, examples, batch_size):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize('batch_size, is_compiled, count, seen', [
+    (0, False, 3, [3]), (2, False, 3, [2, 2]), (2, True, 3, [2, 2]),
+    (0, True, 3, [4]), (0, True, 4, [4]), (0, True, 1, [4])])
+def test_batches_are_filled(batch_size, is_compiled, count, seen):
+  """A model that is compiled for each size sees one, so is compiled once."""
+  predictor = Sizes(batch_size, is_compiled)
+  found = predictor.probabilities(
+      [tf.fill([2, 2, 3], i) for i in range(count)], 4)
+  assert np.ravel(found).tolist() == list(range(count))
+  assert predictor.seen == seen
+
+
+def test_compiled_exports_are_known(tmp_path):
+  for is_compiled in (False, True):
+    folder = write_origin(tmp_path, {**FACTS, 'jit_compile': is_compiled})
+    assert predictors.Export(folder).is_compiled == is_compiled
+  assert not predictors.Export(write_origin(tmp_path, FACTS)).is_compiled
+
+
+def test_clips_that_the_export_refuses(video_export):
+  """The others are answered; where there are none, each has its reason."""
+  frame = tf.io.encode_jpeg(np.full([24, 32, 3], 99, np.uint8)).numpy()
+  length = len(predictors.Export(video_export).preprocessing.window(9))
+  good, empty, text = ([data] * length for data in (frame, b'', b'text'))
+  reasons = {'empty': 'refused by the export: empty', 'text': (
+      'refused by the export: content is no JPEG, PNG, GIF or WebP')}
+  predictor = predictors.Export(video_export).load()
+  alone, = predictor.probabilities([good], 4)
+  first, second, third = predictor.probabilities([empty, good, text], 4)
+  np.testing.assert_allclose(second, alone, rtol=0, atol=1e-6)
+  assert [str(first), str(third)] == list(reasons.values())
+  for batch_size in (0, 1, 2, 3, 5):
+    predictor._batch_size = batch_size  # pylint: disable=protected-access
+    found = predictor.probabilities([empty, text, empty], 4)
+    assert all(isinstance(reason, examples.UnreadableError) for reason in found)
+    assert list(map(str, found)) == [
+        reasons['empty'], reasons['text'], reasons['empty']]
+
+
+def test_other_errors_of_the_export_are_reasons(video_export):
+  predictor = predictors.Export(video_export).load()
+
+  def fail(image_bytes):
+    raise tf.errors.InvalidArgumentError(None, None, 'odd\nframes')
+
+  # pylint: disable-next=protected-access
+  predictor._signatures = {'image_bytes': fail}
+  found, = predictor.probabilities([[b'']], 1)
+  assert str(found) == 'refused by the export: odd frames'
