@@ -261,10 +261,12 @@ def _files(pixels: np.ndarray) -> np.ndarray:
 def _require_top(answers: Dict[str, np.ndarray], label_names: Tuple[str, ...]):
   """Raises UserError if the likeliest classes are not those."""
   of = lambda key: answers[f'serving_default/{key}']
-  places = of('top_classes')
+  # Numbers beyond the classes name none; clipped, they name the wrong one.
+  places = np.clip(of('top_classes'), 0, len(label_names) - 1)
   found = np.take_along_axis(of('probabilities'), places, axis=1)
   wanted = -np.sort(-of('probabilities'))[:, :places.shape[1]]
-  if not (np.array_equal(found, wanted)
+  if not (np.array_equal(places, of('top_classes'))
+          and np.array_equal(found, wanted)
           and np.array_equal(of('top_probabilities'), wanted)
           and np.array_equal(of('top_names'), np.array(label_names)[places])):
     raise errors.UserError(
