@@ -29,7 +29,7 @@ def test_answers_and_nothing_else_on_stdout(image_export, tmp_path):
       f'--model={image_export}', '--format=csv', '--attention=maps', 'a.png',
       'b.png', folder=tmp_path)
   assert code == 1
-  assert err == '1 of 2 files could not be read:\n  b.png: empty file\n'
+  assert err == '1 of 2 files could not be answered:\n  b.png: empty file\n'
   good, bad = csv.DictReader(io.StringIO(out))
   assert (good['file'], good['error']) == ('a.png', '')
   assert 0 < float(good['probability_3']) < float(good['probability_1']) <= 1

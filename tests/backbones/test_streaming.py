@@ -80,6 +80,6 @@ def test_shapes():
 def test_backbone_that_is_not_factorised():
   model = backbones.Classifier(tiny.vivit(), num_classes=5)
   with pytest.raises(
-      errors.UserError, match='Streaming needs backbone.type='
-      'token_learner_vivit_factorized: in a VideoVisionTransformer'):
+      errors.UserError, match='backbone.type=token_learner_vivit_'
+      'factorized. This one has a VideoVisionTransformer, which makes of old'):
     streaming.StreamingClassifier(model)

@@ -41,7 +41,7 @@ def test_one_line_on_a_terminal(monkeypatch):
 
 
 def test_time_left(monkeypatch):
-  """By what was done since it began; said once it can be guessed."""
+  """By what was done since the first; said once it can be guessed."""
   now, lines = [0.], []
   monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
   with progress.Progress('Decoding', 1000, lines.append, done=500) as counter:
@@ -51,5 +51,5 @@ def test_time_left(monkeypatch):
     now[0] = 3000
     counter.advance(300)
   assert lines == [
-      'Decoding: 600 of 1,000, 0:44 left', 'Decoding: 650 of 1,000, 0:51 left',
-      'Decoding: 700 of 1,000, 37:30 left', 'Decoding: 1,000 of 1,000']
+      'Decoding: 600 of 1,000, 0:56 left', 'Decoding: 650 of 1,000, 1:03 left',
+      'Decoding: 700 of 1,000, 49:52 left', 'Decoding: 1,000 of 1,000']

@@ -148,3 +148,9 @@ def test_other_errors_of_the_export_are_reasons(video_export):
   predictor._signatures = {'image_bytes': fail}
   found, = predictor.probabilities([[b'']], 1)
   assert str(found) == 'refused by the export: odd frames'
+
+
+def test_a_run_is_no_export(tmp_path):
+  (tmp_path / 'run.yaml').write_text('')
+  with pytest.raises(errors.UserError, match='is a run and no export: export'):
+    predictors.Export(str(tmp_path))

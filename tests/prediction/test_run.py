@@ -81,7 +81,7 @@ def test_images(finished_run, image_export, images, tmp_path, capsys, kind,
   assert said[3] == {
       'file': f'{images}/2b.png', 'classes': [], 'error': 'empty file'}
   assert err == (
-      'Passed over: other files (1).\n2 of 7 files could not be read:\n'
+      'Passed over: other files (1).\n2 of 7 files could not be answered:\n'
       f'  {images}/2b.png: empty file\n'
       f'  {images}/9.jpg: content is no JPEG, PNG, GIF, BMP or WebP\n')
   servable = servable_lib.load(*servable_lib.find(finished_run))
@@ -134,8 +134,17 @@ def test_video_that_the_export_refuses(
       'file': f'{videos}/a.mp4', 'classes': [], 'error': reason}
   assert said[1]['classes'] and not said[1]['error']
   assert err == (
-      f'1 of 2 files could not be read:\n  {videos}/a.mp4: {reason}\n')
+      f'1 of 2 files could not be answered:\n  {videos}/a.mp4: {reason}\n')
   assert os.listdir(tmp_path) == ['b.mp4.gif']
+
+
+def test_a_file_is_no_folder_for_drawings(image_export, images, capsys):
+  """Said before anything is asked."""
+  file = os.path.join(images, 'notes.txt')
+  with pytest.raises(errors.UserError, match=(
+      f'^--attention={file} is no folder and cannot be made one: File exists')):
+    run.predict(image_export, [images], run.Options(attention_dir=file))
+  assert not capsys.readouterr().out
 
 
 def test_attention(image_export, video_export, images, videos, tmp_path,
@@ -188,7 +197,7 @@ def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
       *3 * [None]]
   assert err == (
       'Watched: 1 of 3\nWatched: 2 of 3\nWatched: 3 of 3\n'
-      '2 of 3 files could not be read:\n'
+      '2 of 3 files could not be answered:\n'
       f'  {empty}: empty file\n  {odd}: cannot be read (IndexError: odd)\n')
   for options, message in (
       (run.Options(), 'bit by bit: give --stream'),
@@ -213,7 +222,7 @@ def test_interrupted(image_export, images, capsys, monkeypatch):
     run.predict(image_export, paths, run.Options('json', batch_size=2))
   out, err = capsys.readouterr()
   assert [json.loads(line)['file'] for line in out.splitlines()] == paths[1:]
-  assert '1 of 4 files could not be read' in err
+  assert '1 of 4 files could not be answered' in err
 
 
 @pytest.mark.parametrize('change, message', [
@@ -244,6 +253,7 @@ def test_what_does_not_go_together(
   tflite_file.export(finished_run, folder, verify=False)
   with pytest.raises(errors.UserError, match='TFLite file gives no attention'):
     run.predict(folder, [images], run.Options(attention_dir='x'))
+  assert not os.path.exists('x')
   predictor = predictors.Export(image_export).load()
   predictor._signatures = {}  # pylint: disable=protected-access
   with pytest.raises(errors.UserError, match='has no TokenLearner'):

@@ -92,6 +92,6 @@ def test_mistakes(stream_run, tmp_path, options, message):
 
 
 def test_model_that_cannot_stream(finished_video_run, tmp_path):
-  with pytest.raises(errors.UserError, match='Streaming needs backbone.type'):
+  with pytest.raises(errors.UserError, match='Streaming needs a run of videos'):
     streaming.export(finished_video_run, str(tmp_path / 'stream'))
   assert not list(tmp_path.iterdir())

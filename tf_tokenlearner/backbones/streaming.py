@@ -54,9 +54,11 @@ class StreamingClassifier(tf.Module):
     if not isinstance(
         backbone, factorized_vivit.FactorizedVideoVisionTransformer):
       raise errors.UserError(
-          'Streaming needs backbone.type=token_learner_vivit_factorized: in a '
-          f'{type(backbone).__name__} what is made of old frames depends on '
-          'new ones.')
+          'Streaming needs a run of videos with '
+          'backbone.type=token_learner_vivit_factorized. This one has a '
+          f'{type(backbone).__name__}, which '
+          + ('classifies images.' if len(backbone.input_size) == 3 else
+             'makes of old frames something else when new ones come.'))
     self._model = model
     self._window = (backbone.spec.num_frames(backbone.input_size)
                     * backbone.spec.tokens_per_frame())  # T * S

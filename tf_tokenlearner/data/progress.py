@@ -23,12 +23,15 @@ class Progress:
                done: int = 0):
     self._what, self._total = what, total
     self._line = status_line.StatusLine(announce=announce)
-    self._start, self._done_at_start = time.monotonic(), done
     self._done = done
+    # Since when, and from where: the first of all may be slow to start with.
+    self._start, self._done_at_start = None, done
 
   def advance(self, count: int = 1) -> None:
     """`count` more are done."""
     self._done += count
+    if self._start is None:
+      self._start, self._done_at_start = time.monotonic(), self._done
     self._line.show(f'{self._what}: {self._done:,} of {self._total:,}'
                     + self._time_left())
 
@@ -38,10 +41,10 @@ class Progress:
 
   def _time_left(self) -> str:
     elapsed = time.monotonic() - self._start
-    left = self._total - self._done
-    if elapsed < _SECONDS_TO_GUESS or not left:
+    done, left = self._done - self._done_at_start, self._total - self._done
+    if elapsed < _SECONDS_TO_GUESS or not done or not left:
       return ''
-    seconds = elapsed / (self._done - self._done_at_start) * left
+    seconds = elapsed / done * left
     return f', {status_line.duration(seconds)} left'
 
   def __enter__(self) -> 'Progress':

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.prediction import examples as examples_lib
 from tf_tokenlearner.prediction import reading
 from tf_tokenlearner.serving import export_folder
@@ -51,6 +52,9 @@ class Export:
         path if is_file else os.path.join(path, export_folder.TFLITE_FILE))
     facts = export_folder.read_origin(self.folder)
     self.kind = facts.get('kind')
+    if self.kind is None and experiments.is_run(self.folder):
+      raise errors.UserError(
+          f'{self.folder} is a run and no export: export it first. {_HOW}.')
     if self.kind is None:
       raise errors.UserError(
           f'{self.folder} has no origin.json, so what its model expects '

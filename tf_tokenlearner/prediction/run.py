@@ -1,6 +1,7 @@
 """Asks an export about files, and says what it says."""
 
 import itertools
+import os
 import sys
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
@@ -63,6 +64,7 @@ def predict(model: str, paths: Sequence[str], options: Options) -> int:
   asked = export.load()
   if options.attention_dir:
     asked.require_attention_maps()
+    _make_folder(options.attention_dir)
   top = min(options.top, len(asked.label_names))
   writer = answers.FORMATS[options.form](
       sys.stdout, list(map(answers.printable, listing.paths)),
@@ -73,11 +75,22 @@ def predict(model: str, paths: Sequence[str], options: Options) -> int:
     ask(asked, listing.paths, fps, top, options, writer, unreadable)
   finally:
     if unreadable:
-      _tell(f'{len(unreadable):,} of {len(listing.paths):,} files could not be '
-            'read:')
+      which = ('The file' if len(listing.paths) == 1 else
+               f'{len(unreadable):,} of {len(listing.paths):,} files')
+      _tell(f'{which} could not be answered:')
       for answer in unreadable:
         _tell(f'  {answer.file}: {answer.error}')
   return 1 if unreadable else 0
+
+
+def _make_folder(path: str):
+  """Before anything is asked: answers take long."""
+  try:
+    os.makedirs(path, exist_ok=True)
+  except OSError as error:
+    raise errors.UserError(
+        f'--attention={path} is no folder and cannot be made one: '
+        f'{error.strerror}.') from error
 
 
 def _check_streaming(export: predictors.Export, options: Options):
