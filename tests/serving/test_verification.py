@@ -128,3 +128,9 @@ def test_examples_of_tfrecord_files(finished_run, tmp_path):
   assert examples.stored == [png, png]
   np.testing.assert_allclose(examples.pixels, np.ones([2, 8, 8, 1]), rtol=1e-5)
   np.testing.assert_array_equal(examples.labels, [3, 3])
+
+
+def test_references_are_not_rounded_on_gpus(finished_run):
+  tf.config.experimental.enable_tensor_float_32_execution(True)
+  servable.load(*servable.find(finished_run))
+  assert not tf.config.experimental.tensor_float_32_execution_enabled()

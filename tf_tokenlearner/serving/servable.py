@@ -88,6 +88,9 @@ def load(run: experiments.Run, path: str,
          precision: str = 'float32') -> Servable:
   """What find found.
 
+  From then on this process multiplies float32 as float32 on GPUs as well: what
+  exports give elsewhere is compared with it to the fifth digit.
+
   Args:
     run: the run.
     path: of a checkpoint.
@@ -96,6 +99,7 @@ def load(run: experiments.Run, path: str,
   Raises:
     UserError: the checkpoint does not fit.
   """
+  tf.config.experimental.enable_tensor_float_32_execution(False)
   task = run.params.task
   names = run.label_names or tuple(map(str, range(task.model.num_classes)))
   model = runner.load_model(run.params, path, PRECISIONS[precision])
