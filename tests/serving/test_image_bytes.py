@@ -39,6 +39,13 @@ def gif_with_comments(lists, blocks):
   return data[:frame] + comment * lists + data[frame:]
 
 
+def small_gif_frame():
+  """A screen of 8 x 9 pixels, and a frame of 7 x 9."""
+  data = bytearray(encode('GIF'))
+  data[6:10] = struct.pack('<HH', 8, 9)
+  return bytes(data)
+
+
 def huge_gif_frame():
   """A screen of 7 x 9 pixels, and a frame of 60,000 x 60,000."""
   data = bytearray(encode('GIF'))
@@ -130,6 +137,8 @@ REFUSED = [
     (encode('PNG')[:40], CUT_OFF), (encode('PNG')[:12], BAD_HEADER),
     (encode('WEBP')[:-30], CUT_OFF), (encode('WEBP')[:18], BAD_HEADER),
     (encode('GIF')[:100], BAD_HEADER), (encode('GIF')[:8], BAD_HEADER),
+    (small_gif_frame(), 'a GIF whose first frame does not fill it, which is '
+     'not decoded'),
     (encode('GIF')[:-20], CUT_OFF),
     (gif_with_comments(1, 2_000_000), BAD_HEADER),
     (gif_with_comments(50, 30), BAD_HEADER),  # 1,550 blocks in short lists.

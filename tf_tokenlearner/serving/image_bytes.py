@@ -24,7 +24,8 @@ def read(data: tf.Tensor, to_pixels: Callable[[tf.Tensor], tf.Tensor],
   """One image file -> what the network sees, or why it cannot be seen.
 
   Args:
-    data: string [], JPEG, PNG, GIF (its first frame) or WebP (not animated).
+    data: string [], JPEG, PNG, GIF (its first frame, which must fill it) or
+      WebP (not animated).
     to_pixels: uint8 [H, W, 3] -> float32 of pixels_shape.
     pixels_shape: of the result.
 
@@ -96,6 +97,8 @@ def _refusal(data: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
             (size, max_pixels))),
         ((_kind(data) == _WEBP_EXTENDED) & (flags & 2 > 0),
          lambda: tf.constant('an animated WebP, which cannot be decoded')),
+        (_has_small_gif_frame(data), lambda: tf.constant(
+            'a GIF whose first frame does not fill it, which is not decoded')),
     ], default=lambda: tf.constant(''))
 
   return tf.ensure_shape(tf.case([
@@ -146,6 +149,20 @@ def _gif_size(data: tf.Tensor) -> tf.Tensor:
   number = lambda at: _number(data, at, 2)
   return tf.stack([tf.maximum(number(8), number(frame + 7)),
                    tf.maximum(number(6), number(frame + 5))])
+
+
+def _has_small_gif_frame(data: tf.Tensor) -> tf.Tensor:
+  """Whether _first_frame would not be what TensorFlow makes of the whole.
+
+  It makes a picture of the size of the largest frame.
+  """
+  def look():
+    frame = _gif_frame(data)
+    place = tf.stack([_number(data, frame + at, 2) for at in (1, 3, 5, 7)])
+    screen = tf.stack([_number(data, at, 2) for at in (6, 8)])
+    return tf.reduce_any(
+        place != tf.concat([tf.zeros([2], tf.int64), screen], axis=0))
+  return tf.cond(_kind(data) == _GIF, look, lambda: False)
 
 
 def _first_frame(data: tf.Tensor) -> tf.Tensor:

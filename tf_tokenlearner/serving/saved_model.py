@@ -18,8 +18,8 @@ Signatures, of B images or clips; batch B is free unless it was fixed:
 
 Preprocessing is that of evaluation. Of files, 16 bits a channel become 8,
 transparency is dropped, CMYK becomes RGB, of an animated GIF the first frame is
-taken; animated WebP and announced sizes above image_bytes.MAX_PIXELS are
-errors.
+taken. Animated WebP, a first frame that does not fill its GIF, and announced
+sizes above image_bytes.MAX_PIXELS are errors.
 """
 
 import itertools
