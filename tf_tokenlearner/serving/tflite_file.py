@@ -82,7 +82,7 @@ QUANTIZATIONS: Dict[str, _Quantization] = {
     'dynamic': _Quantization(
         _set_dynamic, verification.Tolerance(.5, lost_accuracy=.01)),
     'int8': _Quantization(
-        _set_int8, verification.Tolerance(.5, lost_accuracy=.005),
+        _set_int8, verification.Tolerance(.5, lost_accuracy=.01),
         calibrates=True),
     'int16x8': _Quantization(
         _set_int16x8, verification.Tolerance(.5, lost_accuracy=.01),
