@@ -71,7 +71,8 @@ class Results:
       result = json.loads(line)
     except ValueError:
       result = {}
-    if not {'name', 'seed', 'config'} <= set(result):
+    if not (isinstance(result, dict)
+            and {'name', 'seed', 'config'} <= set(result)):
       raise errors.UserError(
           f'{self._path}, line {i + 1}, is no result of a training. Remove the '
           'line; its training will be done again.')

@@ -23,9 +23,8 @@ import sys
 import tempfile
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if not __package__:  # Run as a script: the clone lies one folder up.
-  sys.path[0] = ROOT
+  sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # pylint: disable=g-import-not-at-top
 from absl import flags
@@ -57,6 +56,7 @@ class Asked(NamedTuple):
     features: pre_logits of the checkpoint, [N, C].
     label_names: of the classes.
     fps: of the videos; None for images.
+    activate: logits -> probabilities.
   """
   pixels: np.ndarray
   files: List[str]
@@ -112,29 +112,22 @@ def run(values: flags.FlagValues) -> bool:
   with tempfile.TemporaryDirectory() as scratch:
     work_dir = os.path.abspath(values.work_dir or os.path.join(scratch, 'out'))
     model_dir = os.path.abspath(values.model_dir)
-    asked = _draw(
-        model_dir, values.checkpoint, values.examples, scratch)
+    asked = _draw(model_dir, values.checkpoint, values.examples, scratch)
     print(f'{len(asked.files)} evaluation {asked.name} of {model_dir}')
     print(_LINE.format('client', 'difference', 'top-1 same', 'accuracy', ''))
-    are_fine = []
-    for answer in _answers(asked, model_dir, work_dir, values):
-      are_fine.append(_report(answer, asked))
-    return all(are_fine)
+    return all([_report(answer, asked) for answer in _answers(
+        asked, model_dir, work_dir, values)])
 
 
-def call(command: List[str], **options) -> str:
-  """What a command prints. Raises UserError if it fails."""
-  done = subprocess.run(
-      command, capture_output=True, text=True, check=False,
-      **{'env': {**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'}, **options})
+def call(command: List[str]) -> None:
+  """Raises UserError if a command fails."""
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
   if done.returncode:
     raise errors.UserError(
         f'{" ".join(command)} ended with {done.returncode}:\n{done.stderr}')
-  return done.stdout
 
 
-def _draw(model_dir: str, checkpoint: str, count: int,
-          scratch: str) -> Asked:
+def _draw(model_dir: str, checkpoint: str, count: int, scratch: str) -> Asked:
   """What to ask."""
   import tensorflow as tf
   from tests.data import video_making
@@ -146,9 +139,8 @@ def _draw(model_dir: str, checkpoint: str, count: int,
   examples = verification.draw(servable, count, with_stored=True)
   pixels = np.stack([_rgb(example) for example in examples.stored])
   views = servable.raw.to_pixels(tf.constant(pixels)).numpy()
-  fps = getattr(servable.raw.preprocessing, 'fps', None)
-  if servable.raw.name == 'clips':
-    fps = fractions.Fraction(fps or 25).limit_denominator(1001)
+  fps = None if servable.raw.name == 'images' else fractions.Fraction(
+      servable.raw.preprocessing.fps or 25).limit_denominator(1001)
   files, streams = [], []
   can_stream = isinstance(
       servable.model.backbone, backbones.FactorizedVideoVisionTransformer)
@@ -164,7 +156,7 @@ def _draw(model_dir: str, checkpoint: str, count: int,
       streams.append(
           video_making.write(f'{path}_seen.mkv', seen, fps, **_LOSSLESS))
   features = verification.in_batches(
-      lambda x: servable.model.backbone(x, training=False)['pre_logits'],
+      lambda x: servable.features(x)['pre_logits'],
       servable.input_size, views)
   return Asked(
       pixels, files, streams, views, examples.labels,
@@ -254,9 +246,10 @@ def _ask_saved_model_cli(folder, asked):
 
 def _ask_litert(folder, asked):
   from ai_edge_litert import interpreter
+  from tf_tokenlearner.serving import export_folder
   from tf_tokenlearner.serving import tflite_file
-  runner = interpreter.Interpreter(
-      os.path.join(folder, 'model.tflite')).get_signature_runner()
+  runner = interpreter.Interpreter(os.path.join(
+      folder, export_folder.TFLITE_FILE)).get_signature_runner()
   return np.concatenate([
       runner(**{asked.name: view[np.newaxis]})['probabilities']
       for view in tflite_file.to_inputs(asked.views)])

@@ -71,9 +71,10 @@ def test_report_without_the_plain_network(tmp_path):
     study_report.write(str(tmp_path), {'8 at 1/2': []})
 
 
-def test_file_with_a_line_that_is_no_result(tmp_path):
+@pytest.mark.parametrize('line', ['{"na', '5', '[[]]', '{"name": "plain"}'])
+def test_file_with_a_line_that_is_no_result(tmp_path, line):
   path = tmp_path / 'results.jsonl'
-  path.write_text('{"name": "plain", "seed": 0, "config": {}}\n{"na')
+  path.write_text('{"name": "plain", "seed": 0, "config": {}}\n' + line)
   with pytest.raises(errors.UserError, match='line 2, is no result'):
     trainings.Results(str(path))
 

@@ -96,7 +96,7 @@ class Sizes(predictors.Predictor):
     pass
 
   def attention_maps(self, examples, batch_size):
-    raise NotImplementedError
+    return []
 
 
 @pytest.mark.parametrize('batch_size, is_compiled, count, seen', [

@@ -11,7 +11,6 @@ import tensorflow as tf
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
 
-
 # Height and width, from the header; what turns the file into a readable one.
 _Facts = Tuple[int, int, Callable[[bytes], bytes]]
 
@@ -39,9 +38,10 @@ def load(path: str) -> bytes:
     UnreadableImageError: empty, no image, or larger than allowed.
   """
   try:
-    if not stat.S_ISREG(os.stat(path).st_mode):  # A pipe would never end.
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # A pipe would never end.
       raise UnreadableImageError('no regular file')
-    if os.path.getsize(path) > MAX_BYTES:
+    if status.st_size > MAX_BYTES:
       raise UnreadableImageError(f'larger than {MAX_BYTES // 2**20} MiB')
     with open(path, 'rb') as file:
       data = file.read()

@@ -93,8 +93,8 @@ class Export:
       if isinstance(error, errors.UserError):
         raise
       raise errors.UserError(
-          f'{self._path} cannot be loaded: {str(error).splitlines()[0]}'
-      ) from error
+          f'{self._path} cannot be loaded: '
+          + str(error).partition('\n')[0]) from error
 
   def _of_another_version(self):
     return errors.UserError(

@@ -31,9 +31,9 @@ import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import preprocessing
 from tf_tokenlearner.serving import saved_model_client
-from tf_tokenlearner.serving import input_shapes
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import verification
 from tf_tokenlearner.training import quiet
@@ -119,7 +119,7 @@ def make_signatures(
   raw, batch = servable.raw, batch_size or None
   # A function of its own, so that signatures share what is traced and saved.
   compiled = lambda function: tf.function(
-      function, jit_compile=True if jit_compile else None, autograph=False)
+      function, jit_compile=jit_compile or None, autograph=False)
   scores = compiled(servable.scores)
 
   def answers(pixels):

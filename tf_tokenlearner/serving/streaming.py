@@ -97,10 +97,9 @@ def describe(servable: servable_lib.Servable,
   stride = servable.task.validation_data.temporal_stride
   which = 'one' if count == 1 else f'{count}'
   apart = '' if stride == 1 else f', {stride} apart'
-  colours = {1: 'grey', 3: 'RGB'}
-  kind = (f'float32 {colours[channels]} pixels from 0 to 255, [1, {count}, '
-          f'{height}, {width}, {channels}]' if form == 'tflite' else
-          f'uint8 RGB pixels of any size, [B, {count}, H, W, 3]')
+  kind = (f'float32 {tflite_file.COLORS[channels]} pixels from 0 to 255, '
+          f'[1, {count}, {height}, {width}, {channels}]' if form == 'tflite'
+          else f'uint8 RGB pixels of any size, [B, {count}, H, W, 3]')
   return (f'the next {which} of the frames of a video{apart}, at '
           f'{servable.raw.rate}: {kind}')
 

@@ -28,6 +28,7 @@ from tf_tokenlearner.serving import tflite_metadata
 from tf_tokenlearner.serving import verification
 from tf_tokenlearner.training import quiet
 
+COLORS = {1: 'grey', 3: 'RGB'}  # Of pixels of so many channels.
 _SIGNATURE = 'serving_default'
 _CALIBRATION_EXAMPLES = 200
 _CALIBRATION_BYTES = 512 * 2**20
@@ -171,7 +172,7 @@ def make(servable: servable_lib.Servable, quantize: str = 'none',
 def describe(servable: servable_lib.Servable) -> str:
   """The input in words."""
   size = ' x '.join(map(str, servable.input_size[:-1]))
-  colors = {1: 'grey', 3: 'RGB'}[servable.input_size[-1]]
+  colors = COLORS[servable.input_size[-1]]
   return (f'{servable.raw.name}: float32, {colors} pixels from 0 to 255, '
           f'{size}; cut and scaled by the caller from '
           f'{servable.raw.description}')
@@ -288,7 +289,7 @@ def _convert_weighted(
 def _reason(message: str) -> str:
   """The operations that a ConverterError names, or its first line."""
   named = re.findall(r"'(tf\.\w+)' op is neither a custom", message)
-  return ', '.join(sorted(set(named))) or message.splitlines()[0]
+  return ', '.join(sorted(set(named))) or message.partition('\n')[0]
 
 
 def _verify(file: str, servable: servable_lib.Servable,
