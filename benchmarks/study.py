@@ -10,9 +10,9 @@ place, with a Fuser, with the older TokenLearner, and deeper. Every kind is
 trained once for each seed and scored on the 10,000 test images once, after the
 last step, so that nothing is chosen by them.
 
-Each training is a line of --results, and what has a line already is not trained
-again: the command goes on where it was stopped. Then --report is written,
-tables and plots of whatever is there, by which claims of the paper held.
+Each training adds a line to --results, and a training that has a line is not
+repeated, so an interrupted study continues. Then the report is written to
+--report_dir: tables, plots and a verdict on each claim of the paper.
 """
 
 import os
@@ -35,12 +35,12 @@ def define_flags(values: flags.FlagValues) -> None:
   # --help lists what the program itself defines.
   owner = dict(flag_values=values, module_name='__main__')
   trainings.define_flags(values, work_dir='runs/study',
-                         results='docs/study.jsonl')
+                         results='docs/results/study.jsonl')
   flags.DEFINE_list(
       'kinds', '', 'What to train, of the first column of the report; all of '
       'them if empty.', **owner)
   flags.DEFINE_string(
-      'report_dir', 'docs', 'Where results.md and its plots go.', **owner)
+      'report_dir', 'docs/results', 'Folder for study.md and its plots.', **owner)
   flags.DEFINE_bool('report', True, 'Write the report when done.', **owner)
   for name, default, what in (
       ('steps', 1404, 'Of every training.'),

@@ -1,4 +1,4 @@
-"""What benchmarks/study.py trains, and what the paper says comes out."""
+"""Networks that benchmarks/study.py trains, and the paper's claims on them."""
 
 import itertools
 from typing import Any, Callable, Dict, NamedTuple, Tuple
@@ -76,22 +76,22 @@ class Claim(NamedTuple):
 
 
 CLAIMS: Tuple[Claim, ...] = (
-    Claim('8 tokens from the middle on lose at most 1.5 points',
+    Claim('8 tokens at 1/2 lose at most 1.5 points',
           'Table 4, B/16 on ImageNet: 83.2 against 84.73',
           '8 at 1/2', PLAIN, -1.5),
-    Claim('8 tokens from 3/4 of the depth on lose at most half a point',
+    Claim('8 tokens at 3/4 lose at most 0.5 points',
           'Figure 4, B/16, ImageNet 5-shot: 67.9 against 62.9',
           '8 at 3/4', PLAIN, -.5),
-    Claim('the middle is better than 1/4 of the depth',
+    Claim('8 tokens at 1/2 are better than at 1/4',
           'Figure 4: 63.7 against 58.8', '8 at 1/2', '8 at 1/4', 0.),
-    Claim('3/4 of the depth is better than the middle',
+    Claim('8 tokens at 3/4 are better than at 1/2',
           'Figure 4: 67.9 against 63.7', '8 at 3/4', '8 at 1/2', 0.),
-    Claim('learned tokens are better than pooled ones, in the middle',
+    Claim('learned tokens are better than pooled tokens at 1/2',
           'Table 5, L/16, 16 tokens at 12: 87.68 against 83.93',
           '8 at 1/2', 'pooling 8 at 1/2', 0.),
-    Claim('learned tokens are better than pooled ones, at 3/4',
+    Claim('learned tokens are better than pooled tokens at 3/4',
           'not in the paper', '8 at 3/4', 'pooling 8 at 3/4', 0.),
-    Claim('8 tokens lose at most half a point against 16',
+    Claim('8 tokens lose at most 0.5 points against 16',
           'Table 4, B/16 without Fuser: 83.2 and 83.2',
           '8 at 1/2', '16 at 1/2', -.5),
     Claim('8 tokens are better than 4', 'not in the paper',
@@ -100,11 +100,11 @@ CLAIMS: Tuple[Claim, ...] = (
           'Table 4, B/16, 8 tokens: 83.7 against 83.2',
           'Fuser 8 at 1/2', '8 at 1/2', 0.),
     Claim('version 1.1 is better than 1.0',
-          'the official code, of early locations; no figures',
+          'official code, for early locations; no figures',
           '8 at 1/2', 'v1.0 8 at 1/2', 0.),
     Claim('a deeper network with TokenLearner is better at equal cost',
           'Table 1, S/32 with 22 layers: 79.42 against 77.87',
           DEEPER, PLAIN, 0.),
-    Claim('a TokenLearner is better than leaving blocks out, at equal cost',
+    Claim('TokenLearner is better than fewer blocks at equal cost',
           'not in the paper', '8 at 1/2', SHALLOWER, 0.),
 )

@@ -1,4 +1,4 @@
-"""Tables, plots and verdicts from what benchmarks/study.py has trained."""
+"""Tables, plots and verdicts from the results of benchmarks/study.py."""
 
 import os
 import statistics
@@ -14,12 +14,14 @@ from tf_tokenlearner import errors
 
 Results = Dict[str, List[Dict[str, Any]]]
 
+# Its points differ in the number of tokens, not in the depth.
+_NUM_TOKENS = '4 and 16 tokens'
 # Kinds of one family share a colour of Okabe and Ito's palette and a line.
 _FAMILIES = (
     ('plain', '#000000', 'o', (study_kinds.SHALLOWER, study_kinds.PLAIN)),
-    ('TokenLearner, 8 tokens', '#0072B2', 'o',
+    ('TokenLearner v1.1, 8 tokens', '#0072B2', 'o',
      ('8 at 1/4', '8 at 1/2', '8 at 3/4')),
-    ('4 and 16 tokens', '#56B4E9', 's', ('4 at 1/2', '16 at 1/2')),
+    (_NUM_TOKENS, '#56B4E9', 's', ('4 at 1/2', '16 at 1/2')),
     ('pooling, 8 tokens', '#D55E00', 'v',
      ('pooling 8 at 1/2', 'pooling 8 at 3/4')),
     ('with TokenFuser', '#009E73', 'D', ('Fuser 8 at 1/2',)),
@@ -29,43 +31,43 @@ _FAMILIES = (
 _DEPTHS = (('TokenLearner', '#0072B2', 'o', '8'),
            ('pooling', '#D55E00', 'v', 'pooling 8'))
 
-_LIMITS = """## What this cannot say
+_LIMITS = """## Limits
 
-This network is small, its pictures are small and grey, and it was trained for
-minutes; the paper's were trained on hundreds of millions of photographs. A
-claim that did not hold here is not refuted for those, and one that held is not
-proven. Most of the 49 patches show the one piece of clothing: there is less to
-leave out than in a photograph."""
+The network is small, the images are small and grey, and each training takes
+minutes; the paper's networks were trained on hundreds of millions of photographs.
+A claim that fails here is not refuted for those networks, and a claim that holds
+here is not proven for them. Most of the 49 patches show the single garment, so an
+image has less redundancy than a photograph."""
 
 
 def write(folder: str, results: Results) -> str:
-  """Writes results.md and its plots.
+  """Writes study.md and its plots.
 
   Args:
-    folder: where to.
-    results: of each kind that has any, in the order of the table.
+    folder: output folder; created if missing.
+    results: results by kind, in the order of the table.
 
   Returns:
-    the path of results.md.
+    Path of study.md.
 
   Raises:
     UserError: the plain network has no result.
   """
   if study_kinds.PLAIN not in results:
     raise errors.UserError(
-        f'"{study_kinds.PLAIN}" has no result yet, and the report compares '
-        'with it: train it as well, or give --noreport.')
+        f'The report needs a result of "{study_kinds.PLAIN}", which has none. '
+        'Train it as well, or give --noreport.')
   os.makedirs(folder, exist_ok=True)
-  plots = [('results_cost.png', 'Accuracy against multiply-accumulates',
+  plots = [('study_cost.png', 'Accuracy against multiply-accumulates',
             _plot_cost),
-           ('results_depth.png', 'Accuracy against the TokenLearner\'s place',
+           ('study_depth.png', 'Accuracy against the TokenLearner\'s depth',
             _plot_depth)]
   for name, _, plot in plots:
-    plot(results).savefig(os.path.join(folder, name), dpi=120)
+    plot(results).savefig(os.path.join(folder, name), dpi=160)
   pictures = [f'![{title}]({name})' for name, title, _ in plots]
   sections = [_introduction(results), *pictures, _table(results),
               _claims(results), _LIMITS]
-  path = os.path.join(folder, 'results.md')
+  path = os.path.join(folder, 'study.md')
   with open(path, 'w', encoding='utf-8') as file:
     file.write('\n\n'.join(sections) + '\n')
   return path
@@ -73,22 +75,24 @@ def write(folder: str, results: Results) -> str:
 
 def verdict(ours: List[float], others: List[float],
             least: float) -> Tuple[str, str]:
-  """Whether ours - others > least, in points of accuracy.
+  """Tests whether ours - others > least, in percentage points.
 
   Args:
-    ours, others: accuracies in [0, 1], one of each seed.
-    least: points.
+    ours: accuracies in [0, 1], one per seed.
+    others: accuracies of the compared network, one per seed.
+    least: threshold in percentage points.
 
   Returns:
-    ('+0.4 (-0.1 to +0.9)', the difference with its 95 % confidence interval
-    after Welch; 'held', 'did not hold', or 'undecided, rather' yes or not).
+    (difference, word): the difference with its 95 % confidence interval
+    (Welch's t-test), such as '+0.4 (-0.1 to +0.9)'; and 'held', 'did not
+    hold', 'undecided, leaning yes' or 'undecided, leaning no'.
   """
   test = stats.ttest_ind([100 * a for a in ours], [100 * a for a in others],
                          equal_var=False)
   low, high = test.confidence_interval(0.95)
   difference = 100 * (statistics.mean(ours) - statistics.mean(others))
   word = ('held' if low > least else 'did not hold' if high < least
-          else 'undecided, rather ' + ('yes' if difference > least else 'not'))
+          else 'undecided, leaning ' + ('yes' if difference > least else 'no'))
   return f'{difference:+.2f} ({low:+.2f} to {high:+.2f})', word
 
 
@@ -96,42 +100,45 @@ def _introduction(results: Results) -> str:
   plain = results[study_kinds.PLAIN][0]['config']
   network = plain['task']['model']['backbone']['token_learner_vit']
   about = (
-      f'The plain network is a vision transformer of {network["num_layers"]} '
-      f'blocks, width {network["hidden_size"]}, {network["num_heads"]} heads, '
-      f'on 7 x 7 patches of 4 x 4 pixels: {plain["trainer"]["train_steps"]:,} '
-      f'steps of {plain["task"]["train_data"]["global_batch_size"]} of the '
-      '60,000 training images, from scratch; scored on the 10,000 test images '
-      'once, after the last step. "S at p": S tokens after the share p of the '
-      'blocks, by TokenLearner v1.1 and without Fuser unless it says '
-      f'otherwise; nothing else differs. "{study_kinds.DEEPER}" has as many '
-      'blocks as cost no more than the plain network, '
-      f'"{study_kinds.SHALLOWER}" as few as cost no less than 8 at 1/2.')
+      f'The plain network is a vision transformer with {network["num_layers"]} '
+      f'blocks, width {network["hidden_size"]} and {network["num_heads"]} '
+      'heads on 7 x 7 patches of 4 x 4 pixels. Each network is trained from '
+      f'scratch for {plain["trainer"]["train_steps"]:,} steps with batch size '
+      f'{plain["task"]["train_data"]["global_batch_size"]} on the 60,000 '
+      'training images and evaluated once, after the last step, on the 10,000 '
+      'test images. "S at p" means S tokens after fraction p of the blocks, '
+      'learned by TokenLearner v1.1 without TokenFuser unless stated '
+      'otherwise; nothing else changes. '
+      f'"{study_kinds.DEEPER}" has the largest depth whose cost does not '
+      f'exceed the plain network\'s; "{study_kinds.SHALLOWER}" has the '
+      'smallest depth whose cost is not below that of "8 at 1/2".')
   return '\n\n'.join([
-      '# The paper\'s questions on Fashion-MNIST',
-      'Written by `python benchmarks/study.py` from the lines of '
-      '[study.jsonl](study.jsonl),\none for each training.',
+      '# The paper\'s claims on Fashion-MNIST',
+      'Generated by `python benchmarks/study.py` from '
+      '[study.jsonl](study.jsonl), which\nhas one line per training.',
       textwrap.fill(about, 80),
       trainings.provenance(row for rows in results.values() for row in rows)])
 
 
 def _table(results: Results) -> str:
   lines = [
-      '## What came out', '',
-      '| kind | parameters | M MACs | accuracy, % | seeds |',
+      '## Accuracy and cost', '',
+      '| network | parameters | M MACs | accuracy, % | seeds |',
       '|---|---|---|---|---|']
   for name, rows in results.items():
     accuracy = trainings.spread(_accuracies(rows), scale=100, digits=2)
     lines.append(
         f'| {name} | {rows[0]["parameters"]:,} | {_macs(rows):.2f} | '
         f'{accuracy} | {len(rows)} |')
-  lines += ['', 'Mean and standard deviation over seeds.']
+  lines += ['', 'Accuracy: mean and standard deviation over seeds. M MACs: '
+            'millions of\nmultiply-accumulates per image.']
   return '\n'.join(lines)
 
 
 def _claims(results: Results) -> str:
   lines = [
-      '## Which claims held', '',
-      '| claim | where | here: difference in points | verdict |',
+      '## Verdict on each claim', '',
+      '| claim | source | difference here, percentage points | verdict |',
       '|---|---|---|---|']
   missing, said = [], {}
   for claim in study_kinds.CLAIMS:
@@ -144,15 +151,16 @@ def _claims(results: Results) -> str:
     said.setdefault(word, []).append(claim.text)
     lines.append(
         f'| {claim.text} | {claim.source} | {difference} | **{word}** |')
-  lines += ['', 'In brackets the 95 % confidence interval (Welch). Held: all '
-            'of it is on the side of\nthe claim; did not hold: none of it is; '
-            'else so few seeds cannot decide.']
+  lines += ['', 'In parentheses: 95 % confidence interval (Welch\'s t-test). '
+            'A claim held if the whole\ninterval supports it, and did not hold '
+            'if none of it does; otherwise this number of\nseeds does not '
+            'decide.']
   for word, texts in sorted(said.items()):
     lines += ['', textwrap.fill(
         f'{word[0].upper()}{word[1:]}: {"; ".join(texts)}.', 80)]
   if missing:
     lines += ['', textwrap.fill(
-        f'Not trained with two seeds yet: {"; ".join(missing)}.', 80)]
+        f'Fewer than two seeds so far: {"; ".join(missing)}.', 80)]
   return '\n'.join(lines)
 
 
@@ -161,37 +169,47 @@ def _accuracies(rows: List[Dict[str, Any]]) -> List[float]:
 
 
 def _macs(rows: List[Dict[str, Any]]) -> float:
-  """Millions."""
+  """Returns multiply-accumulates per image in millions."""
   return rows[0]['macs'] / 1e6
 
 
 def _bars(rows: List[Dict[str, Any]]) -> Tuple[float, float]:
-  """(mean, standard deviation) of the accuracy in percent."""
+  """Returns (mean, standard deviation) of the accuracy in percent."""
   percent = [100 * accuracy for accuracy in _accuracies(rows)]
   return (statistics.mean(percent),
           statistics.stdev(percent) if percent[1:] else 0.)
 
 
 def _plot_cost(results: Results) -> figure.Figure:
-  picture, axes = _axes('M multiply-accumulates an image')
+  picture, axes = _axes('multiply-accumulates per image, millions')
   for label, colour, marker, kinds in _FAMILIES:
     points = sorted((_macs(results[kind]), *_bars(results[kind]), kind)
                     for kind in kinds if kind in results)
     if not points:
       continue
     macs, means, deviations, names = zip(*points)
-    axes.errorbar(macs, means, deviations, color=colour, marker=marker,
-                  markersize=6, capsize=3, linewidth=1, label=label)
+    _draw(axes, macs, means, deviations, label, colour, marker,
+          connected=label != _NUM_TOKENS)
     for x, y, name in zip(macs, means, names):
-      axes.annotate(name.split(' at ')[-1] if ' at ' in name else name, (x, y),
-                    xytext=(6, 5), textcoords='offset points', fontsize=7,
+      axes.annotate(_point_label(results[name][0], name), (x, y),
+                    xytext=(7, -12), textcoords='offset points', fontsize=8,
                     color=colour)
-  axes.legend(fontsize=8, frameon=False, loc='lower right')
+  axes.margins(x=.08)
+  axes.legend(fontsize=8.5, frameon=False, loc='lower right')
   return picture
 
 
+def _point_label(row: Dict[str, Any], name: str) -> str:
+  """Returns what tells a point from the others of its family."""
+  if ' at ' not in name:
+    vit = row['config']['task']['model']['backbone']['token_learner_vit']
+    return f'{vit["num_layers"]} blocks'
+  num_tokens, depth = name.split(' at ')
+  return num_tokens if num_tokens in ('4', '16') else f'at {depth}'
+
+
 def _plot_depth(results: Results) -> figure.Figure:
-  picture, axes = _axes('blocks before the tokens, share of the depth')
+  picture, axes = _axes('fraction of the blocks before the TokenLearner')
   quarters = {'1/4': .25, '1/2': .5, '3/4': .75}
   for label, colour, marker, start in _DEPTHS:
     points = [(share, *_bars(results[f'{start} at {name}']))
@@ -199,9 +217,8 @@ def _plot_depth(results: Results) -> figure.Figure:
               if f'{start} at {name}' in results]
     if points:
       share, means, deviations = zip(*points)
-      axes.errorbar(share, means, deviations, color=colour, marker=marker,
-                    markersize=6, capsize=3, linewidth=1,
-                    label=f'{label}, 8 tokens')
+      _draw(axes, share, means, deviations, f'{label}, 8 tokens', colour,
+            marker)
   mean, deviation = _bars(results[study_kinds.PLAIN])
   axes.axhline(mean, color='#000000', linewidth=1, label='plain')
   axes.axhspan(mean - deviation, mean + deviation, color='#000000', alpha=.1,
@@ -212,6 +229,16 @@ def _plot_depth(results: Results) -> figure.Figure:
   return picture
 
 
+def _draw(axes, x, means, deviations, label: str, colour: str, marker: str,
+          connected: bool = True):
+  """Draws means as markers over faint error bars."""
+  axes.errorbar(x, means, deviations, color=colour, marker='', linewidth=0,
+                elinewidth=1.2, alpha=.35)
+  axes.plot(x, means, color=colour, marker=marker,
+            markersize=11 if marker == '*' else 7, markeredgecolor='white',
+            linewidth=1.4 if connected else 0, label=label)
+
+
 def _axes(x_label: str):
   picture = figure.Figure(figsize=(6.4, 4.2), layout='constrained')
   axes = picture.add_subplot()
@@ -219,4 +246,5 @@ def _axes(x_label: str):
   axes.set_ylabel('test accuracy, %')
   axes.spines[['top', 'right']].set_visible(False)
   axes.grid(alpha=.25, linewidth=.5)
+  axes.set_axisbelow(True)
   return picture, axes

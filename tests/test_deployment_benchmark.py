@@ -13,7 +13,7 @@ from tf_tokenlearner.backbones import variants
 def parse_flags(tmp_path, *arguments):
   values = flags.FlagValues()
   deployment.define_flags(values)
-  values(['program', f'--report={tmp_path}/docs/deployment.md', '--rounds=1',
+  values(['program', f'--report={tmp_path}/docs/results/deployment.md', '--rounds=1',
           '--image_size=32', '--location=1', '--num_tokens=2', *arguments])
   return values
 
@@ -24,7 +24,7 @@ def test_tables(tmp_path, monkeypatch, finished_run):
   deployment.run(parse_flags(
       tmp_path, '--variants=N/16', '--forms=dynamic,graph',
       f'--runs={finished_run}', '--verify_examples=20'))
-  text = (tmp_path / 'docs' / 'deployment.md').read_text()
+  text = (tmp_path / 'docs' / 'results' / 'deployment.md').read_text()
   rows = re.findall(r'^\| N/16 \| (.+?) \| (.+) \|$', text, re.MULTILINE)
   assert [name for name, _ in rows] == [
       'TFLite dynamic int8', 'SavedModel, graph']

@@ -20,7 +20,7 @@ def parse_flags(tmp_path, data_dir, *arguments):
   values(['program', '--experiment=tokenlearner_digits', '--seeds=3',
           f'--data_dir={data_dir}', f'--work_dir={tmp_path}/runs',
           f'--results={tmp_path}/out/results.jsonl', '--steps=3',
-          f'--report={tmp_path}/docs/insertion.md',
+          f'--report={tmp_path}/docs/results/insertion.md',
           '--short_steps=2', '--batch_size=16', '--num_layers=2',
           '--hidden_size=8', '--num_heads=2', '--location=1', '--num_tokens=2',
           *arguments])
@@ -31,8 +31,8 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
   kinds = [insertion._TRAININGS[i] for i in (0, 4)]  # The others are alike.
   monkeypatch.setattr(insertion, '_TRAININGS', kinds)
   insertion.run(parse_flags(tmp_path, data_dir))
-  report = (tmp_path / 'docs' / 'insertion.md').read_text()
-  assert '2 blocks, width 8,' in report and 'Seeds 3; commit ' in report
+  report = (tmp_path / 'docs' / 'results' / 'insertion.md').read_text()
+  assert '2 blocks and width 8 ' in report and 'Seeds 3; commit ' in report
   rows = [[cell.strip() for cell in line.strip('|').split('|')]
           for line in report.splitlines()[-2:]]
   assert [row[0] for row in rows] == [NAMES[0], NAMES[4]]
@@ -54,7 +54,7 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
   # What has a result is not trained again.
   monkeypatch.setattr(runner, 'train', None)
   insertion.run(parse_flags(tmp_path, data_dir))
-  assert (tmp_path / 'docs' / 'insertion.md').read_text() == report
+  assert (tmp_path / 'docs' / 'results' / 'insertion.md').read_text() == report
   with pytest.raises(TypeError):
     insertion.run(parse_flags(tmp_path, data_dir, '--seeds=3,4'))
 

@@ -41,16 +41,16 @@ def test_trains_what_has_no_result(tmp_path, data_dir, monkeypatch):
     assert str(tmp_path) not in json.dumps(row)
   assert results[0]['macs'] > results[1]['macs']
   assert results[0]['parameters'] < results[1]['parameters']
-  report = (tmp_path / 'report' / 'results.md').read_text(encoding='utf-8')
+  report = (tmp_path / 'report' / 'study.md').read_text(encoding='utf-8')
   for row in results:
     assert (f'| {row["name"]} | {row["parameters"]:,} | '
             f'{row["macs"] / 1e6:.2f} | {100 * row["accuracy"]:.2f} | 1 |'
             ) in report
-  assert 'Not trained with two seeds yet: 8 tokens from the middle' in report
+  assert 'Fewer than two seeds so far: 8 tokens at 1/2 lose' in report
 
   monkeypatch.setattr(trainings, 'train', None)  # Would not be called.
   study.run(parse_flags(tmp_path, data_dir, *kinds))
-  assert (tmp_path / 'report' / 'results.md').read_text(
+  assert (tmp_path / 'report' / 'study.md').read_text(
       encoding='utf-8') == report
   with pytest.raises(TypeError):
     study.run(parse_flags(tmp_path, data_dir, *kinds, '--steps=3'))
@@ -67,7 +67,7 @@ def test_mistakes(tmp_path, data_dir, arguments, message):
 
 
 def test_report_without_the_plain_network(tmp_path):
-  with pytest.raises(errors.UserError, match='"plain" has no result yet'):
+  with pytest.raises(errors.UserError, match='needs a result of "plain"'):
     study_report.write(str(tmp_path), {'8 at 1/2': []})
 
 
@@ -101,10 +101,10 @@ def test_kinds_of_equal_cost():
 @pytest.mark.parametrize('ours, others, least, word', [
     ([.90, .91, .92], [.80, .81, .82], 0., 'held'),
     ([.80, .81, .82], [.90, .91, .92], 0., 'did not hold'),
-    ([.90, .91, .92], [.90, .91, .925], 0., 'undecided, rather not'),
-    ([.90, .91, .925], [.90, .91, .92], 0., 'undecided, rather yes'),
+    ([.90, .91, .92], [.90, .91, .925], 0., 'undecided, leaning no'),
+    ([.90, .91, .925], [.90, .91, .92], 0., 'undecided, leaning yes'),
     ([.80, .81, .82], [.90, .91, .92], -15., 'held'),
-    ([.90, .91, .92], [.90, .91, .92], -.5, 'undecided, rather yes'),
+    ([.90, .91, .92], [.90, .91, .92], -.5, 'undecided, leaning yes'),
 ])
 def test_verdict(ours, others, least, word):
   assert study_report.verdict(ours, others, least)[1] == word
@@ -134,9 +134,9 @@ def test_plots_show_every_kind(tmp_path):
   shown = {x for line in axes.lines for x in line.get_xdata()}
   assert shown == set(range(1, len(kinds) + 1))
   study_report.write(str(tmp_path), results)
-  text = (tmp_path / 'results.md').read_text(encoding='utf-8')
+  text = (tmp_path / 'study.md').read_text(encoding='utf-8')
   assert text.count('| **') == len(study_kinds.CLAIMS)
   assert '\nHeld: ' in text or '\nUndecided' in text
-  for name in ('results_cost.png', 'results_depth.png'):
+  for name in ('study_cost.png', 'study_depth.png'):
     assert name in text
     assert (tmp_path / name).read_bytes().startswith(b'\x89PNG')
