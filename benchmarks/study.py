@@ -40,7 +40,8 @@ def define_flags(values: flags.FlagValues) -> None:
       'kinds', '', 'What to train, of the first column of the report; all of '
       'them if empty.', **owner)
   flags.DEFINE_string(
-      'report_dir', 'docs/results', 'Folder for study.md and its plots.', **owner)
+      'report_dir', 'docs/results', 'Folder for study.md and its plots.',
+      **owner)
   flags.DEFINE_bool('report', True, 'Write the report when done.', **owner)
   for name, default, what in (
       ('steps', 1404, 'Of every training.'),

@@ -34,10 +34,10 @@ _DEPTHS = (('TokenLearner', '#0072B2', 'o', '8'),
 _LIMITS = """## Limits
 
 The network is small, the images are small and grey, and each training takes
-minutes; the paper's networks were trained on hundreds of millions of photographs.
-A claim that fails here is not refuted for those networks, and a claim that holds
-here is not proven for them. Most of the 49 patches show the single garment, so an
-image has less redundancy than a photograph."""
+minutes; the paper's networks were trained on hundreds of millions of
+photographs. A claim that fails here is not refuted for those networks, and a
+claim that holds here is not proven for them. Most of the 49 patches show the
+single garment, so an image has less redundancy than a photograph."""
 
 
 def write(folder: str, results: Results) -> str:
