@@ -14,12 +14,12 @@ from benchmarks import lite
 from tf_tokenlearner import backbones
 from tf_tokenlearner.configs import image_classification
 from tf_tokenlearner.data import pixel_ops
-from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import tflite_file
 from tf_tokenlearner.serving import verification
-from tf_tokenlearner.tasks import classification
+from tf_tokenlearner.tasks import metrics
 
 
 class Form(NamedTuple):
@@ -81,7 +81,7 @@ def accuracies(model_dir: str, quantizations: List[str],
   inputs = tflite_file.to_inputs(examples.pixels)
 
   def score(probabilities):
-    return float(np.mean(classification.hits(
+    return float(np.mean(metrics.hits(
         tf.constant(examples.labels), tf.constant(probabilities), 1)))
 
   by_form = {}
@@ -105,7 +105,7 @@ def _servable(values: flags.FlagValues, variant: str,
   task.validation_data.center_crop_fraction = 1.
   return servable_lib.Servable(
       task, tuple(map(str, range(contenders.NUM_CLASSES))),
-      contenders.ours(spec, size), raw_inputs.of_task(task))
+      contenders.ours(spec, size), input_signatures.of_task(task))
 
 
 def _saved_model(servable: servable_lib.Servable, jit_compile: bool) -> Form:

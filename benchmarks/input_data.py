@@ -10,8 +10,8 @@ import tensorflow_datasets as tfds
 
 from tf_tokenlearner.configs import image_classification
 from tf_tokenlearner.configs import video_classification
-from tf_tokenlearner.data import first_use
 from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import prepare_dataset
 from tf_tokenlearner.data import video_pipeline
 
 DECODER = 'decoder alone'
@@ -108,7 +108,7 @@ class Photographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 def _prepared(builder: tfds.core.DatasetBuilder) -> str:
   """The folder of the data set."""
-  first_use.ensure_prepared(builder, announce=lambda line: None)
+  prepare_dataset.ensure_prepared(builder, announce=lambda line: None)
   return str(builder.data_dir)
 
 

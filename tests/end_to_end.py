@@ -246,10 +246,10 @@ def _ask_saved_model_cli(folder, asked):
 
 def _ask_litert(folder, asked):
   from ai_edge_litert import interpreter
-  from tf_tokenlearner.serving import export_folder
+  from tf_tokenlearner.serving import manifest
   from tf_tokenlearner.serving import tflite_file
   runner = interpreter.Interpreter(os.path.join(
-      folder, export_folder.TFLITE_FILE)).get_signature_runner()
+      folder, manifest.TFLITE_FILE)).get_signature_runner()
   return np.concatenate([
       runner(**{asked.name: view[np.newaxis]})['probabilities']
       for view in tflite_file.to_inputs(asked.views)])
@@ -301,8 +301,8 @@ def _report(answer: Answer, asked: Asked) -> bool:
 
 def _accuracy(probabilities: np.ndarray, asked: Asked) -> float:
   import tensorflow as tf
-  from tf_tokenlearner.tasks import classification
-  return float(np.mean(classification.hits(
+  from tf_tokenlearner.tasks import metrics
+  return float(np.mean(metrics.hits(
       tf.constant(asked.labels), tf.constant(probabilities), 1)))
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tf_tokenlearner import status_line
+from tf_tokenlearner import progress
 
 
 @pytest.fixture(name='clock')
@@ -18,7 +18,7 @@ def fixture_clock(monkeypatch):
 def make(is_terminal, **kwargs):
   stream = io.StringIO()
   stream.isatty = lambda: is_terminal
-  return stream, status_line.StatusLine(stream, **kwargs)
+  return stream, progress.StatusLine(stream, **kwargs)
 
 
 def test_terminal(clock, monkeypatch):
@@ -57,4 +57,4 @@ def test_plain_lines_may_go_elsewhere(clock):
     (0, '0:00'), (7.4, '0:07'), (59.6, '1:00'), (750, '12:30'),
     (11100, '3:05:00')])
 def test_duration(seconds, text):
-  assert status_line.duration(seconds) == text
+  assert progress.duration(seconds) == text

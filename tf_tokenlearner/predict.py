@@ -51,10 +51,10 @@ def main(arguments) -> int:
     raise errors.UserError('--batch_size does not go with --stream.')
 
   # TensorFlow takes seconds: only now, when the flags make sense.
-  from tf_tokenlearner.prediction import answers
-  answers.check_format(_FORMAT.value)
-  from tf_tokenlearner.prediction import file_listing
-  file_listing.require(paths)
+  from tf_tokenlearner.prediction import writers
+  writers.check_format(_FORMAT.value)
+  from tf_tokenlearner.prediction import listing
+  listing.require(paths)
   from tf_tokenlearner.prediction import run
   try:
     return run.predict(_MODEL.value, paths, run.Options(

@@ -37,8 +37,7 @@ EXPERIMENTS = {
 def register_all() -> None:
   """Imports every module that registers a config, a task or a backbone."""
   # pylint: disable=g-import-not-at-top,unused-import
-  from tf_tokenlearner.configs import backbones
+  from tf_tokenlearner.configs import classification
   from tf_tokenlearner.configs import image_classification
   from tf_tokenlearner.configs import video_classification
-  from tf_tokenlearner.tasks import image_classification as image_task
-  from tf_tokenlearner.tasks import video_classification as video_task
+  from tf_tokenlearner.tasks import classification_task

@@ -72,12 +72,12 @@ def main(arguments) -> None:
   # TensorFlow and the Garden take seconds: only now, when the flags make sense.
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.evaluation import few_shot_run
-  from tf_tokenlearner.serving import export_folder
+  from tf_tokenlearner.serving import manifest
   from tf_tokenlearner.serving import saved_model
   from tf_tokenlearner.training import runner
 
   if _EXPORT_DIR.value:
-    export_folder.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
+    manifest.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
   overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
   if is_training or not (is_few_shot or experiments.is_run(_MODEL_DIR.value)):
     if not _EXPERIMENT.value:

@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from tests.analysis import profiler
 from tests.backbones import tiny
-from tf_tokenlearner import backbones
-from tf_tokenlearner import layers
 from tf_tokenlearner.analysis import counts
-from tf_tokenlearner.backbones import stages
+from tf_tokenlearner import backbones
+from tf_tokenlearner.backbones import encoder as encoder_lib
+from tf_tokenlearner import layers
 
 N, S, WIDTH = 6, 4, tiny.WIDTH
 
@@ -30,7 +30,7 @@ def test_transformer_block():
     ids=['v1.0', 'v1.1', 'one_convolution'])
 def test_token_learner(spec):
   check(counts.token_learner(spec, N, S, WIDTH),
-        stages.make_token_learner(spec, S, tiny.GRID, 0.), N, WIDTH)
+        encoder_lib.make_token_learner(spec, S, tiny.GRID, 0.), N, WIDTH)
 
 
 @pytest.mark.parametrize('fuser, count', [

@@ -8,8 +8,8 @@ import tensorflow as tf
 from tests import layer_checks
 from tests import numpy_layers
 from tests.backbones import tiny_clips
-from tf_tokenlearner.backbones import bottleneck_modules
 from tf_tokenlearner.backbones import bottleneck_spec
+from tf_tokenlearner.backbones import bottleneck_transformer
 from tf_tokenlearner.backbones import x2plus1d
 
 T, H, W, C = 3, 2, 4, 8
@@ -19,7 +19,7 @@ PARTS = sorted(set().union(*bottleneck_spec.MODULES.values()))
 
 def make(name, draw=True, **kwargs):
   spec = tiny_clips.spec(**kwargs).resolved(tiny_clips.CLIP)
-  part = bottleneck_modules.make_part(name, spec, C)
+  part = bottleneck_transformer.make_part(name, spec, C)
   part(X)
   if draw:
     tiny_clips.draw_weights(part)
@@ -100,8 +100,8 @@ def test_token_module_adds_nothing_at_first():
 
 def test_convolutions_and_their_stride():
   spec = tiny_clips.spec().resolved(tiny_clips.CLIP)
-  space = bottleneck_modules.make_part('conv2d', spec, C, stride=2)
-  time = bottleneck_modules.make_part('conv1d', spec, C)
+  space = bottleneck_transformer.make_part('conv2d', spec, C, stride=2)
+  time = bottleneck_transformer.make_part('conv1d', spec, C)
   assert type(space) is x2plus1d.SpatialConvolution
   assert type(time) is x2plus1d.TemporalConvolution
   assert time(space(X)).shape == (2, T, H // 2, W // 2, C)

@@ -6,8 +6,8 @@ import pytest
 from tests import layer_checks
 from tests import numpy_layers
 from tests.backbones import tiny_clips
+from tf_tokenlearner.backbones import bottleneck_transformer
 from tf_tokenlearner import layers
-from tf_tokenlearner.backbones import bottleneck_tokenizers
 
 X = np.random.default_rng(4).normal(size=[3, 4, 6, 8]).astype('float32')
 
@@ -15,7 +15,7 @@ X = np.random.default_rng(4).normal(size=[3, 4, 6, 8]).astype('float32')
 def make(**kwargs):
   spec = tiny_clips.spec(
       num_tokens=4, **kwargs).resolved((4, 128, 192, 3))
-  layer = bottleneck_tokenizers.make_tokenizer(spec)
+  layer = bottleneck_transformer.make_tokenizer(spec)
   layer(X)
   layer_checks.draw_weights(layer)
   return layer

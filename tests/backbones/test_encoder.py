@@ -8,7 +8,7 @@ from tests import layer_checks
 from tests import numpy_layers
 from tests.backbones import tiny
 from tf_tokenlearner import backbones
-from tf_tokenlearner.backbones import stages
+from tf_tokenlearner.backbones import encoder as encoder_lib
 
 N = tiny.GRID[0] * tiny.GRID[1]
 
@@ -56,7 +56,7 @@ def test_clip_equals_numpy(kwargs):
   encoder = tiny.encoder(3, **kwargs)
   x = clip(3).astype('float64')
   for stage in encoder.stages:
-    if isinstance(stage, stages.LearnStage):
+    if isinstance(stage, encoder_lib.LearnStage):
       frames = x.reshape([2 * 3, -1, tiny.WIDTH])
       x = numpy_layers.token_learner_v11(frames, stage.token_learner)
       x = x.reshape([2, -1, tiny.WIDTH])
@@ -131,7 +131,7 @@ def test_attention_maps(kwargs):
   np.testing.assert_allclose(
       tf.reduce_sum(maps, axis=[3, 4]), np.ones([2, 3, 4]), atol=1e-6)
   for stage in encoder.stages:
-    if isinstance(stage, stages.LearnStage):
+    if isinstance(stage, encoder_lib.LearnStage):
       break
     x = stage(x)
   frames = tf.reshape(x, [2 * 3, *tiny.GRID, tiny.WIDTH])

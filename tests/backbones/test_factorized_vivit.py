@@ -8,7 +8,7 @@ from tests import layer_checks
 from tests import numpy_layers
 from tests.backbones import tiny
 from tf_tokenlearner import backbones
-from tf_tokenlearner.backbones import stages
+from tf_tokenlearner.backbones import encoder as encoder_lib
 
 CLIPS = np.random.default_rng(8).uniform(
     -1, 1, [2, *tiny.CLIP]).astype('float32')
@@ -25,7 +25,7 @@ FORMS = {
 def encoded(x, encoder):
   """The encoder in NumPy, of v1.1 where tokens are learned."""
   for stage in encoder.stages:
-    if isinstance(stage, stages.LearnStage):
+    if isinstance(stage, encoder_lib.LearnStage):
       x = numpy_layers.token_learner_v11(x, stage.token_learner)
     else:
       x = numpy_layers.block(x, stage)

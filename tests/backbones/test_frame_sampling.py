@@ -3,7 +3,7 @@
 import re
 
 from tests import goldens
-from tf_tokenlearner.backbones import frame_sampling
+from tf_tokenlearner.backbones import specs
 
 
 def test_equals_scenic():
@@ -12,7 +12,7 @@ def test_equals_scenic():
            for name, indices in golden.outputs.items()}
   assert len(cases) > 90
   for (num_frames, num_wanted), expected in cases.items():
-    found = frame_sampling.sampled_frames(num_frames, num_wanted)
+    found = specs.sampled_frames(num_frames, num_wanted)
     assert found == expected, (num_frames, num_wanted)
 
 
@@ -21,11 +21,11 @@ def test_one_frame_more_than_wanted():
   more = [list(case) for case in golden.config['returns_extra_frame']]
   assert [8, 5] in more
   for num_frames, num_wanted in more:
-    found = frame_sampling.sampled_frames(num_frames, num_wanted)
+    found = specs.sampled_frames(num_frames, num_wanted)
     assert len(found) == num_wanted + 1
     assert found[-1] == num_frames - 1
 
 
 def test_short_clips_are_taken_whole():
-  assert frame_sampling.sampled_frames(1, 4) == [0]
-  assert frame_sampling.sampled_frames(4, 4) == [0, 1, 2, 3]
+  assert specs.sampled_frames(1, 4) == [0]
+  assert specs.sampled_frames(4, 4) == [0, 1, 2, 3]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tf_tokenlearner.backbones import specs
 from tf_tokenlearner import errors
-from tf_tokenlearner.backbones import pooled_maps
 
 
 @pytest.mark.parametrize('num_tokens, map_size, expected', [
@@ -16,7 +16,7 @@ from tf_tokenlearner.backbones import pooled_maps
     (5, (3, 5), (1, 5)),
 ])
 def test_by_number(num_tokens, map_size, expected):
-  assert pooled_maps.by_number(num_tokens, map_size) == expected
+  assert specs.by_number(num_tokens, map_size) == expected
 
 
 @pytest.mark.parametrize('num_tokens, map_size', [(7, (2, 3)), (5, (4, 4))])
@@ -25,12 +25,12 @@ def test_by_number_refuses(num_tokens, map_size):
       errors.UserError, match=f'^num_tokens={num_tokens} cannot be had by '
       f'tokenizer=grid_pooling: no grid of {num_tokens} cells fits a map of '
       f'{map_size[0]} x {map_size[1]} positions.$'):
-    pooled_maps.by_number(num_tokens, map_size)
+    specs.by_number(num_tokens, map_size)
 
 
 def test_by_window():
-  assert pooled_maps.by_window([2, 4], (32, 32)) == (16, 8)
-  assert pooled_maps.by_window((1, 1), (3, 5)) == (3, 5)
+  assert specs.by_window([2, 4], (32, 32)) == (16, 8)
+  assert specs.by_window((1, 1), (3, 5)) == (3, 5)
 
 
 @pytest.mark.parametrize('window, message', [
@@ -44,4 +44,4 @@ def test_by_window():
 ])
 def test_by_window_refuses(window, message):
   with pytest.raises(errors.UserError, match=f'^{message}'):
-    pooled_maps.by_window(window, (8, 12))
+    specs.by_window(window, (8, 12))

@@ -8,9 +8,9 @@ import tf_keras
 from tests import layer_checks
 from tests import numpy_layers
 from tests.backbones import tiny
-from tf_tokenlearner import layers
+from tf_tokenlearner.backbones import encoder
 from tf_tokenlearner.backbones import specs
-from tf_tokenlearner.backbones import stages
+from tf_tokenlearner import layers
 
 FRAMES, POSITIONS, TOKENS = 3, 6, 4
 X = np.random.default_rng(4).normal(
@@ -18,16 +18,16 @@ X = np.random.default_rng(4).normal(
 
 
 def make_learner(spec):
-  return stages.make_token_learner(spec, TOKENS, tiny.GRID, dropout_rate=.5)
+  return encoder.make_token_learner(spec, TOKENS, tiny.GRID, dropout_rate=.5)
 
 
 def make_stage(spec, fuses=False):
   if fuses:
-    stage = stages.FuseStage(
+    stage = encoder.FuseStage(
         make_learner(spec), layers.TransformerEncoderBlock(2, 12, name='block'),
         layers.TokenFuser(6, name='token_fuser'), FRAMES)
   else:
-    stage = stages.LearnStage(make_learner(spec), FRAMES)
+    stage = encoder.LearnStage(make_learner(spec), FRAMES)
   stage.build(X.shape)
   layer_checks.draw_weights(stage)
   return stage
@@ -88,7 +88,7 @@ def test_fuse_equals_numpy():
 
 def make_fuse_stage(**kwargs):
   spec = tiny.spec(use_token_fuser=True, token_learner_location=0, **kwargs)
-  stage = stages.make_fuse_stage(
+  stage = encoder.make_fuse_stage(
       spec.resolved(tiny.IMAGE), tiny.GRID,
       layers.TransformerEncoderBlock(2, 12, name='block'), FRAMES, 'fuse_0')
   stage.build(X.shape)

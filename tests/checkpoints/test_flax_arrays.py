@@ -7,10 +7,9 @@ import tensorflow as tf
 from tests import goldens
 from tests.backbones import tiny
 from tf_tokenlearner import backbones
+from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner import errors
 from tf_tokenlearner import layers
-from tf_tokenlearner.checkpoints import flax_arrays
-from tf_tokenlearner.checkpoints import flax_names
 
 
 def make():
@@ -22,7 +21,7 @@ def make():
 
 
 def assign(layer, params):
-  flax_arrays.assign(flax_names.token_learner_entries(layer), params)
+  flax_names.assign(flax_names.token_learner_entries(layer), params)
 
 
 def test_assign_gives_every_array():
@@ -62,7 +61,7 @@ def test_one_problem_is_one_line():
   kernel = params['token_masking/Dense_1/kernel']
   params['token_masking/Dense_1/kernel'] = kernel.T
   with pytest.raises(errors.UserError) as caught:
-    flax_arrays.assign(flax_names.token_learner_entries(layer), params,
+    flax_names.assign(flax_names.token_learner_entries(layer), params,
                        'FILE is damaged')
   assert str(caught.value) == (
       'FILE is damaged: other shape: token_masking/Dense_1/kernel [(5, 12)] '
@@ -93,7 +92,7 @@ def test_every_kind_of_number_is_taken(dtype):
 
 
 def test_long_lists_are_cut():
-  lines = flax_arrays.as_list([f'no {i}' for i in range(30)]).splitlines()
+  lines = flax_names.as_list([f'no {i}' for i in range(30)]).splitlines()
   assert lines[0] == '' and lines[1] == '  no 0'
   assert lines[-2:] == ['  no 19', '  ... and 10 more']
 
@@ -108,7 +107,7 @@ def test_arrays_that_cannot_even_be_joined():
   first = entries[2].sources[0]
   params[first] = np.zeros([9, 2, 4])
   with pytest.raises(errors.UserError) as caught:
-    flax_arrays.assign(entries[2:3], params)
+    flax_names.assign(entries[2:3], params)
   assert (f'{", ".join(entries[2].sources)} [(9, 2, 4), (8, 2, 4), (8, 2, 4)] '
           'does not fit') in str(caught.value)
 
@@ -124,19 +123,19 @@ def test_another_number_of_heads_is_refused(entry):
     shape = [4, 2, 8]
   params = {name: np.zeros(shape) for name in entry.sources}
   with pytest.raises(errors.UserError, match='does not fit'):
-    flax_arrays.assign([entry], params)
+    flax_names.assign([entry], params)
 
 
 def test_flatten():
   tree = {'a': {'b': {'c': [1, 2]}, 'd': np.float32(3)}, 'e/f': 4}
-  flat = flax_arrays.flatten(tree)
+  flat = flax_names.flatten(tree)
   assert {name: value.tolist() for name, value in flat.items()} == {
       'a/b/c': [1, 2], 'a/d': 3, 'e/f': 4}
 
 
 def test_lists_of_several_lengths_are_no_array():
   with pytest.raises(errors.UserError, match='^a/b is no array.$'):
-    flax_arrays.flatten({'a': {'b': [[1], [2, 3]]}})
+    flax_names.flatten({'a': {'b': [[1], [2, 3]]}})
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -178,7 +177,7 @@ def test_a_model_without_official_checkpoints():
   with pytest.raises(
       errors.UserError, match='There are no official checkpoints of Other; '
       'they fit VisionTransformer, VideoVisionTransformer, Factorized'):
-    flax_arrays.load_scenic(model, {})
+    flax_names.load_scenic(model, {})
 
 
 @pytest.mark.parametrize('kwargs, kind', [
@@ -192,7 +191,7 @@ def test_what_the_official_code_does_not_have_is_refused(kwargs, kind):
   with pytest.raises(
       errors.UserError, match=f'There are no official checkpoints with {kind}; '
       'they have tokenizer=token_learner and fuser=token_fuser.'):
-    flax_arrays.load_scenic(model, {})
+    flax_names.load_scenic(model, {})
 
 
 def test_patches_do_not_become_tubelets_of_several_frames():
@@ -200,7 +199,7 @@ def test_patches_do_not_become_tubelets_of_several_frames():
   model = backbones.Classifier(tiny.vivit(), 5)
   with pytest.raises(errors.UserError, match=r'other shape: embedding/kernel '
                      r'\[\(8, 8, 3, 24\)\] does not fit .* \(2, 4, 4, 3, 8\)'):
-    flax_arrays.load_scenic(model, golden.params)
+    flax_names.load_scenic(model, golden.params)
 
 
 def test_whole_model_is_left_as_it_was():
@@ -208,6 +207,6 @@ def test_whole_model_is_left_as_it_was():
   model = backbones.Classifier(tiny.vit(token_learner_location=1), 5)
   before = [tf.identity(variable) for variable in model.variables]
   with pytest.raises(errors.UserError, match='The checkpoint does not fit'):
-    flax_arrays.load_scenic(model, golden.params)
+    flax_names.load_scenic(model, golden.params)
   for variable, value in zip(model.variables, before):
     np.testing.assert_array_equal(variable, value)

@@ -8,8 +8,8 @@ from tests.backbones import tiny_clips
 from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import backbones
 from tf_tokenlearner import checkpoints
+from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import token_learner_start
 
 IMAGES = np.random.default_rng(0).normal(size=[8, 16, 16, 3]).astype('f4')
 
@@ -43,7 +43,7 @@ def test_all_other_weights_are_kept():
 
 def test_as_many_tokens_as_positions_change_little(monkeypatch, capsys):
   """Each token is then the mean of one position, and order does not matter."""
-  monkeypatch.setattr(token_learner_start, '_STEPS', 100)
+  monkeypatch.setattr(token_learner_init, '_STEPS', 100)
   plain = make_plain()
   embedding = plain.backbone.position_embedding.embedding
   embedding.assign(

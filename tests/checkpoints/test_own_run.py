@@ -9,9 +9,9 @@ import yaml
 
 from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import backbones
-from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import own_run
-from tf_tokenlearner.configs import backbones as config
+from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner import errors
 
 PARAMS = tiny_checkpoints.PARAMS
 save = tiny_checkpoints.write_run

@@ -4,8 +4,8 @@ import tensorflow as tf
 import pytest
 
 from tf_tokenlearner import backbones
+from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import restore
 
 
 def make_model(num_classes=3, num_layers=1, **sizes):
@@ -30,7 +30,7 @@ def test_all_is_restored(tmp_path, capsys):
   fresh = make_model()
   for variable in fresh.variables:
     variable.assign(tf.zeros_like(variable))
-  restore.initialize(fresh, save(saved, tmp_path), 'all')
+  tf_checkpoint.initialize(fresh, save(saved, tmp_path), 'all')
   for ours, theirs in zip(fresh.variables, saved.variables):
     tf.debugging.assert_equal(ours, theirs)
   assert 'Initialised 19 variables of model' in capsys.readouterr().err
@@ -40,7 +40,7 @@ def test_backbone_alone_leaves_the_head(tmp_path):
   saved, fresh = make_model(num_classes=5), make_model()
   for variable in fresh.variables:
     variable.assign(tf.zeros_like(variable))
-  restore.initialize(fresh, save(saved, tmp_path), 'backbone')
+  tf_checkpoint.initialize(fresh, save(saved, tmp_path), 'backbone')
   for ours, theirs in zip(
       fresh.backbone.variables, saved.backbone.variables):
     tf.debugging.assert_equal(ours, theirs)
@@ -49,7 +49,7 @@ def test_backbone_alone_leaves_the_head(tmp_path):
 
 def test_difference_names_every_variable(tmp_path):
   path = save(make_model(num_layers=2), tmp_path)
-  difference = restore.compare(path, make_model(num_classes=4), 'model')
+  difference = tf_checkpoint.compare(path, make_model(num_classes=4), 'model')
   assert not difference.missing
   assert difference.other_shape == [
       ('model/head/bias', [3], [4]), ('model/head/kernel', [8, 3], [8, 4])]
@@ -58,7 +58,7 @@ def test_difference_names_every_variable(tmp_path):
   text = str(difference)
   assert '  extra in the checkpoint: model/backbone/encoder/stages/1/' in text
 
-  other_way = restore.compare(
+  other_way = tf_checkpoint.compare(
       save(make_model(), tmp_path, step=8), make_model(num_layers=2), 'model')
   assert len(other_way.missing) == 12
   assert not other_way.extra
@@ -66,7 +66,7 @@ def test_difference_names_every_variable(tmp_path):
 
 def test_long_lists_are_cut(tmp_path):
   path = save(make_model(num_layers=4), tmp_path)
-  text = str(restore.compare(path, make_model(), 'model'))
+  text = str(tf_checkpoint.compare(path, make_model(), 'model'))
   assert text.endswith('... and 16 more')
 
 
@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_refused_untouched(tmp_path, modules):
   model = make_model()
   before = [variable.numpy() for variable in model.variables]
   with pytest.raises(errors.UserError, match='does not fit the model:\n'):
-    restore.initialize(model, path, modules)
+    tf_checkpoint.initialize(model, path, modules)
   for variable, value in zip(model.variables, before):
     tf.debugging.assert_equal(variable, value)
 
@@ -84,24 +84,24 @@ def test_what_does_not_fit_is_refused_untouched(tmp_path, modules):
 def test_other_head_gets_a_hint(tmp_path):
   path = save(make_model(), tmp_path)
   with pytest.raises(errors.UserError, match='init_checkpoint_modules='):
-    restore.initialize(make_model(num_classes=9), path, 'all')
+    tf_checkpoint.initialize(make_model(num_classes=9), path, 'all')
 
 
 def test_missing_and_foreign_checkpoints(tmp_path):
   with pytest.raises(errors.UserError, match='holds no checkpoint'):
-    restore.find(str(tmp_path))
+    tf_checkpoint.find(str(tmp_path))
   with pytest.raises(errors.UserError, match='There is no checkpoint at'):
-    restore.find(str(tmp_path / 'ckpt-1'))
+    tf_checkpoint.find(str(tmp_path / 'ckpt-1'))
   foreign = tf.train.Checkpoint(x=tf.Variable(1.)).write(
       str(tmp_path / 'other'))
   with pytest.raises(errors.UserError, match='no global_step'):
-    restore.global_step(foreign)
+    tf_checkpoint.global_step(foreign)
   with pytest.raises(errors.UserError, match='missing in the checkpoint'):
-    restore.require_fit(foreign, make_model())
+    tf_checkpoint.require_fit(foreign, make_model())
   (tmp_path / 'junk.index').write_text('junk')
   with pytest.raises(errors.UserError, match='cannot be read'):
-    restore.compare(str(tmp_path / 'junk'), make_model(), 'model')
+    tf_checkpoint.compare(str(tmp_path / 'junk'), make_model(), 'model')
 
 
 def test_global_step(tmp_path):
-  assert restore.global_step(save(make_model(), tmp_path, step=12)) == 12
+  assert tf_checkpoint.global_step(save(make_model(), tmp_path, step=12)) == 12

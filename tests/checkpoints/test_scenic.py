@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests import goldens
-from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import flax_arrays
+from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import orbax_folder
 from tf_tokenlearner.checkpoints import scenic
+from tf_tokenlearner import errors
 
 MSGPACK = goldens.FOLDER / 'scenic_checkpoint_msgpack'
 OLD_MSGPACK = goldens.FOLDER / 'scenic_checkpoint_msgpack_optimizer_target'
@@ -25,7 +25,7 @@ needs_tensorstore = pytest.mark.skipif(
 
 def check(params):
   expected = goldens.read('vit_token_learner_v11').params
-  flat = flax_arrays.flatten(params)
+  flat = flax_names.flatten(params)
   assert set(flat) == set(expected)
   for name, value in flat.items():
     np.testing.assert_array_equal(value, expected[name])

@@ -6,9 +6,9 @@ import pytest
 from tests.backbones import tiny
 from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import backbones
+from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner import errors
 from tf_tokenlearner import layers
-from tf_tokenlearner.checkpoints import token_learner_start
 
 GENERATOR = np.random.default_rng(0)
 
@@ -22,7 +22,7 @@ def softmax(scores):
     ((4, 4), 4, (2, 2)), ((7, 7), 8, (2, 4)), ((3, 5), 3, (1, 3)),
     ((8, 2), 4, (4, 1)), ((5, 5), 7, (1, 7)), ((2, 2), 16, (4, 4))])
 def test_pooling_weights(grid, num_tokens, parts):
-  weights = token_learner_start.pooling_weights(grid, num_tokens)
+  weights = token_learner_init.pooling_weights(grid, num_tokens)
   np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
   # The mean of the parts is the mean of the map.
   np.testing.assert_allclose(
@@ -36,22 +36,22 @@ def test_pooling_weights(grid, num_tokens, parts):
 def test_pooling_weights_by_hand():
   """Three positions for two tokens: the middle one belongs half to each."""
   np.testing.assert_allclose(
-      token_learner_start.pooling_weights((1, 3), 2),
+      token_learner_init.pooling_weights((1, 3), 2),
       np.array([[2, 1, 0], [0, 1, 2]]) / 3, atol=1e-6)
 
 
 def test_scores_are_fitted_where_positions_can_be_told():
   """Half of each vector is the position, half is noise."""
-  targets = token_learner_start.pooling_weights((4, 4), 4)
+  targets = token_learner_init.pooling_weights((4, 4), 4)
   positions = np.repeat(3 * np.eye(16, dtype=np.float32)[np.newaxis], 32, 0)
   noise = GENERATOR.normal(size=[32, 16, 16]).astype(np.float32)
   x = np.concatenate([positions, noise], axis=-1)
-  matrix = token_learner_start.fit_scores(x[:16], targets)
+  matrix = token_learner_init.fit_scores(x[:16], targets)
   weights = softmax(x[16:] @ matrix)  # Of others than those fitted on.
   inside = (weights * (targets.T > 0)).sum(axis=1).mean()
   assert inside > .8  # By chance a quarter.
   np.testing.assert_array_equal(
-      matrix, token_learner_start.fit_scores(x[:16], targets))
+      matrix, token_learner_init.fit_scores(x[:16], targets))
 
 
 def make_learner(**options):
@@ -73,7 +73,7 @@ def test_mlp_scores_as_a_matrix_does(bottleneck_dim):
   normalised = layer.norm(x).numpy()
   matrix = GENERATOR.normal(size=[6, 3]).astype(np.float32)
   spare = layer.mlp.hidden.kernel.numpy()[:, 6:]
-  token_learner_start.set_scores(layer, normalised, matrix)
+  token_learner_init.set_scores(layer, normalised, matrix)
   np.testing.assert_allclose(
       weights_of(layer, x), softmax(normalised @ matrix), atol=1e-5)
   np.testing.assert_array_equal(layer.mlp.hidden.kernel.numpy()[:, 6:], spare)
@@ -87,7 +87,7 @@ def test_too_narrow_mlp_keeps_the_strongest():
   normalised = layer.norm(x).numpy()
   left, right = GENERATOR.normal(size=[6, 1]), GENERATOR.normal(size=[1, 3])
   matrix = (left @ right).astype(np.float32)  # Of rank 1.
-  token_learner_start.set_scores(layer, normalised, matrix)
+  token_learner_init.set_scores(layer, normalised, matrix)
   np.testing.assert_allclose(
       weights_of(layer, x), softmax(normalised @ matrix), atol=1e-5)
 
@@ -106,11 +106,11 @@ def examples(size, count=16):
 def test_tokens_are_near_the_means_of_their_parts():
   model = trained(tiny.vit(token_learner_location=1))
   images = examples(tiny.IMAGE)
-  note, = token_learner_start.start_at_means(
+  note, = token_learner_init.start_at_means(
       model, ['encoder/learn_1'], images)
   block, learn = model.backbone.encoder.stages[:2]
   x = block(model.backbone.embed(images)).numpy()
-  means = token_learner_start.pooling_weights((2, 3), 4) @ x
+  means = token_learner_init.pooling_weights((2, 3), 4) @ x
   spread = np.abs(x - x.mean(axis=1, keepdims=True)).mean()
   assert np.abs(learn(x) - means).mean() < .3 * spread
   share = int(note.split('%')[0].split()[-1])
@@ -129,7 +129,7 @@ def test_every_kind_of_model():
       (tiny.vivit(token_learner_location=1), ['encoder/learn_1'], tiny.CLIP),
       (tiny.factorized(token_learner_location=3), ['spatial_encoder/learn_3'],
        tiny.CLIP)]:
-    notes = token_learner_start.start_at_means(
+    notes = token_learner_init.start_at_means(
         trained(backbone), names, examples(size, 5))
     assert [note.split()[0] for note in notes] == names
 
@@ -137,23 +137,23 @@ def test_every_kind_of_model():
 def test_only_what_is_new_starts_anew():
   model = trained(tiny.vit(token_learner_location=[0, 2], num_tokens=[4, 2]))
   kept = model.backbone.encoder.stages[0].get_weights()
-  assert len(token_learner_start.start_at_means(
+  assert len(token_learner_init.start_at_means(
       model, ['encoder/learn_2', 'head'], examples(tiny.IMAGE))) == 1
   for now, then in zip(model.backbone.encoder.stages[0].get_weights(), kept):
     np.testing.assert_array_equal(now, then)
 
 
 def test_number_of_examples():
-  assert token_learner_start.num_examples(
+  assert token_learner_init.num_examples(
       tiny_checkpoints.classifier()) == 64
   spec = tiny_checkpoints.spec(patch_size=[1, 1])
   large = backbones.Classifier(
       backbones.VisionTransformer(spec, (64, 64, 1)), 2)
-  assert token_learner_start.num_examples(large) == 4
+  assert token_learner_init.num_examples(large) == 4
 
 
 def test_version_without_softmax():
   model = trained(tiny.vit(token_learner_location=1, token_learner=tiny.V10))
   with pytest.raises(errors.UserError, match='needs token_learner.version'):
-    token_learner_start.start_at_means(
+    token_learner_init.start_at_means(
         model, ['encoder/learn_1'], examples(tiny.IMAGE))

@@ -8,8 +8,8 @@ from tests import goldens
 from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import backbones
 from tf_tokenlearner import checkpoints
+from tf_tokenlearner.checkpoints import vit_npz
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import vision_transformer
 
 BLOCK_1 = 'Transformer/encoderblock_1/'
 ATTENTION_1 = f'{BLOCK_1}MultiHeadDotProductAttention_1/'
@@ -267,7 +267,7 @@ def test_model_of_clips(tmp_path):
   video = backbones.Classifier(
       backbones.VideoVisionTransformer(spec, (4, 8, 8, 3)), 5)
   path = tiny_checkpoints.write(tmp_path / 'vit.npz', arrays)
-  image = vision_transformer.read_model(path, video)
+  image = vit_npz.read_model(path, video)
   done = checkpoints.load_vision_transformer_npz(video, path)
   assert not done.fresh and not done.unused
   images = np.random.default_rng(1).normal(size=[2, 8, 8, 3])

@@ -8,8 +8,8 @@ from official.vision.modeling import classification_model
 from official.vision.modeling.backbones import factory
 
 from tf_tokenlearner import backbones as backbones_lib
+from tf_tokenlearner.configs import classification
 from tf_tokenlearner import errors
-from tf_tokenlearner.configs import backbones
 
 TINY = dict(variant='Ti/4', num_layers=2, hidden_size=8, mlp_dim=8, num_heads=2,
             token_learner_location=1, num_tokens=3)
@@ -18,8 +18,8 @@ TINY = dict(variant='Ti/4', num_layers=2, hidden_size=8, mlp_dim=8, num_heads=2,
 def build(**kwargs):
   return factory.build_backbone(
       input_specs=tf_keras.layers.InputSpec(shape=[None, 8, 8, 3]),
-      backbone_config=backbones.Backbone(
-          token_learner_vit=backbones.TokenLearnerViT(**TINY)),
+      backbone_config=classification.Backbone(
+          token_learner_vit=classification.TokenLearnerViT(**TINY)),
       norm_activation_config=None, **kwargs)
 
 
@@ -48,7 +48,7 @@ def test_weight_decay_belongs_to_the_optimizer():
 
 
 def test_config_and_spec_have_the_same_fields():
-  config = backbones.TokenLearnerViT(**TINY)
+  config = classification.TokenLearnerViT(**TINY)
   assert set(config.as_dict()) == {
       field for field in vars(backbones_lib.ViTSpec(**TINY))}
   assert config.resolved((8, 8, 3)) == (

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
-from tf_tokenlearner.data import builder_lookup
 
 
 class LookupNumbers(tfds.core.GeneratorBasedBuilder):
@@ -44,7 +44,7 @@ class LookupPackage(LookupNumbers):
     ('fashion_mnist:3.*.*', 'fashion_mnist/3.0.1'),
 ])
 def test_names(tmp_path, name, full_name):
-  builder = builder_lookup.find_builder(name, str(tmp_path))
+  builder = labelled_source.find_builder(name, str(tmp_path))
   assert builder.info.full_name == full_name
   assert builder.data_dir == f'{tmp_path}/{full_name}'
   assert not list(tmp_path.iterdir())
@@ -52,12 +52,12 @@ def test_names(tmp_path, name, full_name):
 
 def test_home_is_understood(monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
-  builder = builder_lookup.find_builder('digits', '~/sets')
+  builder = labelled_source.find_builder('digits', '~/sets')
   assert builder.data_dir == f'{tmp_path}/sets/digits/1.0.0'
 
 
 def test_default_place_is_that_of_tfds():
-  assert builder_lookup.find_builder('digits').data_dir == (
+  assert labelled_source.find_builder('digits').data_dir == (
       tfds.builder('digits').data_dir)
 
 
@@ -68,14 +68,14 @@ def test_folders(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   for name in (str(folder), '~/lookup_numbers/small/1.2.0',
                './lookup_numbers/small/1.2.0', 'lookup_numbers/small/1.2.0'):
-    builder = builder_lookup.find_builder(name)
+    builder = labelled_source.find_builder(name)
     assert builder.info.splits['train'].num_examples == 1
   # A name stays a name where a folder is called so.
-  assert not builder_lookup.is_folder('lookup_numbers/small')
+  assert not labelled_source.is_folder('lookup_numbers/small')
   (folder / 'dataset_info.json').write_text('{}')
   with pytest.raises(errors.UserError, match=(
       '1.2.0 cannot be read as a TFDS data set: ')):
-    builder_lookup.find_builder(str(folder))
+    labelled_source.find_builder(str(folder))
 
 
 @pytest.mark.parametrize('name,message', [
@@ -99,18 +99,18 @@ def test_folders(tmp_path, monkeypatch):
 ])
 def test_unknown_names(tmp_path, name, message):
   with pytest.raises(errors.UserError, match=message) as error:
-    builder_lookup.find_builder(name, str(tmp_path))
+    labelled_source.find_builder(name, str(tmp_path))
   assert '\n' not in str(error.value)
 
 
 def test_unknown_folders(tmp_path):
   with pytest.raises(errors.UserError, match='There is no folder .*/none'):
-    builder_lookup.find_builder(str(tmp_path / 'none'))
+    labelled_source.find_builder(str(tmp_path / 'none'))
   with pytest.raises(errors.UserError, match=(
       'holds no prepared TFDS data set, which has a dataset_info.json. A '
       'folder of class folders is given by task.train_data.input_path')):
-    builder_lookup.find_builder(str(tmp_path))
+    labelled_source.find_builder(str(tmp_path))
   tfds.builder('lookup_numbers', data_dir=tmp_path).download_and_prepare()
   with pytest.raises(errors.UserError,
                      match='Inside are: .*/lookup_numbers/small/1.2.0'):
-    builder_lookup.find_builder(str(tmp_path / 'lookup_numbers'))
+    labelled_source.find_builder(str(tmp_path / 'lookup_numbers'))

@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from tests.data import tiny_videos
+from tf_tokenlearner.data import clip_sampling
 from tf_tokenlearner import errors
-from tf_tokenlearner.data import clip_pixels
 
 
 def cut(frames, boxes, channels=3):
-  return clip_pixels.cut(
+  return clip_sampling.cut(
       tf.constant(frames), lambda shape: tf.constant(boxes), channels)
 
 
@@ -39,7 +39,7 @@ def test_boxes_are_to_the_pixel(encode):
 def test_boxes_are_drawn_once_for_the_true_size():
   sizes = []
   for encode in (tf.io.encode_jpeg, tf.io.encode_png):
-    clip_pixels.cut(
+    clip_sampling.cut(
         tf.constant(tiny_videos.encode(tiny_videos.noise(3), encode)),
         lambda shape: (sizes.append(shape[:2].numpy().tolist())
                        or tf.constant([[0, 0, 1, 1]])), 3)
@@ -61,4 +61,4 @@ def test_channels_are_converted():
 def test_flip():
   frames = tiny_videos.noise(3)
   np.testing.assert_array_equal(
-      clip_pixels.flip(tf.constant(frames)), frames[:, :, ::-1])
+      clip_sampling.flip(tf.constant(frames)), frames[:, :, ::-1])

@@ -18,10 +18,10 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.data import file_lock
-from tf_tokenlearner.data import first_use
+from tf_tokenlearner.data import prepare_dataset
 from tf_tokenlearner.data import tfds_source
+from tf_tokenlearner import errors
 
 
 class Numbers(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -58,7 +58,7 @@ class ByHand(Numbers, skip_registration=True):
 def prepare(tmp_path, before=lambda manager: None, cls=Numbers):
   """Prepares and returns (builder, what was said)."""
   builder, lines = cls(before, data_dir=tmp_path), []
-  first_use.ensure_prepared(builder, lines.append)
+  prepare_dataset.ensure_prepared(builder, lines.append)
   return builder, lines
 
 
@@ -166,7 +166,7 @@ def test_no_network(tmp_path, monkeypatch, scheme):
 
 def test_host_that_says_nothing(tmp_path, monkeypatch):
   monkeypatch.setenv('NO_PROXY', '*')
-  monkeypatch.setattr(first_use, '_PROBE_SECONDS', 0.2)
+  monkeypatch.setattr(prepare_dataset, '_PROBE_SECONDS', 0.2)
   with socket.create_server(('127.0.0.1', 0)) as listener:
     url = f'http://127.0.0.1:{listener.getsockname()[1]}/a.zip'
     assert 'cannot be reached' in fails(
@@ -209,7 +209,7 @@ def test_what_was_downloaded_before_needs_no_host(
   before = lambda manager: manager.download(f'{server}/data.txt')
   prepare(tmp_path, before)
   shutil.rmtree(tmp_path / 'numbers')
-  monkeypatch.setattr(first_use, '_require_answer', lambda url: 1 / 0)
+  monkeypatch.setattr(prepare_dataset, '_require_answer', lambda url: 1 / 0)
   prepare(tmp_path, before)
 
 

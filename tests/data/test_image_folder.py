@@ -7,11 +7,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
+from tf_tokenlearner.data.builders import folder_builder
 from tf_tokenlearner.data import image_files
 from tf_tokenlearner.data import tfds_source
-from tf_tokenlearner.data.builders import folder_builder
-from tf_tokenlearner.data.builders import image_folder
+from tf_tokenlearner import errors
 
 CLASSES = ('cat', 'dog', 'emu')
 
@@ -228,7 +227,7 @@ def test_file_that_changes_meanwhile(opener, monkeypatch):
     del data
 
   monkeypatch.setattr(image_files, 'decode', cut_after_decoding)
-  monkeypatch.setattr(image_folder.os, 'cpu_count', lambda: 1)
+  monkeypatch.setattr(folder_builder.os, 'cpu_count', lambda: 1)
   with pytest.raises(errors.UserError, match=(
       r'cat/00.jpeg changed while .*photos was packed: empty file\. Start')):
     opener()

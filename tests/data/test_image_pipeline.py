@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import views
 from official.vision.configs import common
 
 
@@ -64,7 +65,7 @@ def build(params, source, input_size, num_classes=5):
 
 def test_pixels_lie_in_minus_one_to_one():
   image = np.array([[[0], [255]], [[127], [128]]], np.uint8)
-  pixels = image_pipeline.evaluation_pixels(tf.constant(image), (2, 2, 1), 1.)
+  pixels = views.ImageView((2, 2, 1), 1.).to_pixels(tf.constant(image))
   np.testing.assert_allclose(
       pixels[..., 0], [[-1, 1], [-1 / 255, 1 / 255]], atol=1e-6)
 
@@ -72,40 +73,37 @@ def test_pixels_lie_in_minus_one_to_one():
 def test_evaluation_takes_the_centre():
   image = np.zeros([4, 8, 1], np.uint8)
   image[:, 2:6] = 255
-  pixels = image_pipeline.evaluation_pixels(tf.constant(image), (4, 4, 1), 1.)
+  pixels = views.ImageView((4, 4, 1), 1.).to_pixels(tf.constant(image))
   np.testing.assert_array_equal(pixels, np.ones([4, 4, 1]))
-  smaller = image_pipeline.evaluation_pixels(
-      tf.constant(np.pad(image[:, 2:6], [[2, 2], [2, 2], [0, 0]])),
-      (2, 2, 1), 0.5)
+  smaller = views.ImageView((2, 2, 1), .5).to_pixels(
+      tf.constant(np.pad(image[:, 2:6], [[2, 2], [2, 2], [0, 0]])))
   np.testing.assert_array_equal(smaller, np.ones([2, 2, 1]))
 
 
 def test_rectangular_network_sees_a_rectangle():
   image = np.arange(8, dtype=np.uint8)[None, :, None].repeat(8, 0)
-  pixels = image_pipeline.evaluation_pixels(tf.constant(image), (8, 4, 1), 1.)
+  pixels = views.ImageView((8, 4, 1), 1.).to_pixels(tf.constant(image))
   np.testing.assert_allclose(
       (pixels[0, :, 0] + 1) * 127.5, [2, 3, 4, 5], atol=1e-4)
 
 
 def test_batches_of_images_equal_single_ones():
   images = np.stack([noise(9, 7, seed=i) for i in range(3)])
-  together = image_pipeline.evaluation_pixels(
-      tf.constant(images), (4, 4, 3), .9)
+  together = views.ImageView((4, 4, 3), .9).to_pixels(tf.constant(images))
   for image, pixels in zip(images, together):
     np.testing.assert_allclose(
-        image_pipeline.evaluation_pixels(tf.constant(image), (4, 4, 3), .9),
+        views.ImageView((4, 4, 3), .9).to_pixels(tf.constant(image)),
         pixels, atol=1e-6)
 
 
 def test_channels_are_converted():
   grey = noise(3, 3, 1)
-  colour = image_pipeline.evaluation_pixels(tf.constant(grey), (3, 3, 3), 1.)
+  colour = views.ImageView((3, 3, 3), 1.).to_pixels(tf.constant(grey))
   np.testing.assert_allclose(colour[..., 0], colour[..., 2])
-  back = image_pipeline.evaluation_pixels(
-      tf.constant(noise(3, 3)), (3, 3, 1), 1.)
+  back = views.ImageView((3, 3, 1), 1.).to_pixels(tf.constant(noise(3, 3)))
   assert back.shape == [3, 3, 1]
   with pytest.raises(errors.UserError, match='channels cannot be brought'):
-    image_pipeline.evaluation_pixels(tf.constant(noise(3, 3, 2)), (3, 3, 3), 1.)
+    views.ImageView((3, 3, 3), 1.).to_pixels(tf.constant(noise(3, 3, 2)))
 
 
 @pytest.mark.parametrize('encode', [tf.io.encode_png, tf.io.encode_jpeg])
@@ -113,7 +111,7 @@ def test_channels_are_converted():
 def test_encoded_images_equal_decoded_ones(encode, fraction):
   data = encode(noise(40, 30)).numpy()
   decoded = tf.io.decode_image(data, expand_animations=False)
-  expected = image_pipeline.evaluation_pixels(decoded, (16, 16, 3), fraction)
+  expected = views.ImageView((16, 16, 3), fraction).to_pixels(decoded)
   dataset = build(evaluation_config(center_crop_fraction=fraction),
                   Source([data], [1]), (16, 16, 3))
   (pixels, label), = dataset

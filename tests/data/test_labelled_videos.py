@@ -7,13 +7,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.data import video_making
-from tf_tokenlearner import errors
-from tf_tokenlearner.data import builder_lookup
-from tf_tokenlearner.data import first_use
-from tf_tokenlearner.data.builders import avid
-from tf_tokenlearner.data.builders import charades
-from tf_tokenlearner.data.builders import kinetics
 from tf_tokenlearner.data.builders import labelled_videos
+from tf_tokenlearner.data.builders import public_videos
+from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.data import prepare_dataset
+from tf_tokenlearner import errors
 
 KINETICS_HEADER = 'label,youtube_id,time_start,time_end,split,is_cc\n'
 TRAIN = (KINETICS_HEADER + 'zumba,-3B32lodo2M,59,69,train,0\n'
@@ -78,10 +76,10 @@ class Preparer:
 
   def __call__(self, name, **options):
     self.lines.clear()
-    builder = builder_lookup.find_builder(
+    builder = labelled_source.find_builder(
         name, str(self.data_dir), from_dir=str(self.folder),
         announce=self.lines.append, **options)
-    first_use.ensure_prepared(builder, self.lines.append)
+    prepare_dataset.ensure_prepared(builder, self.lines.append)
     return builder
 
   def fails(self, name, **options):
@@ -95,7 +93,7 @@ class Preparer:
 
 @pytest.fixture(name='preparer')
 def fixture_preparer(tmp_path, monkeypatch):
-  monkeypatch.setattr(kinetics.Kinetics400, 'NUM_CLASSES', 3)
+  monkeypatch.setattr(public_videos.Kinetics400, 'NUM_CLASSES', 3)
   return Preparer(tmp_path)
 
 
@@ -128,9 +126,9 @@ def test_kinetics(preparer):
       'nothing is downloaded.',
       f'{preparer.folder}/test.csv has no labels: its videos are left out.']
   # The folder is no longer needed, nor is its name.
-  again = builder_lookup.find_builder(
+  again = labelled_source.find_builder(
       'kinetics400/10fps', str(preparer.data_dir))
-  first_use.ensure_prepared(again)
+  prepare_dataset.ensure_prepared(again)
   assert again.info.features['label'].names == names
   # What was decoded is gone.
   assert not list((preparer.data_dir / 'kinetics400').glob('*.decoded'))
@@ -325,7 +323,7 @@ def test_bad_avid_files(preparer):
     ('charades', 12, 256), ('charades/6fps', 6, 256),
     ('kinetics400/12.5fps_128px', 12.5, 128)])
 def test_configs(tmp_path, name, fps, short_side):
-  builder = builder_lookup.find_builder(name, str(tmp_path))
+  builder = labelled_source.find_builder(name, str(tmp_path))
   assert (builder.fps, builder.short_side) == (fps, short_side)
   assert builder.builder_config.name == labelled_videos.config_name(
       fps, short_side)
@@ -341,36 +339,36 @@ def test_configs(tmp_path, name, fps, short_side):
                      'input_path to the folder')])
 def test_unknown_configs(tmp_path, name, message):
   with pytest.raises(errors.UserError, match=message):
-    builder_lookup.find_builder(name, str(tmp_path))
+    labelled_source.find_builder(name, str(tmp_path))
 
 
 @pytest.mark.parametrize('option', [
     'max_missing_fraction', 'max_unreadable_fraction'])
 def test_fractions_out_of_range(tmp_path, option):
   with pytest.raises(errors.UserError, match=fr'{option} must lie in \[0, 1\]'):
-    builder_lookup.find_builder('avid', str(tmp_path), **{option: 2})
+    labelled_source.find_builder('avid', str(tmp_path), **{option: 2})
 
 
 def test_sizes_of_the_official_sets():
-  assert charades.Charades.NUM_CLASSES == 157
-  assert kinetics.Kinetics400.NUM_CLASSES == 400
-  assert kinetics.Kinetics600.NUM_CLASSES == 600
-  assert avid.Avid.NUM_CLASSES is None
+  assert public_videos.Charades.NUM_CLASSES == 157
+  assert public_videos.Kinetics400.NUM_CLASSES == 400
+  assert public_videos.Kinetics600.NUM_CLASSES == 600
+  assert public_videos.Avid.NUM_CLASSES is None
 
 
 def test_files_in_the_manual_dir(preparer):
   preparer.write_avid()
   manual = preparer.data_dir / 'downloads' / 'manual'
-  builder = lambda: builder_lookup.find_builder(
+  builder = lambda: labelled_source.find_builder(
       'avid', str(preparer.data_dir), announce=preparer.lines.append)
   with pytest.raises(errors.UserError, match=(
       'avid is not prepared yet, and its files have to be fetched by hand. Put '
       'avid_train.json, .* Then python -m tf_tokenlearner.data.prepare '
       '--dataset=avid/25fps --from_dir=<the folder>')):
-    first_use.ensure_prepared(builder(), preparer.lines.append)
+    prepare_dataset.ensure_prepared(builder(), preparer.lines.append)
   manual.mkdir(parents=True)
   preparer.folder.rename(manual / 'avid')
-  first_use.ensure_prepared(builder(), preparer.lines.append)
+  prepare_dataset.ensure_prepared(builder(), preparer.lines.append)
   assert preparer.lines[-1].endswith('s: train 2, validation 1.')
 
 
@@ -393,7 +391,7 @@ def test_beam(preparer):
   preparer.write_kinetics()
   (preparer.folder / '_dbcJuKJQNs_000001_000011.mp4').write_bytes(b'')
   config = tfds.download.DownloadConfig(beam_runner='DirectRunner')
-  build = lambda fraction: builder_lookup.find_builder(
+  build = lambda fraction: labelled_source.find_builder(
       'kinetics400/10fps', str(preparer.data_dir),
       from_dir=str(preparer.folder), announce=preparer.lines.append,
       max_unreadable_fraction=fraction)

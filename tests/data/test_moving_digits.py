@@ -6,13 +6,12 @@ import tensorflow_datasets as tfds
 from sklearn import linear_model
 
 from tf_tokenlearner.data.builders import digits
-from tf_tokenlearner.data.builders import moving_digits
 
 
 @pytest.fixture(scope='module', name='clips')
 def fixture_clips(tmp_path_factory):
   """{split: (frames, labels)}, and the names of the classes."""
-  builder = moving_digits.MovingDigits(
+  builder = digits.MovingDigits(
       data_dir=str(tmp_path_factory.mktemp('data')))
   builder.download_and_prepare()
   read = {}
@@ -67,7 +66,7 @@ def _shift(before, after):
 @pytest.mark.parametrize('name', ['right_and_left', 'up_and_down', 'circle'])
 def test_swings_come_back(name):
   image = digits.load('test')[0][0]
-  clip = moving_digits.render(image, name, np.random.default_rng(3))[..., 0]
+  clip = digits.render(image, name, np.random.default_rng(3))[..., 0]
   shifts = [_shift(a, b) for a, b in zip(clip, np.roll(clip, -1, axis=0))]
   np.testing.assert_array_equal(np.sum(shifts, axis=0), [0, 0])
   moved = np.abs(shifts).sum(axis=0) > 0
@@ -77,7 +76,7 @@ def test_swings_come_back(name):
 
 def test_always_the_same_clip():
   image = digits.load('train')[0][5]
-  a, b = (moving_digits.render(image, 'circle', np.random.default_rng([5, 1]))
+  a, b = (digits.render(image, 'circle', np.random.default_rng([5, 1]))
           for _ in range(2))
   np.testing.assert_array_equal(a, b)
   assert a.dtype == np.uint8 and a.max() == image.max()

@@ -15,9 +15,9 @@ from absl.testing import flagsaver
 from tensorflow_datasets.image_classification import mnist
 
 from tests.data import video_making
-from tf_tokenlearner import errors
-from tf_tokenlearner.data import fashion_mnist_files
+from tf_tokenlearner.data.builders import fashion_mnist
 from tf_tokenlearner.data import prepare
+from tf_tokenlearner import errors
 
 IMAGES = {'train': 'train-images-idx3-ubyte.gz',
           'test': 't10k-images-idx3-ubyte.gz'}
@@ -161,7 +161,7 @@ def test_files_that_do_not_fit(tmp_path, damage, message):
 def test_other_files_in_the_folder_do_no_harm(tmp_path):
   files = write_files(tmp_path / 'files')
   (files / 'README').touch()
-  builder = fashion_mnist_files.FashionMnistFiles(
+  builder = fashion_mnist.FashionMnistFiles(
       from_dir=str(files), data_dir=str(tmp_path / 'data'))
   builder.download_and_prepare()
   assert builder.info.splits['train'].num_examples == 30

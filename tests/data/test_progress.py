@@ -2,8 +2,7 @@
 
 import io
 
-from tf_tokenlearner import status_line
-from tf_tokenlearner.data import progress
+from tf_tokenlearner import progress
 
 
 class Clock:
@@ -18,8 +17,8 @@ class Clock:
 def count_to_nine(monkeypatch, is_terminal):
   stream, lines = io.StringIO(), []
   stream.isatty = lambda: is_terminal
-  monkeypatch.setattr(status_line.sys, 'stderr', stream)
-  monkeypatch.setattr(status_line, 'time', Clock())
+  monkeypatch.setattr(progress.sys, 'stderr', stream)
+  monkeypatch.setattr(progress, 'time', Clock())
   with progress.Progress('Checking images', 1000, lines.append) as counter:
     for _ in range(9):
       counter.advance(100)

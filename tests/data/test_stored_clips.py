@@ -4,16 +4,16 @@ import os
 
 import pytest
 
-from tf_tokenlearner.data import stored_clips
+from tf_tokenlearner.data import decoded_videos
 
 
 def test_round_trip(tmp_path):
   path = str(tmp_path / 'clip')
   frames = [b'a', b'', b'\xff' * 1000]
-  assert not stored_clips.is_whole(path)
-  stored_clips.write(path, iter(frames))
-  assert stored_clips.is_whole(path)
-  assert stored_clips.read(path) == frames
+  assert not decoded_videos.is_whole(path)
+  decoded_videos.write(path, iter(frames))
+  assert decoded_videos.is_whole(path)
+  assert decoded_videos.read(path) == frames
   assert os.listdir(tmp_path) == ['clip']
 
 
@@ -23,7 +23,7 @@ def test_nothing_half_made_stays(tmp_path):
     raise KeyboardInterrupt
 
   with pytest.raises(KeyboardInterrupt):
-    stored_clips.write(str(tmp_path / 'clip'), frames())
+    decoded_videos.write(str(tmp_path / 'clip'), frames())
   assert not os.listdir(tmp_path)
 
 
@@ -31,13 +31,13 @@ def test_nothing_half_made_stays(tmp_path):
     lambda data: data[:-1], lambda data: b'', lambda data: bytes(len(data))])
 def test_files_after_a_power_failure(tmp_path, damage):
   path = tmp_path / 'clip'
-  stored_clips.write(str(path), [b'abc'])
+  decoded_videos.write(str(path), [b'abc'])
   path.write_bytes(damage(path.read_bytes()))
-  assert not stored_clips.is_whole(str(path))
+  assert not decoded_videos.is_whole(str(path))
 
 
 def test_folder_that_cannot_be_written(tmp_path):
   with pytest.raises(FileNotFoundError):
-    stored_clips.write(str(tmp_path / 'none' / 'clip'), [b'a'])
+    decoded_videos.write(str(tmp_path / 'none' / 'clip'), [b'a'])
   with pytest.raises(FileNotFoundError):
-    stored_clips.read(str(tmp_path / 'clip'))
+    decoded_videos.read(str(tmp_path / 'clip'))

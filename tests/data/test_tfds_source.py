@@ -8,11 +8,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
-from tf_tokenlearner.data import builder_lookup
-from tf_tokenlearner.data import first_use
 from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.data import prepare_dataset
 from tf_tokenlearner.data import tfds_source
+from tf_tokenlearner import errors
 
 F = tfds.features
 SIZES = {'train': 20, 'val': 6}
@@ -141,7 +140,7 @@ def test_plain_tensors(data_dir):
 def test_prepared_folder_and_second_opening(data_dir, monkeypatch):
   first = open_source(ODD, data_dir)
   monkeypatch.setattr(
-      first_use.file_lock, 'alone', lambda *unused_args: 1 / 0)
+      prepare_dataset.file_lock, 'alone', lambda *unused_args: 1 / 0)
   lines = []
   for name in (ODD, first.builder.data_dir, f'{ODD}:1.*.*'):
     source = tfds_source.open_image_source(
@@ -234,9 +233,9 @@ def test_features_that_do_not_fit(
   builder_cls = type('SourceRefused', (_SourceBuilder,), {
       'FEATURES': features}, skip_registration=True)
   monkeypatch.setattr(
-      builder_lookup, 'find_builder',
+      labelled_source, 'find_builder',
       lambda name, data_dir: builder_cls(data_dir=data_dir))
-  monkeypatch.setattr(first_use, 'ensure_prepared', lambda *args: 1 / 0)
+  monkeypatch.setattr(prepare_dataset, 'ensure_prepared', lambda *args: 1 / 0)
   with pytest.raises(errors.UserError, match=message) as error:
     open_source('source_refused', str(tmp_path), *keys)
   assert '\n' not in str(error.value)
@@ -250,7 +249,7 @@ def test_supervised_keys_of_other_tasks_are_passed_over(
       'FEATURES': {'high': IMAGE, 'low': F.Text(), 'label': LABEL},
       'SUPERVISED_KEYS': supervised_keys}, skip_registration=True)
   monkeypatch.setattr(
-      builder_lookup, 'find_builder',
+      labelled_source, 'find_builder',
       lambda name, data_dir: builder_cls(data_dir=data_dir))
   source = open_source('source_other', str(tmp_path))
   assert (source.image_key, source.label_key) == ('high', 'label')
@@ -262,7 +261,7 @@ def test_features_without_names(tmp_path, monkeypatch):
     def _info(self):
       return tfds.core.DatasetInfo(builder=self, features=None)
 
-  monkeypatch.setattr(builder_lookup, 'find_builder',
+  monkeypatch.setattr(labelled_source, 'find_builder',
                       lambda name, data_dir: Bare(data_dir=data_dir))
   with pytest.raises(errors.UserError, match='its features are: none'):
     open_source('bare', str(tmp_path))
@@ -278,7 +277,7 @@ def test_sixteen_bits_are_decoded_to_eight(tmp_path, monkeypatch):
         return pixels(split, i).astype(np.uint16) * 257
       return 0
 
-  monkeypatch.setattr(builder_lookup, 'find_builder',
+  monkeypatch.setattr(labelled_source, 'find_builder',
                       lambda name, data_dir: Deep(data_dir=data_dir))
   example = read(open_source('deep', str(tmp_path)), 'val[:1]')[0]
   decoded = tf.io.decode_image(example['image']).numpy()

@@ -6,10 +6,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tests.data import tiny_videos
+from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.data import prepare_dataset
+from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner import errors
-from tf_tokenlearner.data import builder_lookup
-from tf_tokenlearner.data import first_use
-from tf_tokenlearner.data import tfds_video_source
 
 F = tfds.features
 
@@ -30,7 +30,7 @@ def test_our_own_data_sets(tmp_path):
            'label_start': [], 'label_end': []}],
       {'video': tiny_videos.video_feature(), **tiny_videos.MANY_LABELS,
        **tiny_videos.SPANS, **tiny_videos.NAME})
-  source = tfds_video_source.open_video_source(folder)
+  source = tfds_source.open_video_source(folder)
   assert (source.video_key, source.label_key) == ('video', 'label')
   assert source.is_encoded and source.multi_label and source.has_spans
   assert source.label_names == ('ant', 'bee', 'cow') and source.num_classes == 3
@@ -55,8 +55,8 @@ def test_other_names_and_numbers(tmp_path):
   with pytest.raises(errors.UserError, match='has several labels: set '
                      'task.train_data.label_field_key to one of (action, '
                      'other|other, action)'):
-    tfds_video_source.open_video_source(folder)
-  source = tfds_video_source.open_video_source(folder, label_key='action')
+    tfds_source.open_video_source(folder)
+  source = tfds_source.open_video_source(folder, label_key='action')
   assert source.video_key == 'clip' and not source.has_spans
   example, = read(source)
   assert set(example) == {'video', 'label', 'name'} and example['label'] == 1
@@ -71,7 +71,7 @@ def test_whole_numbers_are_seconds_too(tmp_path):
       {'video': tiny_videos.video_feature(), **tiny_videos.MANY_LABELS,
        'fps': np.int32, 'label_start': F.Sequence(np.int64),
        'label_end': F.Sequence(np.int64)})
-  source = tfds_video_source.open_video_source(folder)
+  source = tfds_source.open_video_source(folder)
   example, = read(source)
   assert source.has_spans and example['video'].shape == (0,)
   assert example['fps'] == np.float32(25) and example['fps'].dtype == np.float32
@@ -84,7 +84,7 @@ def test_plain_tensors(tmp_path):
       tmp_path, [{'pixels': frames, 'label': 2}],
       {'pixels': F.Tensor(shape=(None, 6, 8, 3), dtype=np.uint8),
        **tiny_videos.ONE_LABEL})
-  source = tfds_video_source.open_video_source(folder)
+  source = tfds_source.open_video_source(folder)
   assert source.video_key == 'pixels' and not source.is_encoded
   np.testing.assert_array_equal(read(source)[0]['video'], frames)
 
@@ -114,10 +114,10 @@ def test_features_that_do_not_fit(
     tmp_path, monkeypatch, features, keys, message):
   """Refused before anything is downloaded."""
   monkeypatch.setattr(
-      builder_lookup, 'find_builder',
+      labelled_source, 'find_builder',
       lambda name, data_dir: tiny_videos.TinyVideos(
           features=features, examples=[], data_dir=data_dir))
-  monkeypatch.setattr(first_use, 'ensure_prepared', lambda *args: 1 / 0)
+  monkeypatch.setattr(prepare_dataset, 'ensure_prepared', lambda *args: 1 / 0)
   with pytest.raises(errors.UserError, match=message) as error:
-    tfds_video_source.open_video_source('tiny_videos', str(tmp_path), *keys)
+    tfds_source.open_video_source('tiny_videos', str(tmp_path), *keys)
   assert '\n' not in str(error.value)

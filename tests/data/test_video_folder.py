@@ -6,12 +6,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.data import video_making
-from tf_tokenlearner import errors
-from tf_tokenlearner.data import decoded_videos
-from tf_tokenlearner.data import first_use
-from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data.builders import folder_builder
-from tf_tokenlearner.data.builders import video_folder
+from tf_tokenlearner.data import decoded_videos
+from tf_tokenlearner.data import folder_listing
+from tf_tokenlearner.data import prepare_dataset
+from tf_tokenlearner import errors
 
 CLASSES = ('jump', 'run', 'swim')
 
@@ -41,11 +40,11 @@ class Packer:
 
   def __call__(self, **options):
     self.lines.clear()
-    builder = video_folder.VideoFolder(
+    builder = folder_builder.VideoFolder(
         listing=folder_listing.scan(str(self.folder), folder_listing.VIDEOS),
         data_dir=self.data_dir, announce=self.lines.append,
         **{'fps': 10, **options})
-    first_use.ensure_prepared(builder, self.lines.append)
+    prepare_dataset.ensure_prepared(builder, self.lines.append)
     builder.refuse_unreadable()
     return builder
 

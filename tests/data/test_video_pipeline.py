@@ -15,9 +15,10 @@ from tests.data import tiny_videos
 from tests.data import video_making
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import video_classification as config
-from tf_tokenlearner.data import pixel_ops
+from tf_tokenlearner.data import augmentation
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner.data import video_pipeline
+from tf_tokenlearner.data import views as views_lib
 
 
 def evaluation_config(**kwargs):
@@ -167,9 +168,9 @@ def test_serving_does_what_evaluation_does(length, shape, channels):
         evaluation_config(temporal_stride=2, short_videos=rule,
                           min_image_size=12), Source([video], [0]),
         (4, 8, 10, channels))
-    served = tf.function(video_pipeline.serving_clip).get_concrete_function(
-        tf.TensorSpec([None, None, None, None, shape[-1]], tf.uint8),
-        (4, 8, 10, channels), 2, rule, 12)
+    view = views_lib.ClipView((4, 8, 10, channels), None, 2, rule, 12, None)
+    served = tf.function(view.to_pixels).get_concrete_function(
+        tf.TensorSpec([None, None, None, None, shape[-1]], tf.uint8))
     clips = served(tf.constant(np.stack([video, 255 - video])))
     np.testing.assert_allclose(clips[0], views[0, 0], atol=1e-6)
     np.testing.assert_allclose(clips[1], -clips[0], atol=.02)
@@ -187,20 +188,20 @@ def test_full_size_frames_are_served_as_they_were_stored(
   size = (3, 16, 16, 3)
   (views, _), = build(
       evaluation_config(min_image_size=20), Source([stored], [0]), size)
-  serve = tf.function(video_pipeline.serving_clip)
+  def serve(frames, short_side):
+    view = views_lib.ClipView(size, None, 1, 'loop', 20, short_side)
+    return tf.function(view.to_pixels)(frames)
+
   differences = []
   for short_side in (24, None):
-    served = serve.get_concrete_function(
-        tf.TensorSpec([None, None, None, None, 3], tf.uint8), size, 1, 'loop',
-        20, short_side)
-    clips = served(tf.constant(frames[None]))
+    clips = serve(tf.constant(frames[None]), short_side)
     differences.append(np.mean(np.abs(clips[0] - views[0, 0])) * 127.5)
   # In levels of 256. JPEG takes 3.
   assert differences[0] < 4 and differences[1] > 15
   # Frames that are not larger stay as they are.
   small = tf.constant(frames[None, :, :24])
   np.testing.assert_array_equal(
-      serve(small, size, 1, 'loop', 20, 24), serve(small, size, 1, 'loop', 20))
+      serve(small, 24), serve(small, None))
 
 
 def test_scaling_is_that_of_the_whole_frame():
@@ -311,7 +312,7 @@ def test_clips_are_augmented_without_cutout():
     build(training_config(aug_type=randaugment_of('Cutout')), source,
           (4, 24, 24, 3))
   with pytest.raises(errors.UserError, match='leave an operation; received'):
-    pixel_ops.make_augmenter(randaugment_of(), 3)
+    augmentation.make_augmenter(randaugment_of(), 3)
 
 
 @pytest.mark.parametrize('mix', [

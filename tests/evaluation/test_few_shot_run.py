@@ -10,11 +10,10 @@ from sklearn import linear_model
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import views
+from tf_tokenlearner import errors
 from tf_tokenlearner.evaluation import few_shot
-from tf_tokenlearner.evaluation import few_shot_data
 from tf_tokenlearner.evaluation import few_shot_run
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
@@ -80,8 +79,8 @@ def test_five_shots_agree_with_scikit_learn(finished_run, evaluate):
   builder = tfds.builder('digits', data_dir=data.tfds_data_dir)
   def read(split):
     examples = list(builder.as_dataset(split).as_numpy_iterator())
-    pixels = tf.stack([image_pipeline.evaluation_pixels(
-        example['image'], (8, 8, 1), 1.) for example in examples])
+    pixels = views.ImageView((8, 8, 1), 1.).to_pixels(
+        tf.stack([example['image'] for example in examples]))
     return (model.backbone(pixels)['pre_logits'].numpy().astype(np.float64),
             np.array([example['label'] for example in examples]))
 
@@ -184,11 +183,11 @@ def test_clips_are_refused(finished_video_run):
 def test_drawn_features_belong_to_the_drawn_images(finished_run, colours):
   """Both passes over the data see the same order."""
   params = experiments.load(finished_run).params
-  data = few_shot_data.open_data_set(
+  data = few_shot_run.open_data_set(
       f'{colours}@train@validation', params.task.validation_data)
-  labels = few_shot_data.read_labels(data)
+  labels = few_shot_run.read_labels(data)
   assert sorted(labels) == [0] * 12 + [1] * 4
-  extractor = few_shot_data.Extractor(
+  extractor = few_shot_run.Extractor(
       runner.load_model(params, run_folder.find_checkpoint(
           params, finished_run)))
   everything, all_labels = extractor.train(data, np.arange(16))

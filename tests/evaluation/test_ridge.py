@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import linear_model
 
-from tf_tokenlearner.evaluation import ridge
+from tf_tokenlearner.evaluation import few_shot
 
 L2S = (2.**-10, 1., 2.**19)
 
@@ -23,7 +23,7 @@ def fixture_problem(request):
 def test_equals_scikit_learn(problem, l2, solver):
   features, targets, others = problem
   theirs = linear_model.Ridge(alpha=l2, solver=solver).fit(features, targets)
-  ours = ridge.Ridge(features, targets)
+  ours = few_shot.Ridge(features, targets)
   weights, intercept = ours.solution(l2)
   np.testing.assert_allclose(weights, theirs.coef_.T, rtol=0, atol=1e-8)
   np.testing.assert_allclose(intercept, theirs.intercept_, rtol=0, atol=1e-8)
@@ -34,7 +34,7 @@ def test_equals_scikit_learn(problem, l2, solver):
 
 def test_all_strengths_of_one_decomposition(problem):
   features, targets, others = problem
-  ours = ridge.Ridge(features, targets)
+  ours = few_shot.Ridge(features, targets)
   for l2, predicted in zip(L2S, ours.predictions(others, L2S), strict=True):
     weights, intercept = ours.solution(l2)
     np.testing.assert_allclose(
@@ -50,14 +50,14 @@ def test_left_out_as_if_solved_without_each(problem, l2):
     expected.append(linear_model.Ridge(alpha=l2, solver='svd').fit(
         features[rest], targets[rest]).predict(features[i:i + 1])[0])
   np.testing.assert_allclose(
-      ridge.Ridge(features, targets).left_out_predictions(l2), expected,
+      few_shot.Ridge(features, targets).left_out_predictions(l2), expected,
       rtol=0, atol=1e-7)
 
 
 def test_float32_is_solved_in_float64(problem):
   features, targets, _ = problem
   features = features.astype(np.float32)
-  weights, _ = ridge.Ridge(features, targets).solution(1e-3)
+  weights, _ = few_shot.Ridge(features, targets).solution(1e-3)
   assert weights.dtype == np.float64
-  np.testing.assert_array_equal(weights, ridge.Ridge(
+  np.testing.assert_array_equal(weights, few_shot.Ridge(
       features.astype(np.float64), targets).solution(1e-3)[0])

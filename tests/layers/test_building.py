@@ -4,13 +4,13 @@ import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner import layers
-from tf_tokenlearner.layers import building
+from tf_tokenlearner.layers import shapes
 
 
 def test_names_variables_by_path():
   dense = tf_keras.layers.Dense(2, name='inner')
   with tf.name_scope('outer'):
-    building.build(dense, [None, 3])
+    shapes.build(dense, [None, 3])
   assert [weight.name for weight in dense.weights] == [
       'outer/inner/kernel:0', 'outer/inner/bias:0']
 

@@ -8,9 +8,8 @@ import tf_keras
 from tests import goldens
 from tests import layer_checks
 from tests import numpy_layers
-from tf_tokenlearner import layers
-from tf_tokenlearner.checkpoints import flax_arrays
 from tf_tokenlearner.checkpoints import flax_names
+from tf_tokenlearner import layers
 
 CASES = (
     layer_checks.Case(
@@ -35,7 +34,7 @@ def test_equals_official(name):
   layer = layers.TokenFuser(**golden.kwargs)
   tokens, original = golden.inputs['inputs'], golden.inputs['original']
   layer(tokens, original)
-  flax_arrays.assign(flax_names.token_fuser_entries(layer), golden.params)
+  flax_names.assign(flax_names.token_fuser_entries(layer), golden.params)
   np.testing.assert_allclose(
       layer(tokens, original), golden.outputs['fused'], **goldens.TOLERANCE)
   np.testing.assert_allclose(

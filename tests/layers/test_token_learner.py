@@ -8,9 +8,8 @@ import tf_keras
 from tests import goldens
 from tests import layer_checks
 from tests import numpy_layers
-from tf_tokenlearner import layers
-from tf_tokenlearner.checkpoints import flax_arrays
 from tf_tokenlearner.checkpoints import flax_names
+from tf_tokenlearner import layers
 
 V10, V11 = layers.TokenLearner, layers.TokenLearnerV11
 # A shift of all scores of a token leaves the softmax over positions alone.
@@ -51,7 +50,7 @@ def load(golden, inputs, grid_size=None):
   else:
     layer = V11(options['num_tokens'], options['bottleneck_dim'])
   layer.build(inputs.shape)
-  flax_arrays.assign(
+  flax_names.assign(
       flax_names.token_learner_entries(layer), golden.params)
   return layer
 

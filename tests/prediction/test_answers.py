@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tf_tokenlearner import errors
-from tf_tokenlearner.prediction import answers
+from tf_tokenlearner.prediction import writers
 
 NAMES = ('ant', 'bee', 'a very long cow')
 
@@ -28,13 +28,13 @@ def fixture_columns(monkeypatch):
 
 def say(file, *order, **fields):
   values = np.linspace(.9, .1, len(order))
-  return answers.Answer(
+  return writers.Answer(
       file, [(NAMES[i], v) for i, v in zip(order, values)], **fields)
 
 
 def write(form, given, top=3, stream=None, is_streaming=False):
   stream = stream or io.StringIO()
-  writer = answers.FORMATS[form](
+  writer = writers.FORMATS[form](
       stream, [answer.file for answer in given], NAMES, top, is_streaming)
   for answer in given:
     writer.write(answer)
@@ -43,13 +43,13 @@ def write(form, given, top=3, stream=None, is_streaming=False):
 
 
 def test_likeliest():
-  assert answers.likeliest(np.float32([.25, .25, .5]), NAMES, 2) == [
+  assert writers.likeliest(np.float32([.25, .25, .5]), NAMES, 2) == [
       ('a very long cow', .5), ('ant', .25)]
 
 
 def test_table_on_a_terminal():
   text = write('table', [
-      say('short.png', 2, 0, 1), answers.Answer('torn.png', error='torn'),
+      say('short.png', 2, 0, 1), writers.Answer('torn.png', error='torn'),
       say('/a/long/folder/of/files/and/the/name.png', 0, 1, 2)],
                stream=Terminal())
   assert text == (
@@ -76,7 +76,7 @@ def test_table_in_a_file_is_whole():
 
 
 def test_json():
-  given = [say('é.png', 0, 1), answers.Answer('torn.png', error='torn')]
+  given = [say('é.png', 0, 1), writers.Answer('torn.png', error='torn')]
   text = write('json', given, top=2)
   assert 'é' in text
   assert list(map(json.loads, text.splitlines())) == [
@@ -90,7 +90,7 @@ def test_json():
 
 
 def test_csv():
-  given = [say('a,b.png', 0, 1), answers.Answer('torn.png', error='torn, cut')]
+  given = [say('a,b.png', 0, 1), writers.Answer('torn.png', error='torn, cut')]
   rows = list(csv.DictReader(io.StringIO(write('csv', given, top=2))))
   assert rows[0] == {
       'file': 'a,b.png', 'class_1': 'ant', 'probability_1': '0.900000',
@@ -107,20 +107,20 @@ def test_table_of_a_stream_tells_changes_and_the_end():
       'a.mp4\n   0:00.00  ant             0.900\n'
       '   0:02.00  bee             0.900\n'
       '   0:04.00  bee             0.900\n')
-  torn = [answers.Answer('a.mp4', error='torn')]
+  torn = [writers.Answer('a.mp4', error='torn')]
   assert write('table', torn, 1, is_streaming=True) == ''
 
 
 def test_moments():
-  assert answers.moment(7.254) == '0:07.25'
-  assert answers.moment(59.999) == '1:00.00'
+  assert writers.moment(7.254) == '0:07.25'
+  assert writers.moment(59.999) == '1:00.00'
 
 
 def test_names_of_files_are_one_line_of_text():
-  assert answers.printable(os.fsdecode(b'\xff\n.png')) == '\ufffd\ufffd.png'
+  assert writers.printable(os.fsdecode(b'\xff\n.png')) == '\ufffd\ufffd.png'
 
 
 def test_unknown_format():
   with pytest.raises(errors.UserError, match="'jso'. Known: json, "):
-    answers.check_format('jso')
-  answers.check_format('csv')
+    writers.check_format('jso')
+  writers.check_format('csv')

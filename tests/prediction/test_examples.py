@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from tests.data import video_making
+from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples
-from tf_tokenlearner.serving import preprocessing
 
-IMAGES = preprocessing.Images((8, 8, 3), 1.)
-CLIPS = preprocessing.Clips((2, 8, 8, 3), 10., 3, 'loop', 8, 24)
-OF_TFRECORDS = preprocessing.Clips((2, 8, 8, 3), None, 3, 'loop', 8, 24)
+IMAGES = views.ImageView((8, 8, 3), 1.)
+CLIPS = views.ClipView((2, 8, 8, 3), 10., 3, 'loop', 8, 24)
+OF_TFRECORDS = views.ClipView((2, 8, 8, 3), None, 3, 'loop', 8, 24)
 
 
 @pytest.fixture(name='image')

@@ -8,9 +8,9 @@ import pytest
 
 from tests.data import video_making
 from tf_tokenlearner import errors
-from tf_tokenlearner.prediction import file_listing
+from tf_tokenlearner.prediction import listing as listing_lib
 
-IMAGES, VIDEOS = file_listing.IMAGES, file_listing.VIDEOS
+IMAGES, VIDEOS = listing_lib.IMAGES, listing_lib.VIDEOS
 
 
 def write(path, data=b''):
@@ -41,18 +41,18 @@ def relative(listing, folder):
 
 def test_folders(folder):
   maps = os.path.join(folder, 'maps')
-  listing = file_listing.find([folder], IMAGES, skip=maps)
+  listing = listing_lib.find([folder], IMAGES, skip=maps)
   assert relative(listing, folder) == ['a.jpg', 'b/c.png', 'b/picture.txt']
   assert listing.num_others == {'other files': 1, 'videos': 1}
-  assert file_listing.describe(listing.num_others) == (
+  assert listing_lib.describe(listing.num_others) == (
       'other files (1), videos (1)')
-  assert relative(file_listing.find([folder], VIDEOS), folder) == ['video.mp4']
+  assert relative(listing_lib.find([folder], VIDEOS), folder) == ['video.mp4']
 
 
 def test_files_are_taken_as_they_are_and_once(folder):
   notes, picture = (os.path.join(folder, name)
                     for name in ('notes.txt', 'b/c.png'))
-  listing = file_listing.find(
+  listing = listing_lib.find(
       [notes, picture, os.path.join(folder, 'b')], IMAGES)
   assert relative(listing, folder)[:3] == [
       'notes.txt', 'b/c.png', 'b/picture.txt']
@@ -65,7 +65,7 @@ def test_another_spelling_is_no_other_file(folder, tmp_path):
   link = str(tmp_path / 'b' / 'link.png')
   os.symlink(os.path.join(folder, 'a.jpg'), link)
   again = os.path.join(folder, '.', 'maps')
-  listing = file_listing.find([first, notes, link, again, folder], IMAGES)
+  listing = listing_lib.find([first, notes, link, again, folder], IMAGES)
   assert listing.paths == [
       first, notes, link, os.path.join(again, 'old.png'),
       os.path.join(folder, 'b', 'c.png')]
@@ -82,19 +82,19 @@ def test_pipes_are_never_opened(tmp_path, monkeypatch):
     assert opened[-1] != 'pipe.png', 'It would wait for ever.'
     return open(path, *args)
 
-  monkeypatch.setattr(file_listing, 'open', note, raising=False)
-  listing = file_listing.find([str(tmp_path)], IMAGES)
+  monkeypatch.setattr(listing_lib, 'open', note, raising=False)
+  listing = listing_lib.find([str(tmp_path)], IMAGES)
   assert relative(listing, tmp_path) == opened == ['a.png']
   assert listing.num_others == {'other files': 1}
 
 
 def test_nothing_there(folder, tmp_path):
   with pytest.raises(errors.UserError, match='no file or folder .*/nowhere'):
-    file_listing.find([folder, str(tmp_path / 'nowhere')], IMAGES)
+    listing_lib.find([folder, str(tmp_path / 'nowhere')], IMAGES)
   with pytest.raises(errors.UserError, match=(
       r'There are no videos in .*/maps, only images \(1\). This model takes '
       'videos.$')):
-    file_listing.find([os.path.join(folder, 'maps')], VIDEOS)
+    listing_lib.find([os.path.join(folder, 'maps')], VIDEOS)
 
 
 @pytest.mark.parametrize('head, kinds', [
@@ -104,9 +104,9 @@ def test_nothing_there(folder, tmp_path):
     (b'0000ftypisom', (VIDEOS,)), (b'0000ftypavif', ()),
     (b'G' + b'0' * 187 + b'G', (VIDEOS,)), (b'', ())])
 def test_kinds_by_content(tmp_path, head, kinds):
-  assert file_listing.kinds_of(write(tmp_path / 'file', head)) == kinds
+  assert listing_lib.kinds_of(write(tmp_path / 'file', head)) == kinds
 
 
 def test_kinds_by_name(tmp_path):
-  assert file_listing.kinds_of(write(tmp_path / 'a.WEBM')) == (VIDEOS,)
-  assert file_listing.kinds_of(str(tmp_path / 'gone.bmp')) == (IMAGES,)
+  assert listing_lib.kinds_of(write(tmp_path / 'a.WEBM')) == (VIDEOS,)
+  assert listing_lib.kinds_of(str(tmp_path / 'gone.bmp')) == (IMAGES,)

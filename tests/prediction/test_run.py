@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 from tests.data import video_making
-from tf_tokenlearner import errors
-from tf_tokenlearner import status_line
 from tf_tokenlearner.data import video_files
+from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples
 from tf_tokenlearner.prediction import predictors
 from tf_tokenlearner.prediction import run
+from tf_tokenlearner import progress
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import streaming
@@ -188,7 +188,7 @@ def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
       raise IndexError('odd')
 
   monkeypatch.setattr(video_files, 'decode', fail)
-  monkeypatch.setattr(status_line, '_PLAIN_SECONDS', 0)  # Or tests are slow.
+  monkeypatch.setattr(progress, '_PLAIN_SECONDS', 0)  # Or tests are slow.
   said, err = ask(
       capsys, model, [str(empty), str(odd), f'{videos}/b.mp4'], code=1,
       stream=True)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.data import video_making
+from tf_tokenlearner.data import views
 from tf_tokenlearner.prediction import examples
 from tf_tokenlearner.prediction import predictors
-from tf_tokenlearner.prediction import streams
-from tf_tokenlearner.serving import preprocessing
+from tf_tokenlearner.prediction import run
 
-CLIPS = preprocessing.Clips((4, 16, 16, 3), 10., 2, 'loop', 16, 48)
+CLIPS = views.ClipView((4, 16, 16, 3), 10., 2, 'loop', 16, 48)
 
 
 @pytest.fixture(name='streamer')
@@ -34,7 +34,7 @@ def test_steps(streamer, tmp_path):
   path = video_making.write(
       tmp_path / 'a.mp4', video_making.numbered(11), rate=10)
   for _ in range(2):  # Each time from the beginning.
-    seconds, answers = zip(*streams.steps(streamer, path, 10.))
+    seconds, answers = zip(*run.steps(streamer, path, 10.))
     np.testing.assert_allclose(seconds, [.2, .6, 1.])
     assert len(answers) == 3
     for i, (first, second, steps) in enumerate(answers):
@@ -46,7 +46,7 @@ def test_steps(streamer, tmp_path):
 def test_shorter_than_a_step(streamer, tmp_path):
   path = video_making.write(
       tmp_path / 'a.mp4', video_making.numbered(2), rate=10)
-  (seconds, (first, second, _)), = streams.steps(streamer, path, 10.)
+  (seconds, (first, second, _)), = run.steps(streamer, path, 10.)
   assert seconds == 0 and first == second
   assert abs(first - brightness(0)) < 4
 
@@ -54,4 +54,4 @@ def test_shorter_than_a_step(streamer, tmp_path):
 def test_no_video(streamer, tmp_path):
   (tmp_path / 'a.mp4').write_bytes(b'')
   with pytest.raises(examples.UnreadableError, match='empty file'):
-    list(streams.steps(streamer, str(tmp_path / 'a.mp4'), 10.))
+    list(run.steps(streamer, str(tmp_path / 'a.mp4'), 10.))

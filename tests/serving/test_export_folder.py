@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_tokenlearner import errors
-from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner.serving import manifest
 
 
 @pytest.fixture(name='origin')
@@ -17,7 +17,7 @@ def fixture_origin(tmp_path):
   run.mkdir(parents=True)
   def make(weights='a', kind='saved_model', **options):
     (run / 'ckpt-1.index').write_text(weights)
-    return export_folder.origin(
+    return manifest.origin(
         str(run), str(run / 'ckpt-1'), kind, **options)
   return make
 
@@ -30,16 +30,16 @@ def fixture_place(tmp_path):
 
 
 def write(path, facts, verified=True):
-  with export_folder.writing(path, {**facts, 'input': 'é'}, verified):
+  with manifest.writing(path, {**facts, 'input': 'é'}, verified):
     pass
 
 
 def test_the_same_export_is_recognised(place, origin, capsys):
   path = str(place / 'out')
-  assert not export_folder.is_there(origin(batch_size=1), path, True)
+  assert not manifest.is_there(origin(batch_size=1), path, True)
   write(path, origin(batch_size=1))
   for verify in (True, False):
-    assert export_folder.is_there(origin(batch_size=1), path, verify)
+    assert manifest.is_there(origin(batch_size=1), path, verify)
     assert capsys.readouterr().out == (
         f'Exported already: {path} holds ckpt-1.\n')
   with open(os.path.join(path, 'origin.json'), encoding='utf-8') as file:
@@ -54,15 +54,15 @@ def test_the_same_export_is_recognised(place, origin, capsys):
       (origin('trained anew', batch_size=1), 'weights .*, not .* Remove')):
     with pytest.raises(errors.UserError, match=(
         'holds another export of this run: ' + message)):
-      export_folder.is_there(other, path, True)
+      manifest.is_there(other, path, True)
 
 
 def test_what_nobody_has_seen_is_not_taken_for_verified(place, origin):
   path = str(place / 'out')
   write(path, origin(), verified=False)
-  assert export_folder.is_there(origin(), path, False)
+  assert manifest.is_there(origin(), path, False)
   with pytest.raises(errors.UserError, match='kept unseen with --noverify'):
-    export_folder.is_there(origin(), path, True)
+    manifest.is_there(origin(), path, True)
 
 
 @pytest.mark.parametrize('content', [
@@ -70,8 +70,8 @@ def test_what_nobody_has_seen_is_not_taken_for_verified(place, origin):
 def test_what_is_not_ours_is_refused(tmp_path, origin, content):
   if content:
     (tmp_path / 'origin.json').write_text(content)
-  for refuse in (lambda: export_folder.refuse_foreign('run', str(tmp_path)),
-                 lambda: export_folder.is_there(
+  for refuse in (lambda: manifest.refuse_foreign('run', str(tmp_path)),
+                 lambda: manifest.is_there(
                      origin(), str(tmp_path), True)):
     with pytest.raises(errors.UserError, match='exists already and is no exp'):
       refuse()
@@ -84,9 +84,9 @@ def test_what_is_not_ours_is_refused(tmp_path, origin, content):
 def test_a_full_disk_leaves_nothing(place, origin, error):
   with pytest.raises(errors.UserError, match=(
       'out cannot be written: No space left on device$')) as caught:
-    with export_folder.writing(
+    with manifest.writing(
         str(place / 'out'), origin(), True) as beside:
-      export_folder.write_labels(beside, ['a'])
+      manifest.write_labels(beside, ['a'])
       if isinstance(error, tf.errors.OpError):
         error._message = error.message.replace('BESIDE', beside)
       raise error
@@ -99,7 +99,7 @@ def test_a_full_disk_leaves_nothing(place, origin, error):
     tf.errors.InvalidArgumentError(None, None, 'Matrix size-incompatible')])
 def test_what_else_goes_wrong_is_not_called_writing(place, origin, error):
   with pytest.raises(type(error)):
-    with export_folder.writing(str(place / 'out'), origin(), True):
+    with manifest.writing(str(place / 'out'), origin(), True):
       raise error
   assert not os.listdir(place)
 
@@ -112,7 +112,7 @@ def test_a_place_that_cannot_be(place, origin):
 
 def test_an_interrupt_leaves_nothing(place, origin):
   with pytest.raises(KeyboardInterrupt):
-    with export_folder.writing(
+    with manifest.writing(
         str(place / 'out'), origin(), True) as beside:
       assert os.path.basename(beside).startswith('.out.')
       raise KeyboardInterrupt
@@ -122,20 +122,20 @@ def test_an_interrupt_leaves_nothing(place, origin):
 def test_temporary_files(monkeypatch):
   with pytest.raises(errors.UserError, match=(
       'for temporary files, cannot be written: No space left on device; TMPD')):
-    with export_folder.scratch() as folder:
+    with manifest.scratch() as folder:
       raise OSError(28, 'No space left on device')
   assert not os.path.exists(folder)
   with pytest.raises(tf.errors.InvalidArgumentError):
-    with export_folder.scratch():
+    with manifest.scratch():
       raise tf.errors.InvalidArgumentError(None, None, 'Matrix')
-  monkeypatch.setattr(export_folder.tempfile, 'tempdir', '/nowhere')
+  monkeypatch.setattr(manifest.tempfile, 'tempdir', '/nowhere')
   with pytest.raises(errors.UserError, match=(
       '^/nowhere, for temporary files, cannot be written: No such file')):
-    with export_folder.scratch():
+    with manifest.scratch():
       pass
 
 
 def test_labels_are_lines(tmp_path):
-  path = export_folder.write_labels(str(tmp_path), ['cat', 'é'])
+  path = manifest.write_labels(str(tmp_path), ['cat', 'é'])
   with open(path, encoding='utf-8') as file:
     assert file.read() == 'cat\né\n'

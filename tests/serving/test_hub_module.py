@@ -15,11 +15,11 @@ import tensorflow_hub as hub
 
 from tests import hub_process
 from tests.backbones import tiny_clips
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import views
+from tf_tokenlearner import errors
 from tf_tokenlearner.serving import hub_module
-from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.serving import servable
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'export' / 'export_tfhub.py'
@@ -89,11 +89,11 @@ def test_colours_become_grey_as_in_evaluation(found):
       0, 256, [4, 8, 8, 3], dtype=np.uint8)
   module = hub_module.make(found, 'classifier')
   answers = module.__call__(tf.constant(images / 255, tf.float32))
-  pixels = image_pipeline.evaluation_pixels(images, (8, 8, 1), 1.)
+  pixels = views.ImageView((8, 8, 1), 1.).to_pixels(images)
   np.testing.assert_allclose(answers, found.model(pixels), atol=1e-3)
   grey = np.repeat(images[..., :1], 3, -1)
   answers = module.__call__(tf.constant(grey / 255, tf.float32))
-  pixels = image_pipeline.evaluation_pixels(grey, (8, 8, 1), 1.)
+  pixels = views.ImageView((8, 8, 1), 1.).to_pixels(grey)
   np.testing.assert_allclose(answers, found.model(pixels), atol=1e-6)
 
 
@@ -110,7 +110,7 @@ def bottleneck(data_dir):
   model = task_factory.get_task(task).build_model()
   tiny_clips.draw_weights(model)
   return servable.Servable(
-      task, tuple('abcdefgh'), model, raw_inputs.of_task(task))
+      task, tuple('abcdefgh'), model, input_signatures.of_task(task))
 
 
 def test_batch_normalisation_moves_in_training_only(data_dir, tmp_path):

@@ -6,8 +6,8 @@ import types
 import tensorflow as tf
 
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.serving import model_card
-from tf_tokenlearner.serving import raw_inputs
 from tf_tokenlearner.serving import servable
 
 
@@ -37,7 +37,7 @@ def card(model_dir, options='', form='classifier', weights=10, statistics=0,
   run = experiments.load(model_dir, [options])
   task = run.params.task
   loaded = dataclasses.replace(
-      loaded, task=task, raw=raw_inputs.of_task(task), **changes)
+      loaded, task=task, raw=input_signatures.of_task(task), **changes)
   text = model_card.render(
       run, loaded, module(weights, statistics), form, ['Not measured.'], 'it')
   assert max(map(len, text.splitlines())) <= 80

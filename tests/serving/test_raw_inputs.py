@@ -5,25 +5,25 @@ import pytest
 import tensorflow as tf
 
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.data import tfds_video_source
-from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner.data import tfds_source
+from tf_tokenlearner.serving import input_signatures
 
 
 def test_frame_rates_in_words(finished_video_run, tmp_path):
   task = experiments.load(finished_video_run).params.task
-  assert raw_inputs.of_task(task).description == (
+  assert input_signatures.of_task(task).description == (
       'RGB frames of whole videos of any length and size, at 8 frames a '
       'second, 0 to 255; the network looks at 4 of them in the middle, 2 apart')
   task.validation_data.override({
       'tfds_name': '', 'input_path': str(tmp_path), 'fps': 12.5})
-  assert 'at 12.5 frames a second' in raw_inputs.of_task(task).description
+  assert 'at 12.5 frames a second' in input_signatures.of_task(task).description
   task.validation_data.input_path = str(tmp_path / '*.tfrecord')
   assert 'at the frame rate at which the training data are stored' in (
-      raw_inputs.of_task(task).description)
+      input_signatures.of_task(task).description)
 
 
 def test_rate_of_what_is_not_prepared(tmp_path):
-  assert tfds_video_source.find_fps('moving_digits', str(tmp_path)) is None
+  assert tfds_source.find_fps('moving_digits', str(tmp_path)) is None
 
 
 @pytest.mark.parametrize('pixels', [True, False])
@@ -34,6 +34,6 @@ def test_examples_there_and_back(finished_run, finished_video_run, pixels):
   for folder, given, expected in (
       (finished_run, example, file),
       (finished_video_run, [example] * 2, [file] * 2)):
-    raw = raw_inputs.of_task(experiments.load(folder).params.task)
+    raw = input_signatures.of_task(experiments.load(folder).params.task)
     parsed = raw.parse(raw.serialize(given)).numpy()
     assert np.array(parsed).tolist() == expected

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import views
 from tf_tokenlearner.data import video_pipeline
-from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner import errors
+from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable
 from tf_tokenlearner.training import runner
@@ -60,7 +60,7 @@ def images(height, width, count=2):
 
 @pytest.mark.parametrize('size', [(8, 8), (31, 20), (5, 64)])
 def test_scores_equal_those_of_the_model(digits, model, size):
-  pixels = image_pipeline.evaluation_pixels(images(*size), (8, 8, 1), 1.)
+  pixels = views.ImageView((8, 8, 1), 1.).to_pixels(images(*size))
   answers = digits['serving_default'](images=images(*size))
   np.testing.assert_allclose(answers['logits'], model(pixels), atol=1e-5)
   np.testing.assert_allclose(
@@ -79,7 +79,7 @@ def test_five_likeliest_classes(digits):
 
 
 def test_what_the_head_and_the_token_learner_see(digits, model):
-  pixels = image_pipeline.evaluation_pixels(images(8, 8), (8, 8, 1), 1.)
+  pixels = views.ImageView((8, 8, 1), 1.).to_pixels(images(8, 8))
   np.testing.assert_allclose(
       digits['features'](images=images(8, 8))['pre_logits'],
       model.backbone(pixels)['pre_logits'], atol=1e-5)
@@ -281,7 +281,8 @@ def test_clips_of_any_length_and_size(moving_digits, video_model, size):
   clips = tf.constant(np.random.default_rng(1).integers(
       0, 256, [2, *size, 3], dtype=np.uint8))
   answers = moving_digits['serving_default'](clips=clips)
-  pixels = video_pipeline.serving_clip(clips, (4, 16, 16, 1), 2, 'loop', 18)
+  pixels = views.ClipView(
+      (4, 16, 16, 1), None, 2, 'loop', 18, None).to_pixels(clips)
   np.testing.assert_allclose(
       answers['probabilities'], tf.nn.softmax(video_model(pixels)), atol=1e-6)
   maps = moving_digits['attention_maps'](clips=clips)['attention_maps']
@@ -299,7 +300,7 @@ def test_a_picture_in_place_of_a_clip(moving_digits):
 
 
 def test_files_of_frames(moving_digits, finished_video_run):
-  raw = raw_inputs.of_task(experiments.load(finished_video_run).params.task)
+  raw = input_signatures.of_task(experiments.load(finished_video_run).params.task)
   clips = tf.constant(np.random.default_rng(1).integers(
       0, 256, [2, 9, 20, 31, 3], dtype=np.uint8))
   files = [[png(frame) for frame in clip] for clip in clips]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_tokenlearner.tasks import classification
+from tf_tokenlearner.tasks import metrics as metrics_lib
 
 LOGITS = np.array([[2., -1., .5], [0., 3., 1.]], np.float32)
 LABELS = np.array([2, 1])
@@ -12,7 +12,7 @@ ONE_HOT = np.eye(3, dtype=np.float32)[LABELS]
 
 
 def loss(labels, name, smoothing=0.):
-  return classification.example_losses(
+  return metrics_lib.example_losses(
       tf.constant(labels), tf.constant(LOGITS), name, smoothing).numpy()
 
 
@@ -44,41 +44,41 @@ def test_several_labels_share_the_answer():
 
 
 def test_mean_of_nothing_is_zero():
-  assert classification.mean_loss(tf.zeros([0])).numpy() == 0
-  assert classification.mean_loss(tf.constant([1., 3.])).numpy() == 2
+  assert metrics_lib.mean_loss(tf.zeros([0])).numpy() == 0
+  assert metrics_lib.mean_loss(tf.constant([1., 3.])).numpy() == 2
 
 
 def test_hits_of_one_label():
   for k, expected in [(1, [0, 1]), (2, [1, 1])]:
-    np.testing.assert_array_equal(classification.hits(
+    np.testing.assert_array_equal(metrics_lib.hits(
         tf.constant(LABELS), tf.constant(LOGITS), k), expected)
-    np.testing.assert_array_equal(classification.hits(
+    np.testing.assert_array_equal(metrics_lib.hits(
         tf.constant(ONE_HOT), tf.constant(LOGITS), k), expected)
 
 
 def test_equal_logits_are_no_hit_for_all():
   labels = tf.range(10)
-  assert sum(classification.hits(labels, tf.zeros([10, 10]), 1).numpy()) == 1
-  assert sum(classification.hits(labels, tf.zeros([10, 10]), 5).numpy()) == 5
+  assert sum(metrics_lib.hits(labels, tf.zeros([10, 10]), 1).numpy()) == 1
+  assert sum(metrics_lib.hits(labels, tf.zeros([10, 10]), 5).numpy()) == 5
 
 
 def test_hits_of_many_labels_is_precision_at_one():
   labels = tf.constant([[1., 0., 1.], [1., 0., 0.], [0., 0., 0.]])
   logits = tf.constant([[.1, .2, .9], [.1, .9, .2], [.9, .1, .1]])
   np.testing.assert_array_equal(
-      classification.hits(labels, logits, 1), [1, 0, 0])
+      metrics_lib.hits(labels, logits, 1), [1, 0, 0])
 
 
 def test_mixed_label_counts_as_its_larger_share():
   labels = tf.constant([[.7, .3, 0.]])
-  assert classification.hits(labels, tf.constant([[1., 0., 0.]]), 1) == [1]
-  assert classification.hits(labels, tf.constant([[0., 1., 0.]]), 1) == [0]
+  assert metrics_lib.hits(labels, tf.constant([[1., 0., 0.]]), 1) == [1]
+  assert metrics_lib.hits(labels, tf.constant([[0., 1., 0.]]), 1) == [0]
 
 
 def test_metrics_run_over_batches():
-  metrics = classification.build_metrics(num_classes=3)
+  metrics = metrics_lib.build_metrics(num_classes=3)
   assert [m.name for m in metrics] == ['accuracy']
-  assert [m.name for m in classification.build_metrics(6)] == [
+  assert [m.name for m in metrics_lib.build_metrics(6)] == [
       'accuracy', 'top_5_accuracy']
   accuracy, = metrics
   accuracy.update_state(tf.constant(LABELS), tf.constant(LOGITS))

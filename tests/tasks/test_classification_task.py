@@ -7,7 +7,7 @@ from official.core import task_factory
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import views
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.training import run_folder
@@ -74,7 +74,7 @@ def test_any_label_counts_where_training_has_one(
   hits, losses = [], []
   for example in examples:
     if len(example['real_label']):
-      image = image_pipeline.evaluation_pixels(example['image'], (8, 8, 1), 1.)
+      image = views.ImageView((8, 8, 1), 1.).to_pixels(example['image'])
       logits = model(image[None])[0].numpy().astype(np.float64)
       hits.append(logits.argmax() in example['real_label'])
       if loss == 'softmax':

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from sklearn import metrics
 
-from tf_tokenlearner.tasks import mean_average_precision as lib
+from tf_tokenlearner.tasks import metrics as metrics_lib
 
 
 def by_definition(labels, scores):
@@ -29,7 +29,7 @@ def fixture_examples():
 
 def test_equals_definition_and_scikit_learn(examples):
   labels, scores = examples
-  mean, left_out = lib.mean_average_precision(labels, scores)
+  mean, left_out = metrics_lib.mean_average_precision(labels, scores)
   known = [0, 1, 2, 3, 5]
   assert left_out == 1
   assert mean == pytest.approx(np.mean(
@@ -40,16 +40,16 @@ def test_equals_definition_and_scikit_learn(examples):
 
 
 def test_no_class_left():
-  mean, left_out = lib.mean_average_precision(
+  mean, left_out = metrics_lib.mean_average_precision(
       np.zeros([3, 2], bool), np.zeros([3, 2]))
   assert np.isnan(mean) and left_out == 2
 
 
 def test_batches_are_collected(examples):
   labels, scores = (array.astype(np.float32) for array in examples)
-  collector = lib.Collector()
+  collector = metrics_lib.Collector()
   for part in (slice(0, 16), slice(16, 16), slice(16, 40)):
     collector.add(tf.constant(labels[part]), tf.constant(scores[part]))
-  expected = lib.mean_average_precision(labels > 0, scores)
+  expected = metrics_lib.mean_average_precision(labels > 0, scores)
   assert collector.scores() == {
       'mean_average_precision': expected[0], 'classes_without_positive': 1}

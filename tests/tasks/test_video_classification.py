@@ -8,13 +8,12 @@ import tensorflow as tf
 import yaml
 from official.core import task_factory
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.configs import video_classification as config
-from tf_tokenlearner.data import builder_lookup
 from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner import errors
 from tf_tokenlearner.tasks import classification_task
-from tf_tokenlearner.tasks import mean_average_precision
+from tf_tokenlearner.tasks import metrics as metrics_lib
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
@@ -87,7 +86,7 @@ def test_many_labels_are_scored_over_the_whole_set(
   for views, rows in task.build_inputs(params.task.validation_data):
     labels.append(rows.numpy())
     logits.append(np.mean([model(views[:, i]) for i in range(2)], axis=0))
-  expected = mean_average_precision.mean_average_precision(
+  expected = metrics_lib.mean_average_precision(
       np.concatenate(labels) > 0, np.concatenate(logits))
   assert sum(map(len, labels)) == 7
   assert scores['mean_average_precision'] == pytest.approx(
@@ -248,4 +247,4 @@ def test_every_experiment_has_what_it_says():
     assert isinstance(task, config.VideoClassificationTask)
     assert len(task.model.input_size) == 4
     name = str(task.train_data.tfds_name).split('/')[0]
-    assert not name or name in builder_lookup.OWN_BUILDERS
+    assert not name or name in labelled_source.OWN_BUILDERS

@@ -5,7 +5,7 @@ import sys
 
 from absl import logging
 
-from tf_tokenlearner.training import quiet
+from tf_tokenlearner import quiet
 
 
 def test_compiled_code_is_not_heard(capfd):

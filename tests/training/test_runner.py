@@ -11,9 +11,9 @@ import tf_keras
 # The way back, which the public interface lacks.
 from tensorflow.python.framework import config as determinism
 
-from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner import errors
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
@@ -54,7 +54,7 @@ def test_run_leaves_what_others_read(finished_run):
   assert run.label_names == tuple('0123456789')
   assert run.params.task.model.num_classes == 10
   assert run.params.task.validation_data.tfds_name == 'digits'
-  assert restore.global_step(tf.train.latest_checkpoint(finished_run)) == 4
+  assert tf_checkpoint.global_step(tf.train.latest_checkpoint(finished_run)) == 4
   with open(os.path.join(finished_run, 'best_ckpt', 'info.json')) as file:
     scores = json.load(file)
   assert scores['best_ckpt_global_step'] in (2, 4)
@@ -111,7 +111,7 @@ def test_interrupted_run_keeps_its_last_step(
     train(parse('trainer.train_steps=20,trainer.checkpoint_interval=20'),
           folder)
   assert 'Stopped at step 4; the same command' in capsys.readouterr().err
-  assert restore.global_step(tf.train.latest_checkpoint(folder)) == 4
+  assert tf_checkpoint.global_step(tf.train.latest_checkpoint(folder)) == 4
 
 
 def test_longer_run_continues(run_copy, parse, capsys):
@@ -120,7 +120,7 @@ def test_longer_run_continues(run_copy, parse, capsys):
   assert 'continuing from step 4' in captured.err
   assert 'trainer.train_steps: 4 -> 6' in captured.out
   assert 'the same model without TokenLearner' in captured.out
-  assert restore.global_step(tf.train.latest_checkpoint(run_copy)) == 6
+  assert tf_checkpoint.global_step(tf.train.latest_checkpoint(run_copy)) == 6
 
 
 def test_training_without_evaluation(tmp_path, parse, capsys):

@@ -3,10 +3,10 @@
 import typing
 from typing import Sequence, Union
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.analysis import bottleneck_cost
 from tf_tokenlearner.analysis import counts
 from tf_tokenlearner.analysis import transformer_cost
+from tf_tokenlearner import errors
 
 if typing.TYPE_CHECKING:  # The package around specs imports TensorFlow.
   from tf_tokenlearner.backbones import bottleneck_spec
@@ -33,7 +33,6 @@ def classifier_cost(
   # The package imports TensorFlow. Who has a spec has that behind them.
   from tf_tokenlearner.backbones import bottleneck_spec
   from tf_tokenlearner.backbones import specs
-  from tf_tokenlearner.backbones import video_specs
   if num_classes < 0:
     raise errors.UserError(
         f'num_classes must be at least 0, received {num_classes}; 0 leaves the '
@@ -42,8 +41,8 @@ def classifier_cost(
   spec = spec.resolved(input_size)
   rows = {
       specs.ViTSpec: transformer_cost.vit_rows,
-      video_specs.ViViTSpec: transformer_cost.vivit_rows,
-      video_specs.FactorizedViViTSpec: transformer_cost.factorized_vivit_rows,
+      specs.ViViTSpec: transformer_cost.vivit_rows,
+      specs.FactorizedViViTSpec: transformer_cost.factorized_vivit_rows,
       bottleneck_spec.BottleneckSpec: bottleneck_cost.bottleneck_rows,
   }[type(spec)](spec, input_size)
   if num_classes:

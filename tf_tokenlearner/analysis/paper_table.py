@@ -14,15 +14,14 @@ import pathlib
 import re
 from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.analysis import bottleneck_cost
 from tf_tokenlearner.analysis import counts
 from tf_tokenlearner.analysis import model_cost
 from tf_tokenlearner.backbones import bottleneck_spec
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner.backbones import variants
-from tf_tokenlearner.backbones import video_specs
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner import errors
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'official_configs'
 # What a file may name in brackets, in the order of the output.
@@ -189,7 +188,7 @@ def describe(spec: specs.TransformerSpec, input_size: Tuple[int, ...]) -> str:
     words.append(f'({spec.num_layers})')
   words += [f'{num_tokens}at{location}'
             for location, num_tokens in spec.learn_locations()]
-  if isinstance(spec, video_specs.FactorizedViViTSpec):
+  if isinstance(spec, specs.FactorizedViViTSpec):
     words.append('factorized')
   if spec.learn_locations() and spec.tokenizer != 'token_learner':
     words.append('pooled')

@@ -8,7 +8,6 @@ from tf_tokenlearner.analysis import counts
 
 if typing.TYPE_CHECKING:  # The package around specs imports TensorFlow.
   from tf_tokenlearner.backbones import specs
-  from tf_tokenlearner.backbones import video_specs
 
 
 def vit_rows(
@@ -35,7 +34,7 @@ def vit_rows(
       *_pre_logits_rows(spec)]
 
 
-def vivit_rows(spec: 'video_specs.ViViTSpec',
+def vivit_rows(spec: 'specs.ViViTSpec',
                input_size: Sequence[int]) -> List[counts.Row]:
   """A VideoVisionTransformer.
 
@@ -59,7 +58,7 @@ def vivit_rows(spec: 'video_specs.ViViTSpec',
 
 
 def factorized_vivit_rows(
-    spec: 'video_specs.FactorizedViViTSpec',
+    spec: 'specs.FactorizedViViTSpec',
     input_size: Sequence[int]) -> List[counts.Row]:
   """A FactorizedVideoVisionTransformer.
 

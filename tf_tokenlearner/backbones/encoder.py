@@ -5,10 +5,150 @@ from typing import List, Optional, Tuple
 import tensorflow as tf
 import tf_keras
 
-from tf_tokenlearner import layers
 from tf_tokenlearner.backbones import specs
-from tf_tokenlearner.backbones import stages
-from tf_tokenlearner.layers import building
+from tf_tokenlearner import layers
+from tf_tokenlearner.layers import shapes
+
+
+def make_tokenizer(
+    spec: specs.TransformerSpec, location: int,
+    grid_size: Tuple[int, int]) -> tf_keras.layers.Layer:
+  """[B, N, C] -> [B, S, C], as a resolved spec says for one of its locations.
+
+  Args:
+    spec: TransformerSpec, resolved.
+    location: one of its token_learner_location.
+    grid_size: (H, W) of the positions in a frame, before the first location.
+  """
+  if spec.tokenizer == 'grid_pooling':
+    seen, cells = spec.pooled_maps(grid_size)[location]
+    return layers.GridPooling(*cells, seen, name='grid_pooling')
+  return make_token_learner(
+      spec.token_learner, dict(spec.learn_locations())[location], grid_size,
+      spec.dropout_rate)
+
+
+def make_token_learner(
+    spec: specs.TokenLearnerSpec, num_tokens: int, grid_size: Tuple[int, int],
+    dropout_rate: float) -> tf_keras.layers.Layer:
+  """The layer that a spec describes; grid_size is the map it will see."""
+  if spec.version == 'v1.0':
+    return layers.TokenLearner(
+        num_tokens, spec.pooling, grid_size, spec.num_convolutions,
+        spec.kernel_size, name='token_learner')
+  return layers.TokenLearnerV11(
+      num_tokens, spec.bottleneck_dim, dropout_rate, name='token_learner')
+
+
+def make_fuse_stage(
+    spec: specs.TransformerSpec, grid_size: Tuple[int, int],
+    block: layers.TransformerEncoderBlock, num_frames: int,
+    name: str) -> 'FuseStage':
+  """Learn, this block, and the fuser of a resolved spec."""
+  (location, _), = spec.learn_locations()
+  kind, fuser = {
+      'token_fuser': lambda: (FuseStage, layers.TokenFuser(
+          spec.token_learner.bottleneck_dim, dropout_rate=spec.dropout_rate,
+          name='token_fuser')),
+      'unpooling': lambda: (UnpoolStage, layers.TokenUnpooling(
+          name='token_unpooling')),
+      'reprojection': lambda: (FuseStage, layers.TokenReprojection(
+          spec.num_heads, spec.dropout_rate, spec.attention_dropout_rate,
+          name='token_reprojection')),
+  }[spec.fuser]()
+  tokenizer = make_tokenizer(spec, location, grid_size)
+  return kind(tokenizer, block, fuser, num_frames, name=name)
+
+
+class LearnStage(tf_keras.layers.Layer):
+  """[B, T*N, C] -> [B, T*S, C]: learns S tokens in each frame."""
+
+  def __init__(self, token_learner: tf_keras.layers.Layer, num_frames: int,
+               **kwargs):
+    super().__init__(**kwargs)
+    self.token_learner = token_learner
+    self.num_frames = num_frames
+
+  def build(self, input_shape):
+    _, positions, width = input_shape
+    shapes.build(
+        self.token_learner, [None, positions // self.num_frames, width])
+    super().build(input_shape)
+
+  def call(self, inputs, training=None):
+    tokens = self.token_learner(_fold(inputs, self.num_frames),
+                                **_training(self.token_learner, training))
+    return _unfold(tokens, self.num_frames)
+
+  def attention(self, inputs: tf.Tensor) -> tf.Tensor:
+    """[B, T*N, C] -> weights of the positions for each token, [B, T, S, N].
+
+    Raises:
+      ValueError: the tokens are not learned.
+    """
+    if isinstance(self.token_learner, layers.GridPooling):
+      raise ValueError(
+          'attention_maps: the tokens come from grid_pooling, which looks '
+          'everywhere alike; set tokenizer=token_learner.')
+    _, weights = self.token_learner(
+        _fold(inputs, self.num_frames), return_attention=True,
+        **_training(self.token_learner, False))
+    return tf.reshape(weights, [-1, self.num_frames, *weights.shape[1:]])
+
+
+class FuseStage(LearnStage):
+  """[B, T*N, C] -> the same: learn, block on the tokens, fuse, add."""
+
+  def __init__(self, token_learner: tf_keras.layers.Layer,
+               block: layers.TransformerEncoderBlock,
+               token_fuser: tf_keras.layers.Layer, num_frames: int, **kwargs):
+    super().__init__(token_learner, num_frames, **kwargs)
+    self.block = block
+    self.token_fuser = token_fuser
+
+  def build(self, input_shape):
+    super().build(input_shape)
+    width = input_shape[-1]
+    num_tokens = self.token_learner.num_tokens
+    shapes.build(self.block, [None, self.num_frames * num_tokens, width])
+    shapes.build(self.token_fuser, [None, num_tokens, width])
+
+  def call(self, inputs, training=None):
+    x = super().call(inputs, training=training)  # [B, T*S, C]
+    x = self.block(x, training=training)
+    frames = _fold(inputs, self.num_frames)  # [B*T, N, C]
+    fused = self.token_fuser(
+        _fold(x, self.num_frames), frames, training=training)
+    return inputs + _unfold(fused, self.num_frames)
+
+
+class UnpoolStage(FuseStage):
+  """The same with the TokenLearner's masks, of which its tokens are means."""
+
+  def call(self, inputs, training=None):
+    frames = _fold(inputs, self.num_frames)  # [B*T, N, C]
+    tokens, weights = self.token_learner(frames, return_attention=True)
+    x = self.block(_unfold(tokens, self.num_frames), training=training)
+    masks = weights * frames.shape[1]  # Means divide them by N.
+    x = self.token_fuser(_fold(x, self.num_frames), masks)
+    return inputs + _unfold(x, self.num_frames)
+
+
+def _training(layer: tf_keras.layers.Layer, training) -> dict:
+  """Of the tokenizers only v1.1 has dropout and takes the argument."""
+  if isinstance(layer, layers.TokenLearnerV11):
+    return {'training': training}
+  return {}
+
+
+def _fold(x: tf.Tensor, num_frames: int) -> tf.Tensor:
+  """[B, T*N, C] -> [B*T, N, C]."""
+  return tf.reshape(x, [-1, x.shape[1] // num_frames, x.shape[2]])
+
+
+def _unfold(x: tf.Tensor, num_frames: int) -> tf.Tensor:
+  """[B*T, N, C] -> [B, T*N, C]."""
+  return tf.reshape(x, [-1, num_frames * x.shape[1], x.shape[2]])
 
 
 class Encoder(tf_keras.layers.Layer):
@@ -45,17 +185,17 @@ class Encoder(tf_keras.layers.Layer):
   def build(self, input_shape):
     batch, positions, width = input_shape
     expected = self._num_frames * self._grid_size[0] * self._grid_size[1]
-    learns = any(isinstance(s, stages.LearnStage) for s in self.stages)
+    learns = any(isinstance(s, LearnStage) for s in self.stages)
     if learns and positions != expected:
       raise ValueError(
           f'Encoder: expected {expected} positions ({self._num_frames} frames '
           f'of {self._grid_size[0]} x {self._grid_size[1]}), received '
           f'{positions}.')
     for stage in self.stages:
-      building.build(stage, [batch, positions, width])
-      if type(stage) is stages.LearnStage:  # A FuseStage gives all back.
+      shapes.build(stage, [batch, positions, width])
+      if type(stage) is LearnStage:  # A FuseStage gives all back.
         positions = self._num_frames * stage.token_learner.num_tokens
-    building.build(self.norm, [batch, positions, width])
+    shapes.build(self.norm, [batch, positions, width])
     super().build(input_shape)
 
   def call(self, inputs, training=None):
@@ -76,7 +216,7 @@ class Encoder(tf_keras.layers.Layer):
     """
     x = inputs
     for stage in self.stages:
-      if isinstance(stage, stages.LearnStage):
+      if isinstance(stage, LearnStage):
         weights = stage.attention(x)
         return tf.reshape(
             weights, [-1, *weights.shape[1:3], *self._grid_size])
@@ -98,12 +238,12 @@ def _make_stages(
         name=f'block_{i}')
 
   def learn(i):
-    return stages.LearnStage(
-        stages.make_tokenizer(spec, i, grid_size), num_frames,
+    return LearnStage(
+        make_tokenizer(spec, i, grid_size), num_frames,
         name=f'learn_{i}')
 
   def fuse(i):
-    return stages.make_fuse_stage(
+    return make_fuse_stage(
         spec, grid_size, block(i), num_frames, name=f'fuse_{i}')
 
   locations = dict(spec.learn_locations())

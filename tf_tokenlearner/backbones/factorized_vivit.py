@@ -5,15 +5,15 @@ from typing import Dict, Optional
 import tensorflow as tf
 import tf_keras
 
-from tf_tokenlearner import layers
 from tf_tokenlearner.backbones import encoder
-from tf_tokenlearner.backbones import transformer_backbone
-from tf_tokenlearner.backbones import video_specs
+from tf_tokenlearner.backbones import specs
+from tf_tokenlearner.backbones import vision_transformer
+from tf_tokenlearner import layers
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class FactorizedVideoVisionTransformer(
-    transformer_backbone.TransformerBackbone):
+    vision_transformer.TransformerBackbone):
   """The spatial part runs on each tubelet index, the temporal part on all.
 
   What the spatial part gives for an index depends on no other, so that a clip
@@ -21,7 +21,7 @@ class FactorizedVideoVisionTransformer(
   the window of T*S tokens, each with a vector of its own, which the temporal
   part adds. Source: Arnab et al. 2021 (arXiv 2103.15691), section 3.3, model 2,
   as SpaceTimeViViT of the official Scenic code less its head, which has no
-  TokenLearner. Differs from it in what video_specs.FactorizedViViTSpec says.
+  TokenLearner. Differs from it in what specs.FactorizedViViTSpec says.
 
   Args:
     spec: FactorizedViViTSpec, or the dict of one.
@@ -40,7 +40,7 @@ class FactorizedVideoVisionTransformer(
     UserError (a ValueError): a spec that makes no sense.
 
   Example:
-    >>> spec = video_specs.FactorizedViViTSpec(
+    >>> spec = specs.FactorizedViViTSpec(
     ...     'Ti/16x2', token_learner_location=2, num_layers=2)
     >>> model = FactorizedVideoVisionTransformer(spec, (8, 32, 32, 3))
     >>> model.spatial(tf.zeros([1, 2, 32, 32, 3])).shape  # One new tubelet.
@@ -48,9 +48,9 @@ class FactorizedVideoVisionTransformer(
     >>> model(tf.zeros([1, 8, 32, 32, 3]))['features'].shape
     TensorShape([1, 32, 192])
   """
-  spec_class = video_specs.FactorizedViViTSpec
+  spec_class = specs.FactorizedViViTSpec
 
-  def make_layers(self, spec: video_specs.FactorizedViViTSpec) -> None:
+  def make_layers(self, spec: specs.FactorizedViViTSpec) -> None:
     self.tubelet_embedding = layers.TubeletEmbedding(
         spec.hidden_size, spec.tubelet_size, name='tubelet_embedding')
     self.dropout = tf_keras.layers.Dropout(spec.dropout_rate)

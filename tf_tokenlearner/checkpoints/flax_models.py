@@ -11,10 +11,9 @@ from typing import Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from tf_tokenlearner import backbones
-from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import flax_arrays
 from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import transfer
+from tf_tokenlearner import errors
 
 _Grid = Tuple[int, int]
 
@@ -41,7 +40,7 @@ def build(arrays: Mapping[str, np.ndarray], spelling: flax_names.Spelling,
         reader.backbone(), reader.size(f'{spelling.head}/bias'))
   except errors.UserError as error:
     raise errors.UserError(f'{path} cannot be loaded: {error}') from error
-  flax_arrays.assign(flax_names.classifier_entries(model, spelling), arrays,
+  flax_names.assign(flax_names.classifier_entries(model, spelling), arrays,
                      f'The arrays in {path} do not go together')
   return model
 

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_tokenlearner import backbones
-from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import flax_names
-from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.checkpoints import tf_checkpoint
+from tf_tokenlearner import errors
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
 _ENCODER = re.compile(r'(.+?)(layer_with_weights-\d+)/_encoder_layers/0/')
@@ -67,7 +67,7 @@ def read_model(path: str, like: backbones.Classifier,
           if key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key
           and not key.startswith('optimizer/')]
   names = _flax_names(path, keys)
-  with restore.damage_told(path):
+  with tf_checkpoint.damage_told(path):
     arrays = {name: reader.get_tensor(key + _VALUE)
               for key, name in names.items()}
   kernel = arrays.get('embedding/kernel', np.zeros(0))

@@ -9,18 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 from tf_tokenlearner import backbones
-from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import flax_arrays
 from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import garden_vit
 from tf_tokenlearner.checkpoints import npz_file
 from tf_tokenlearner.checkpoints import own_run
-from tf_tokenlearner.checkpoints import restore
 from tf_tokenlearner.checkpoints import scenic
-from tf_tokenlearner.checkpoints import token_learner_start
+from tf_tokenlearner.checkpoints import tf_checkpoint
+from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner.checkpoints import transfer
-from tf_tokenlearner.checkpoints import vision_transformer
+from tf_tokenlearner.checkpoints import vit_npz
+from tf_tokenlearner import errors
 
 MODULES = {'all': 'keep', 'backbone': 'fresh'}  # What becomes of the head.
 
@@ -65,13 +64,13 @@ def initialize(model: backbones.Classifier, path: str, modules: str = 'all',
     raise errors.unknown_name('task.init_checkpoint_modules', modules, MODULES)
   source = read(path, model)
   if source.model is None:
-    return restore.initialize(model, source.path, modules)
+    return tf_checkpoint.initialize(model, source.path, modules)
   done = transfer.transfer(source.model, model, MODULES[modules], tubelets)
   if examples:
     done = done._replace(notes=(
-        *done.notes, *token_learner_start.start_at_means(
+        *done.notes, *token_learner_init.start_at_means(
             model, done.fresh,
-            examples(token_learner_start.num_examples(model)))))
+            examples(token_learner_init.num_examples(model)))))
   transfer.say(source.path, source.kind, done)
   return source.path
 
@@ -91,28 +90,28 @@ def read(path: str, like: backbones.Classifier) -> Source:
           'checkpoint_STEP.')
     return _read_scenic(path, like)
   if is_folder or not tf.io.gfile.exists(path):
-    return _read_tensorflow(restore.find(path), like)
+    return _read_tensorflow(tf_checkpoint.find(path), like)
   if path.endswith('.index') or '.data-00' in path:
     raise errors.UserError(
         f'{path} is one of the files of a checkpoint; give its path without '
         'the ending, such as RUN/ckpt-1000.')
   transfer.require_known(type(like.backbone))
   if npz_file.is_npz(path):
-    return Source(path, vision_transformer.KIND,
-                  vision_transformer.read_model(path, like))
+    return Source(path, vit_npz.KIND,
+                  vit_npz.read_model(path, like))
   return _read_scenic(path, like)
 
 
 def _read_scenic(path: str, like: backbones.Classifier) -> Source:
   transfer.require_known(type(like.backbone))
   path = scenic.find(path)
-  params = flax_arrays.flatten(scenic.read_scenic_checkpoint(path))
+  params = flax_names.flatten(scenic.read_scenic_checkpoint(path))
   return Source(path, 'checkpoint of Scenic', flax_models.build(
       params, flax_names.SCENIC, like, path))
 
 
 def _read_tensorflow(path: str, like: backbones.Classifier) -> Source:
-  variables = restore.variables(path)
+  variables = tf_checkpoint.variables(path)
   if garden_vit.is_garden_vit(variables):
     transfer.require_known(type(like.backbone))
     return Source(path, 'ViT of the Model Garden',

@@ -13,8 +13,8 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from tf_tokenlearner.checkpoints import checked_sizes
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import claimed_size
 
 # What zipfile and NumPy raise for files that were cut off or altered.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError,
@@ -53,7 +53,7 @@ def read(path: str) -> Dict[str, np.ndarray]:
       with zipfile.ZipFile(file) as archive:
         members = [_check(path, archive, info) for info in archive.infolist()]
         # The list of the members can lie as well as the arrays' headers can.
-        claimed_size.require_possible(
+        checked_sizes.require_possible(
             path, sum(info.file_size for info in archive.infolist()),
             file.size())
         return {member.name: _read(archive, member) for member in members}

@@ -9,8 +9,8 @@ from typing import Any, Dict, Tuple
 import numpy as np
 import tensorflow as tf
 
+from tf_tokenlearner.checkpoints import checked_sizes
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import claimed_size
 
 _METADATA = '_METADATA'
 
@@ -52,7 +52,7 @@ def read(path: str, top: str) -> Dict[str, Any]:
           'of numbers are read.')
   # TensorStore makes room for whatever an array claims, and ends the program
   # where there is none.
-  claimed_size.require_possible(
+  checked_sizes.require_possible(
       path, sum(math.prod(store.shape) * store.dtype.numpy_dtype.itemsize
                 for store in stores.values()), _num_bytes(path))
   tree = {}

@@ -7,8 +7,8 @@ import tensorflow as tf
 import yaml
 
 from tf_tokenlearner import backbones
+from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import restore
 
 _PARAMS = 'params.yaml'  # As configs.experiments saves it.
 
@@ -81,6 +81,6 @@ def read_model(checkpoint: str,
     UserError: the checkpoint does not fit the run's own config.
   """
   model = description.build()
-  restore.require_fit(checkpoint, model)
-  restore.read(checkpoint, model)
+  tf_checkpoint.require_fit(checkpoint, model)
+  tf_checkpoint.read(checkpoint, model)
   return model

@@ -14,14 +14,53 @@ import sys
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
-import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner import backbones
+from tf_tokenlearner.backbones import encoder as encoder_lib
+from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner import errors
-from tf_tokenlearner.backbones import stages
-from tf_tokenlearner.checkpoints import flax_arrays
-from tf_tokenlearner.checkpoints import position_embeddings
+
+
+def resize(embedding: np.ndarray, old_grid: Tuple[int, ...],
+           new_grid: Tuple[int, ...]) -> np.ndarray:
+  """Interpolates linearly along each axis of a grid.
+
+  The corners of the grids lie on each other, as in interpolate_positional_
+  embeddings of the official ViViT code (unlike in tf.image.resize). That takes
+  square grids only; here any grid of any number of axes.
+
+  Args:
+    embedding: [N, C], N the product of old_grid; no class token.
+    old_grid: such as (H, W), or (T,).
+    new_grid: of as many axes.
+
+  Returns:
+    float32 [product of new_grid, C]; equal to embedding if the grids are.
+  """
+  x = np.asarray(embedding, np.float32).reshape([*old_grid, -1])
+  for axis, size in enumerate(new_grid):
+    x = _resize_axis(x, axis, size)
+  return x.reshape([-1, x.shape[-1]])
+
+
+def repeat(embedding: np.ndarray, num_frames: int) -> np.ndarray:
+  """[N, C] -> [T*N, C]: the same in each frame, as in Arnab et al. 2021."""
+  return np.tile(embedding, [num_frames, 1])
+
+
+def _resize_axis(x: np.ndarray, axis: int, size: int) -> np.ndarray:
+  old = x.shape[axis]
+  if size == old:
+    return x
+  at = np.linspace(0, old - 1, size) if size > 1 else np.zeros(1)
+  below = np.minimum(at.astype(int), max(old - 2, 0))
+  above = np.minimum(below + 1, old - 1)
+  share = (at - below).astype(np.float32).reshape(
+      [-1] + [1] * (x.ndim - axis - 1))
+  return (np.take(x, below, axis) * (1 - share)
+          + np.take(x, above, axis) * share)
+
 
 TUBELETS = ('central_frame', 'average')
 HEADS = ('keep', 'fresh', 'zero')
@@ -139,7 +178,7 @@ def transfer(source: backbones.Classifier, model: backbones.Classifier,
   if misfits:
     raise errors.UserError(
         'The checkpoint does not fit the model. What differs:'
-        + flax_arrays.as_list(misfits) + (
+        + flax_names.as_list(misfits) + (
             f'\nOnly the head differs: {_FRESH_HEAD} takes the rest.'
             if all(line.startswith('head:') for line in misfits) else ''))
   if head == 'zero':
@@ -217,11 +256,11 @@ def _parts(
 
 def _encoder_parts(encoder: backbones.Encoder):
   for stage in encoder.stages:
-    if isinstance(stage, stages.FuseStage):  # Its block has a number, too.
+    if isinstance(stage, encoder_lib.FuseStage):  # Its block has a number, too.
       yield f'{encoder.name}/{stage.block.name}', stage.block
       yield f'{encoder.name}/{stage.name}/token_learner', stage.token_learner
       yield f'{encoder.name}/{stage.name}/token_fuser', stage.token_fuser
-    elif isinstance(stage, stages.LearnStage):
+    elif isinstance(stage, encoder_lib.LearnStage):
       yield f'{encoder.name}/{stage.name}', stage.token_learner
     else:
       yield f'{encoder.name}/{stage.name}', stage
@@ -284,10 +323,10 @@ def _fit_positions(value: np.ndarray, ours: tf_keras.layers.Layer,
   repeats = new[0] if len(new) > len(old) else 1
   target = new[1:] if repeats > 1 else new
   if old != target and len(old) == len(target):
-    rows = position_embeddings.resize(rows, old, target)
+    rows = resize(rows, old, target)
     how += f' resized to {_times(target)}'
   if repeats > 1:
-    rows = position_embeddings.repeat(rows, repeats)
+    rows = repeat(rows, repeats)
     how += f', repeated {repeats} times'
   if len(own_rows) > math.prod(new):  # Of a fresh class token, its own stays.
     rows = np.concatenate([class_row if len(class_row) else own_rows[:1], rows])

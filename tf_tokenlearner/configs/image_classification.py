@@ -11,7 +11,6 @@ from official.core import config_definitions as cfg
 from official.core import exp_factory
 from official.vision.configs import common
 
-from tf_tokenlearner.configs import backbones
 from tf_tokenlearner.configs import classification
 
 
@@ -73,8 +72,8 @@ class ImageClassifier(classification.Classifier):
   """
   input_size: List[int] = dataclasses.field(
       default_factory=lambda: [224, 224, 3])
-  backbone: backbones.Backbone = dataclasses.field(
-      default_factory=backbones.Backbone)
+  backbone: classification.Backbone = dataclasses.field(
+      default_factory=classification.Backbone)
 
 
 @dataclasses.dataclass
@@ -97,8 +96,8 @@ def _experiment(
       ImageClassificationTask(
           model=ImageClassifier(
               input_size=input_size,
-              backbone=backbones.Backbone(
-                  token_learner_vit=backbones.TokenLearnerViT(**vit)),
+              backbone=classification.Backbone(
+                  token_learner_vit=classification.TokenLearnerViT(**vit)),
               **(model or {})),
           train_data=DataConfig(
               is_training=True, global_batch_size=batch_size, **train_data),

@@ -11,7 +11,6 @@ from official.core import config_definitions as cfg
 from official.core import exp_factory
 from official.vision.configs import common
 
-from tf_tokenlearner.configs import backbones
 from tf_tokenlearner.configs import classification
 
 
@@ -92,8 +91,8 @@ class VideoClassifier(classification.Classifier):
   """
   input_size: List[int] = dataclasses.field(
       default_factory=lambda: [32, 224, 224, 3])
-  backbone: backbones.VideoBackbone = dataclasses.field(
-      default_factory=backbones.VideoBackbone)
+  backbone: classification.VideoBackbone = dataclasses.field(
+      default_factory=classification.VideoBackbone)
 
 
 @dataclasses.dataclass
@@ -127,7 +126,7 @@ def _experiment(
   holds for evaluation, too.
   """
   (backbone_type, options), = backbone.items()
-  chosen = backbones.VideoBackbone(type=backbone_type)
+  chosen = classification.VideoBackbone(type=backbone_type)
   chosen.override({backbone_type: options})
   frames = {
       key: train_data[key] for key in ('temporal_stride', 'min_image_size')

@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,61 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import tensorflow_datasets as tfds
 
+from tf_tokenlearner.data import clip_sampling
 from tf_tokenlearner import errors
-from tf_tokenlearner.data import clip_frames
-from tf_tokenlearner.data import progress
-from tf_tokenlearner.data import stored_clips
+from tf_tokenlearner import progress
+
+
+_LENGTH = struct.Struct('<I')
+_END = _LENGTH.pack(2**32 - 1)
+
+
+def write(path: str, frames: Iterable[bytes]) -> None:
+  """Writes a clip, whole or not at all.
+
+  Args:
+    path: of the file.
+    frames: of the clip; what it raises is passed on.
+
+  Raises:
+    OSError: the file cannot be written.
+  """
+  beside = f'{path}.{os.getpid()}.partial'
+  try:
+    with open(beside, 'wb') as file:
+      for frame in frames:
+        file.write(_LENGTH.pack(len(frame)))
+        file.write(frame)
+      file.write(_END)
+    os.replace(beside, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      os.unlink(beside)
+    raise
+
+
+def is_whole(path: str) -> bool:
+  """Whether a clip is there; a power failure may have left a part of one."""
+  try:
+    with open(path, 'rb') as file:
+      file.seek(-len(_END), os.SEEK_END)
+      return file.read() == _END
+  except OSError:
+    return False
+
+
+def read(path: str) -> List[bytes]:
+  """The frames of a clip.
+
+  Raises:
+    OSError: the file cannot be read.
+  """
+  frames = []
+  with open(path, 'rb') as file:
+    while (length := file.read(_LENGTH.size)) != _END:
+      frames.append(file.read(*_LENGTH.unpack(length)))
+  return frames
+
 
 _WORKER = 'tf_tokenlearner.data.video_worker'
 # Of one video; hours of 4K would be refused before.
@@ -61,9 +113,9 @@ class DecodedVideos:
 
   def __init__(self, folder: str, fps: float, short_side: int,
                announce: Callable[[str], None]):
-    if not 0 < fps <= clip_frames.MAX_FPS:
+    if not 0 < fps <= clip_sampling.MAX_FPS:
       raise errors.UserError(
-          f'fps must lie in (0, {clip_frames.MAX_FPS}], received {fps:g}.')
+          f'fps must lie in (0, {clip_sampling.MAX_FPS}], received {fps:g}.')
     if not 8 <= short_side <= 4096:
       raise errors.UserError(
           'short_side (stored_short_side of task.train_data) must lie in '
@@ -112,7 +164,7 @@ class DecodedVideos:
       UserError: the video has changed since.
     """
     try:
-      return stored_clips.read(self._clip_path(path))
+      return read(self._clip_path(path))
     except FileNotFoundError as error:
       raise errors.UserError(
           f'{_printable(path)} changed while it was packed. Start again.'
@@ -147,7 +199,7 @@ class DecodedVideos:
 
   def _stored_reason(self, path: str) -> Optional[str]:
     """Why a video cannot be read; '' if it is decoded, None if not tried."""
-    if stored_clips.is_whole(self._clip_path(path)):
+    if is_whole(self._clip_path(path)):
       return ''
     try:
       with open(self._reason_path(path), encoding='utf8') as file:

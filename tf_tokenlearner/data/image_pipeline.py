@@ -4,22 +4,19 @@ The Garden's ops do the augmentation; ours is what lies between: any TFDS data
 set, folder or TFRecord, decoded once and never encoded again.
 """
 
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Optional, Sequence
 
 import tensorflow as tf
 from official.vision.ops import augment
 from official.vision.ops import preprocess_ops
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import image_classification as config
+from tf_tokenlearner.data import augmentation
 from tf_tokenlearner.data import batching
-from tf_tokenlearner.data import labels
 from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.data import tfds_source
-
-# A box is (top, left, height, width) in pixels, of a shape [H, W, channels].
-_BoxFn = Callable[[tf.Tensor], Tuple[tf.Tensor, ...]]
-
+from tf_tokenlearner.data import views
+from tf_tokenlearner import errors
 
 def open_source(
     params: config.DataConfig) -> Optional[tfds_source.ImageSource]:
@@ -91,28 +88,15 @@ def build_dataset(
       input_context)
 
 
-def evaluation_pixels(
-    images: tf.Tensor, input_size: Sequence[int],
-    center_crop_fraction: float) -> tf.Tensor:
-  """What evaluation and every export do to an image.
-
-  The largest centred box of the network's aspect ratio, less a margin, is
-  resized to input_size and brought to [-1, 1]; channels are converted.
+def evaluation_view(
+    params: config.DataConfig, input_size: Sequence[int]) -> views.ImageView:
+  """Returns the view that evaluation takes of an image.
 
   Args:
-    images: uint8 [..., H, W, channels], of any size.
-    input_size: (height, width, channels) of the result.
-    center_crop_fraction: share of the box's sides that is kept.
-
-  Returns:
-    float32 [..., height, width, channels].
+    params: of validation_data.
+    input_size: (height, width, channels) of the network's input.
   """
-  height, width, channels = input_size
-  box = _central_box(height / width, center_crop_fraction)
-  x = pixel_ops.convert_channels(images, channels)
-  top, left, box_height, box_width = box(tf.shape(x)[-3:])
-  x = x[..., top:top + box_height, left:left + box_width, :]
-  return pixel_ops.scale(tf.image.resize(x, [height, width]))
+  return views.ImageView(tuple(input_size), params.center_crop_fraction)
 
 
 def evaluation_examples(
@@ -145,9 +129,10 @@ class _Parser:
                num_classes: int, multi_label: bool):
     self._params = params
     self._input_size = tuple(input_size)
+    self._view = evaluation_view(params, input_size)
     self._num_classes = num_classes
     self._multi_label = multi_label
-    self._augmenter = pixel_ops.make_augmenter(
+    self._augmenter = augmentation.make_augmenter(
         params.aug_type, self._input_size[-1])
     self._erasing = params.random_erasing and augment.RandomErasing(
         **params.random_erasing.as_dict())
@@ -155,26 +140,17 @@ class _Parser:
   def __call__(self, example):
     pixels = (self._train_pixels(example['image'])
               if self._params.is_training
-              else self._evaluation_pixels(example['image']))
+              else self._view.read(example['image']))
     pixels = tf.ensure_shape(pixels, self._input_size)
-    return pixels, labels.for_network(
+    return pixels, batching.for_network(
         example['label'], self._num_classes, self._multi_label)
-
-  def _evaluation_pixels(self, image):
-    if image.dtype != tf.string:
-      return evaluation_pixels(
-          image, self._input_size, self._params.center_crop_fraction)
-    height, width, channels = self._input_size
-    box = _central_box(height / width, self._params.center_crop_fraction)
-    x = _decode_box(image, box, channels)
-    return pixel_ops.scale(tf.image.resize(x, [height, width]))
 
   def _train_pixels(self, image):
     params = self._params
     height, width, channels = self._input_size
     box = (_random_box(params.crop_area_range) if params.aug_crop
-           else _central_box(height / width, 1.))
-    x = _decode_box(image, box, channels)
+           else lambda shape: views.central_box(shape, height / width, 1.))
+    x = pixel_ops.decode_box(image, box, channels)
     if params.aug_rand_hflip:
       x = tf.image.random_flip_left_right(x)
     x = pixel_ops.resize_bytes(x, [height, width])
@@ -212,48 +188,7 @@ def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
   return decode
 
 
-def _decode_box(image: tf.Tensor, box: _BoxFn, channels: int) -> tf.Tensor:
-  """Cuts a box out of an image, uint8 [H, W, channels].
-
-  Of a JPEG only the box is decoded, which halves the cost of random crops.
-  """
-  def cut(pixels):
-    top, left, height, width = box(tf.shape(pixels))
-    return pixels[top:top + height, left:left + width]
-
-  def from_jpeg():
-    shape = tf.image.extract_jpeg_shape(image)
-    top, left, height, width = box(shape)
-    first, columns = pixel_ops.jpeg_columns(left, width, shape[1])
-    around = tf.image.decode_and_crop_jpeg(
-        image, tf.stack([top, first, height, columns]), channels=3)
-    return around[:, left - first:left - first + width]
-
-  def from_other():
-    return cut(tf.io.decode_image(image, channels=3, expand_animations=False))
-
-  if image.dtype != tf.string:
-    return pixel_ops.convert_channels(cut(image), channels)
-  # To colour first: not every format is decoded to grey, and what is served
-  # has come as colour too. For grey pictures the way there and back is exact.
-  pixels = tf.cond(tf.io.is_jpeg(image), from_jpeg, from_other)
-  return pixel_ops.convert_channels(
-      tf.ensure_shape(pixels, [None, None, 3]), channels)
-
-
-def _central_box(aspect_ratio: float, fraction: float) -> _BoxFn:
-  """The largest centred box of height / width = aspect_ratio, shrunk."""
-  def box(shape):
-    size = tf.cast(shape[:2], tf.float32)
-    height = tf.minimum(size[0], size[1] * aspect_ratio) * fraction
-    width = height / aspect_ratio
-    extent = tf.maximum(tf.cast(tf.round([height, width]), tf.int32), 1)
-    top, left = tf.unstack((shape[:2] - extent) // 2)
-    return top, left, extent[0], extent[1]
-  return box
-
-
-def _random_box(area_range: Sequence[float]) -> _BoxFn:
+def _random_box(area_range: Sequence[float]) -> pixel_ops.BoxFn:
   """A random box, sides 3:4 to 4:3; Szegedy et al. 2015 (arXiv 1409.4842)."""
   def box(shape):
     begin, size, _ = tf.image.sample_distorted_bounding_box(

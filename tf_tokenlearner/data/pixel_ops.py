@@ -1,12 +1,13 @@
 """What happens to the pixels of images and of clips alike."""
 
-from typing import Optional, Sequence, Tuple
+from typing import Callable, Sequence, Tuple
 
 import tensorflow as tf
-from official.vision.configs import common
-from official.vision.ops import augment
 
 from tf_tokenlearner import errors
+
+# (top, left, height, width) in pixels, of a shape (H, W, channels).
+BoxFn = Callable[[tf.Tensor], Tuple[tf.Tensor, ...]]
 
 _JPEG_BLOCK = 16  # The largest that common files are made of, in pixels.
 
@@ -77,39 +78,30 @@ def jpeg_columns(
   return first, tf.minimum(left + width + 2, full_width) - first
 
 
-def make_augmenter(
-    aug_type: Optional[common.Augmentation], channels: int,
-    option: str = 'aug_type',
-    of_clips: bool = False) -> Optional[augment.ImageAugment]:
-  """The Garden's RandAugment or AutoAugment, or None.
+def decode_box(image: tf.Tensor, box: BoxFn, channels: int) -> tf.Tensor:
+  """Cuts a box out of an image, uint8 [H, W, channels].
 
-  Args:
-    aug_type: what the config says.
-    channels: of the images.
-    option: how messages call aug_type.
-    of_clips: draw once for all frames of a clip: RandAugment goes without its
-      Cutout, which the Garden cuts out of some of the frames.
-
-  Raises:
-    UserError: another augmentation, one without operations, or images that are
-      not of three channels.
+  Of a JPEG only the box is decoded, which halves the cost of random crops.
   """
-  if aug_type is None or aug_type.type is None:
-    return None
-  makers = {'randaug': augment.RandAugment, 'autoaug': augment.AutoAugment}
-  if aug_type.type not in makers:
-    raise errors.unknown_name(f'{option}.type', aug_type.type, makers)
-  if channels != 3:
-    raise errors.UserError(
-        f'{option}={aug_type.type} needs 3 channels, input_size has '
-        f'{channels}.')
-  arguments = aug_type.get().as_dict()
-  if of_clips and aug_type.type == 'randaug':
-    arguments['exclude_ops'] = [*(arguments['exclude_ops'] or ()), 'Cutout']
-  augmenter = makers[aug_type.type](**arguments)
-  if not getattr(augmenter, 'available_ops', True):
-    raise errors.UserError(
-        f'{option}.randaug.exclude_ops must leave an operation'
-        f'{", other than Cutout, for clips" if of_clips else ""}; received '
-        f'{", ".join(aug_type.get().exclude_ops)}.')
-  return augmenter
+  def cut(pixels):
+    top, left, height, width = box(tf.shape(pixels))
+    return pixels[top:top + height, left:left + width]
+
+  def from_jpeg():
+    shape = tf.image.extract_jpeg_shape(image)
+    top, left, height, width = box(shape)
+    first, columns = jpeg_columns(left, width, shape[1])
+    around = tf.image.decode_and_crop_jpeg(
+        image, tf.stack([top, first, height, columns]), channels=3)
+    return around[:, left - first:left - first + width]
+
+  def from_other():
+    return cut(tf.io.decode_image(image, channels=3, expand_animations=False))
+
+  if image.dtype != tf.string:
+    return convert_channels(cut(image), channels)
+  # To colour first: not every format is decoded to grey, and what is served
+  # has come as colour too. For grey pictures the way there and back is exact.
+  pixels = tf.cond(tf.io.is_jpeg(image), from_jpeg, from_other)
+  return convert_channels(
+      tf.ensure_shape(pixels, [None, None, 3]), channels)

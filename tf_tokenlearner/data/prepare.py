@@ -119,8 +119,8 @@ def _shape(source, key: str) -> str:
 def _open_source(dataset: str, data_dir: str, options: Dict[str, Any]):
   # Here, so that --help and misspelt flags are answered at once.
   # pylint: disable=g-import-not-at-top
-  from tf_tokenlearner.data import builder_lookup
-  if builder_lookup.is_folder(dataset):
+  from tf_tokenlearner.data import labelled_source
+  if labelled_source.is_folder(dataset):
     folder = os.path.expanduser(dataset)
     if os.path.isdir(folder) and not os.path.exists(
         os.path.join(folder, 'dataset_info.json')):
@@ -140,7 +140,6 @@ def _open_folder(folder: str, data_dir: str, options: Dict[str, Any]):
   # pylint: disable=g-import-not-at-top
   from tf_tokenlearner.data import folder_listing
   from tf_tokenlearner.data import tfds_source
-  from tf_tokenlearner.data import tfds_video_source
   kind = options.pop('kind', None)
   kinds = [kind] if kind else [
       found.noun for found in folder_listing.find_kinds(folder)]
@@ -151,7 +150,7 @@ def _open_folder(folder: str, data_dir: str, options: Dict[str, Any]):
   allowed = ['validation_fraction', 'max_unreadable_fraction']
   if kinds == ['video']:
     _refuse_all_but(options, [*allowed, 'fps', 'short_side'], folder)
-    return tfds_video_source.open_video_folder(folder, data_dir, **options)
+    return tfds_source.open_video_folder(folder, data_dir, **options)
   _refuse_all_but(options, allowed, f'{folder}, which is one of images')
   return tfds_source.open_image_folder(folder, data_dir, **options)
 
@@ -160,9 +159,9 @@ def _open_labelled_videos(dataset: str, data_dir: str,
                           options: Dict[str, Any]):
   """Packs the videos that label files name, or opens what is packed."""
   # pylint: disable=g-import-not-at-top
-  from tf_tokenlearner.data import builder_lookup
-  from tf_tokenlearner.data import first_use
-  from tf_tokenlearner.data import tfds_video_source
+  from tf_tokenlearner.data import labelled_source
+  from tf_tokenlearner.data import prepare_dataset
+  from tf_tokenlearner.data import tfds_source
   from tf_tokenlearner.data.builders import labelled_videos
   _refuse_all_but(options, [
       'from_dir', 'fps', 'short_side', 'max_unreadable_fraction',
@@ -175,40 +174,38 @@ def _open_labelled_videos(dataset: str, data_dir: str,
     raise errors.UserError(
         f'--{next(iter(sizes))} is said by {dataset} already.')
   if not config:
-    usual = builder_lookup.find_builder(dataset, data_dir, announce=print)
+    usual = labelled_source.find_builder(dataset, data_dir, announce=print)
     config = labelled_videos.config_name(**{
         'fps': usual.fps, 'short_side': usual.short_side, **sizes})
   dataset = f'{name}/{config}{version}'
   # With an option, TFDS takes our class and does not just read what is there.
-  builder = builder_lookup.find_builder(
+  builder = labelled_source.find_builder(
       dataset, data_dir, announce=print, **options)
   was_prepared = builder.is_prepared()
-  first_use.ensure_prepared(builder)
+  prepare_dataset.ensure_prepared(builder)
   if was_prepared and 'from_dir' in options:
     builder.refuse_other_files()
   builder.refuse_unreadable()
-  return tfds_video_source.open_video_source(dataset, data_dir)
+  return tfds_source.open_video_source(dataset, data_dir)
 
 
 def _open_by_name(dataset: str, data_dir: str):
   # pylint: disable=g-import-not-at-top
-  from tf_tokenlearner.data import builder_lookup
   from tf_tokenlearner.data import labelled_source
   from tf_tokenlearner.data import tfds_source
-  from tf_tokenlearner.data import tfds_video_source
-  info = builder_lookup.find_builder(dataset, data_dir).info
+  info = labelled_source.find_builder(dataset, data_dir).info
   has_video = any(
       isinstance(feature.shape, tuple) and len(feature.shape) == 4
       for feature in labelled_source.features_of(info).values())
-  return (tfds_video_source.open_video_source if has_video
+  return (tfds_source.open_video_source if has_video
           else tfds_source.open_image_source)(dataset, data_dir)
 
 
 def _make_fashion_mnist(from_dir: str, data_dir: str) -> None:
   # pylint: disable=g-import-not-at-top
-  from tf_tokenlearner.data import fashion_mnist_files
-  from tf_tokenlearner.data import first_use
-  first_use.ensure_prepared(fashion_mnist_files.FashionMnistFiles(
+  from tf_tokenlearner.data.builders import fashion_mnist
+  from tf_tokenlearner.data import prepare_dataset
+  prepare_dataset.ensure_prepared(fashion_mnist.FashionMnistFiles(
       from_dir=from_dir,
       data_dir=os.path.expanduser(data_dir) if data_dir else None))
 

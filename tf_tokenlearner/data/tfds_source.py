@@ -1,17 +1,17 @@
-"""Image data sets of TFDS and image folders behind one interface."""
+"""Video data sets of TFDS and video folders behind one interface."""
 
 import dataclasses
 import os
-from typing import Callable
+from typing import Callable, Dict, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner.data import builder_lookup
-from tf_tokenlearner.data import first_use
+from tf_tokenlearner.data.builders import folder_builder
 from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import labelled_source
-from tf_tokenlearner.data.builders import image_folder
+from tf_tokenlearner.data import prepare_dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +68,14 @@ def open_image_source(
   Raises:
     UserError: not found, cannot be prepared, or no labelled images.
   """
-  builder = builder_lookup.find_builder(tfds_name, data_dir)
+  builder = labelled_source.find_builder(tfds_name, data_dir)
   # Before anything is downloaded in vain.
   image_key = labelled_source.find_pixels(
       builder.info, 'image', image_key, _is_image, rank=3)
   label_key = labelled_source.find_label(
       builder.info, label_key, examples='images')
-  first_use.ensure_prepared(builder, announce)
-  return _make_source(builder, image_key, label_key)
+  prepare_dataset.ensure_prepared(builder, announce)
+  return _tfds_source_make_source(builder, image_key, label_key)
 
 
 def open_image_folder(
@@ -98,17 +98,17 @@ def open_image_folder(
     UserError: the folder is not as it should be, or too many files cannot be
       read.
   """
-  builder = image_folder.ImageFolder(
+  builder = folder_builder.ImageFolder(
       listing=folder_listing.scan(folder, folder_listing.IMAGES),
       validation_fraction=validation_fraction, seed=seed,
       max_unreadable_fraction=max_unreadable_fraction, announce=announce,
       data_dir=os.path.expanduser(data_dir) if data_dir else None)
-  first_use.ensure_prepared(builder, announce)
+  prepare_dataset.ensure_prepared(builder, announce)
   builder.refuse_unreadable()
-  return _make_source(builder, 'image', 'label')
+  return _tfds_source_make_source(builder, 'image', 'label')
 
 
-def _make_source(builder: tfds.core.DatasetBuilder, image_key: str,
+def _tfds_source_make_source(builder: tfds.core.DatasetBuilder, image_key: str,
                  label_key: str) -> ImageSource:
   return ImageSource(
       builder, image_key=image_key,
@@ -119,3 +119,185 @@ def _is_image(feature: object) -> bool:
   return (isinstance(feature, tfds.features.Image)
           and not isinstance(feature, tfds.features.LabeledImage)
           and len(feature.shape) == 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoSource(labelled_source.LabelledSource):
+  """A prepared data set of labelled videos.
+
+  Attributes:
+    video_key: feature of the frames.
+  """
+  video_key: str
+
+  @property
+  def is_encoded(self) -> bool:
+    """Whether frames come as the bytes of images rather than as pixels."""
+    return isinstance(
+        self.builder.info.features[self.video_key], tfds.features.Sequence)
+
+  @property
+  def has_spans(self) -> bool:
+    """Whether the data say from when to when each label holds."""
+    return {'fps', 'label_start', 'label_end'} <= set(_extras(
+        self.builder.info))
+
+  def as_dataset(self, split: str, *, read_config: tfds.ReadConfig,
+                 shuffle_files: bool) -> tf.data.Dataset:
+    """Reads a split; nothing but what is listed below is parsed.
+
+    Args:
+      split: as for num_examples.
+      read_config: as in TFDS.
+      shuffle_files: as in TFDS.
+
+    Returns:
+      Data set of {'video': string [F], the bytes of its frames, or uint8 [F, H,
+      W, C] if not is_encoded; 'label': int64 [], or [L] if multi_label; 'name':
+      string [], made up if the data have none}, and, if the data have them,
+      'fps': float32 [], and 'label_start' and 'label_end': float32 [L], in
+      seconds.
+
+    Raises:
+      UserError: no such split, or an empty one.
+    """
+    keys = {'video': self.video_key, 'label': self.label_key,
+            **_extras(self.builder.info)}
+    if 'name' not in keys:
+      read_config = dataclasses.replace(read_config, add_tfds_id=True)
+    dataset = self._read(
+        split, keys, [self.video_key] if self.is_encoded else [], read_config,
+        shuffle_files)
+    return dataset.map(_tidy)
+
+
+def open_video_source(
+    tfds_name: str, data_dir: str = '', video_key: str = '',
+    label_key: str = '',
+    announce: Callable[[str], None] = print) -> VideoSource:
+  """Opens a TFDS data set, which is prepared first if need be.
+
+  Args:
+    tfds_name: 'name', 'name/config', 'name:version', one of our own builders,
+      or the folder of a prepared data set.
+    data_dir: where data sets lie; '' is TFDS's own place.
+    video_key: feature of the frames; '' lets the data set say.
+    label_key: feature of the label; '' lets the data set say.
+    announce: takes what is to be said while preparing, by lines.
+
+  Raises:
+    UserError: not found, cannot be prepared, or no labelled videos.
+  """
+  builder = labelled_source.find_builder(tfds_name, data_dir)
+  # Before anything is downloaded in vain.
+  video_key = labelled_source.find_pixels(
+      builder.info, 'video', video_key, _is_sequence_of_images, rank=4)
+  label_key = labelled_source.find_label(
+      builder.info, label_key, examples='videos')
+  prepare_dataset.ensure_prepared(builder, announce)
+  return _make_source(builder, video_key, label_key)
+
+
+def open_video_folder(
+    folder: str, data_dir: str = '', validation_fraction: float = 0.2,
+    seed: int = 0, fps: float = 25., short_side: int = 256,
+    max_unreadable_fraction: float = 0.01,
+    announce: Callable[[str], None] = print) -> VideoSource:
+  """Opens a folder of class folders, which is decoded and packed if need be.
+
+  Args:
+    folder: folder/<class>/*.mp4, or folder/<split>/<class>/*.mp4; see
+      folder_listing.
+    data_dir: where the packed copy goes; '' is TFDS's own place.
+    validation_fraction: held out as split 'validation' where the folder has no
+      splits; 0 for none.
+    seed: of the choice which are held out.
+    fps: frames a second that are kept.
+    short_side: pixels of the frames' shorter side.
+    max_unreadable_fraction: of the files may be unreadable; they are left out.
+    announce: takes what is to be said while packing, by lines.
+
+  Raises:
+    UserError: the folder is not as it should be, or too many files cannot be
+      read.
+  """
+  # Brings decoders of video files, which nothing else needs.
+  # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner.data.builders import folder_builder
+
+  builder = folder_builder.VideoFolder(
+      listing=folder_listing.scan(folder, folder_listing.VIDEOS),
+      validation_fraction=validation_fraction, seed=seed, fps=fps,
+      short_side=short_side, max_unreadable_fraction=max_unreadable_fraction,
+      announce=announce,
+      data_dir=os.path.expanduser(data_dir) if data_dir else None)
+  prepare_dataset.ensure_prepared(builder, announce)
+  builder.refuse_unreadable()
+  return _make_source(builder, 'video', 'label')
+
+
+def find_fps(tfds_name: str, data_dir: str = '') -> Optional[float]:
+  """Frames a second of the first example of a prepared data set.
+
+  Args:
+    tfds_name: as for open_video_source.
+    data_dir: as for open_video_source.
+
+  Returns:
+    None if the data set is not prepared or does not say.
+
+  Raises:
+    UserError: no such data set.
+  """
+  builder = labelled_source.find_builder(tfds_name, data_dir)
+  if 'fps' not in _extras(builder.info) or not builder.info.splits:
+    return None
+  fps = builder.as_dataset(
+      next(iter(builder.info.splits)),
+      decoders=tfds.decode.PartialDecoding({'fps': True}))
+  return next(float(example['fps']) for example in fps.take(1))
+
+
+def _make_source(builder: tfds.core.DatasetBuilder, video_key: str,
+                 label_key: str) -> VideoSource:
+  return VideoSource(
+      builder, video_key=video_key,
+      **labelled_source.label_facts(builder.info, label_key))
+
+
+def _is_sequence_of_images(feature: object) -> bool:
+  """Whether it is a Video, or what it is made of."""
+  return (isinstance(feature, tfds.features.Sequence)
+          and not isinstance(feature, tfds.features.Dataset)
+          and isinstance(feature.feature, tfds.features.Image)
+          and not isinstance(feature.feature, tfds.features.LabeledImage))
+
+
+def _extras(info: tfds.core.DatasetInfo) -> Dict[str, str]:
+  """What our own builders store beside video and label, as far as it is there.
+
+  Other data sets may call other things so.
+  """
+  is_number = lambda feature: np.issubdtype(feature.np_dtype, np.number)
+  fits = {
+      'fps': lambda feature: feature.shape == () and is_number(feature),
+      'label_start': lambda feature: (
+          feature.shape == (None,) and is_number(feature)),
+      'label_end': lambda feature: (
+          feature.shape == (None,) and is_number(feature)),
+      'name': lambda feature: isinstance(feature, tfds.features.Text),
+  }
+  features = labelled_source.features_of(info)
+  return {name: name for name, fit in fits.items()
+          if name in features and fit(features[name])}
+
+
+def _tidy(example: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
+  """Seconds as float32, and a name for every video."""
+  example = {
+      key: tf.cast(value, tf.float32)
+      if key in ('fps', 'label_start', 'label_end') else value
+      for key, value in example.items()}
+  if 'id' in example:
+    example['name'] = example.pop('id')
+  return example

@@ -9,23 +9,21 @@ from typing import Dict, Optional, Sequence
 
 import tensorflow as tf
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import video_classification as config
+from tf_tokenlearner.data import augmentation
 from tf_tokenlearner.data import batching
-from tf_tokenlearner.data import clip_boxes
-from tf_tokenlearner.data import clip_colors
-from tf_tokenlearner.data import clip_frames
-from tf_tokenlearner.data import clip_pixels
-from tf_tokenlearner.data import labels
+from tf_tokenlearner.data import clip_sampling
 from tf_tokenlearner.data import pixel_ops
-from tf_tokenlearner.data import tfds_video_source
+from tf_tokenlearner.data import tfds_source
+from tf_tokenlearner.data import views
+from tf_tokenlearner import errors
 
 _LABELS_OF = ('video', 'clip')
 _PREFETCHED = 2  # Batches; a batch of clips is large.
 
 
 def open_source(
-    params: config.DataConfig) -> Optional[tfds_video_source.VideoSource]:
+    params: config.DataConfig) -> Optional[tfds_source.VideoSource]:
   """The data set that a config names; None for TFRecord files.
 
   Raises:
@@ -33,10 +31,10 @@ def open_source(
   """
   return batching.open_source(
       params,
-      lambda: tfds_video_source.open_video_source(
+      lambda: tfds_source.open_video_source(
           params.tfds_name, params.tfds_data_dir, params.video_field_key,
           params.label_field_key),
-      lambda: tfds_video_source.open_video_folder(
+      lambda: tfds_source.open_video_folder(
           params.input_path, params.tfds_data_dir, params.validation_fraction,
           fps=params.fps, short_side=params.stored_short_side,
           max_unreadable_fraction=params.max_unreadable_fraction))
@@ -55,7 +53,7 @@ def check_options(
     UserError: an option is out of range, or does not go with the others.
   """
   _, height, width, channels = input_size
-  for key, known in (('short_videos', clip_frames.SHORT_VIDEOS),
+  for key, known in (('short_videos', clip_sampling.SHORT_VIDEOS),
                      ('labels_of', _LABELS_OF)):
     if getattr(params, key) not in known:
       raise errors.unknown_name(
@@ -92,12 +90,13 @@ def check_options(
     if not holds:
       raise errors.UserError(
           f'task.{name}.{key} {expected}; received {getattr(params, key)}.')
-  pixel_ops.make_augmenter(params.aug_type, channels, f'task.{name}.aug_type')
+  augmentation.make_augmenter(
+      params.aug_type, channels, f'task.{name}.aug_type')
 
 
 def build_dataset(
     params: config.DataConfig,
-    source: Optional[tfds_video_source.VideoSource],
+    source: Optional[tfds_source.VideoSource],
     input_size: Sequence[int], num_classes: int, multi_label: bool,
     input_context: Optional[tf.distribute.InputContext] = None
 ) -> tf.data.Dataset:
@@ -139,7 +138,7 @@ def build_dataset(
 
 def evaluation_examples(
     params: config.DataConfig,
-    source: Optional[tfds_video_source.VideoSource],
+    source: Optional[tfds_source.VideoSource],
     input_size: Sequence[int], num_classes: int,
     multi_label: bool) -> tf.data.Dataset:
   """Examples of evaluation: each as it is stored, and its one middle view.
@@ -173,80 +172,20 @@ def stored_fps(params: config.DataConfig) -> Optional[float]:
   """
   if params.input_path:
     return params.fps if tf.io.gfile.isdir(params.input_path) else None
-  return tfds_video_source.find_fps(params.tfds_name, params.tfds_data_dir)
+  return tfds_source.find_fps(params.tfds_name, params.tfds_data_dir)
 
 
-def middle_frames(
-    clips: tf.Tensor, num_frames: int, temporal_stride: int,
-    short_videos: str) -> tf.Tensor:
-  """Of clips [B, T, ...] the frames in the middle, [B, num_frames, ...].
-
-  Args:
-    clips: of any length, pixels or encoded.
-    num_frames: how many.
-    temporal_stride: as in the config.
-    short_videos: as in the config.
-  """
-  length = tf.shape(clips)[1]
-  starts = clip_frames.even_starts(length, 1, num_frames, temporal_stride)
-  indices = clip_frames.frame_indices(
-      starts[0], length, num_frames, temporal_stride, short_videos)
-  return tf.gather(clips, indices, axis=1)
-
-
-def serving_clip(
-    clips: tf.Tensor, input_size: Sequence[int], temporal_stride: int,
-    short_videos: str, min_image_size: int,
-    stored_short_side: Optional[int] = None) -> tf.Tensor:
-  """What every export does to clips: the one view of plain evaluation.
-
-  The middle of the clip at temporal_stride, as serving_view shows it.
+def evaluation_view(
+    params: config.DataConfig, input_size: Sequence[int]) -> views.ClipView:
+  """Returns the one view, of the middle of a video, that exports take.
 
   Args:
-    clips: uint8 [B, T, H, W, channels], of any length and size.
-    input_size: (frames, height, width, channels) of the result.
-    temporal_stride: as in the config.
-    short_videos: as in the config.
-    min_image_size: as in the config.
-    stored_short_side: larger frames are first reduced to it, as those of video
-      files are before they are stored; None: they are not.
-
-  Returns:
-    float32 [B, frames, height, width, channels] in [-1, 1].
+    params: of validation_data.
+    input_size: (frames, height, width, channels) of the network's input.
   """
-  return serving_view(
-      middle_frames(clips, input_size[0], temporal_stride, short_videos),
-      input_size, min_image_size, stored_short_side)
-
-
-def serving_view(
-    frames: tf.Tensor, input_size: Sequence[int], min_image_size: int,
-    stored_short_side: Optional[int] = None) -> tf.Tensor:
-  """Of frames, reduced as if they had been stored and scaled, the centre.
-
-  The shorter side is scaled to min_image_size; channels are converted.
-
-  Args:
-    frames: uint8 [B, frames, H, W, channels], of any size; so many frames as
-      come, or if their number is unknown those of input_size.
-    input_size: (frames, height, width, channels) of a clip.
-    min_image_size: as in the config.
-    stored_short_side: as in serving_clip.
-
-  Returns:
-    float32 [B, frames, height, width, channels] in [-1, 1].
-  """
-  _, height, width, channels = input_size
-  count, colors = frames.shape[1] or input_size[0], frames.shape[-1]
-  frames = tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[2:]], 0))
-  frames = tf.ensure_shape(frames, [None, None, None, colors])
-  if stored_short_side:
-    frames = clip_pixels.reduce_larger(frames, stored_short_side)
-  x, = clip_pixels.cut(
-      frames, lambda shape: clip_boxes.even_boxes(
-          shape, (height, width), min_image_size, 1), channels)
-  x = pixel_ops.scale(tf.image.resize(x, (height, width)))
-  return tf.reshape(x, [-1, count, height, width, channels])
+  return views.ClipView(
+      tuple(input_size), stored_fps(params), params.temporal_stride,
+      params.short_videos, params.min_image_size, params.stored_short_side)
 
 
 class _Parser:
@@ -258,7 +197,7 @@ class _Parser:
     self._num_frames, *self._size, self._channels = input_size
     self._num_classes = num_classes
     self._multi_label = multi_label
-    self._augmenter = pixel_ops.make_augmenter(
+    self._augmenter = augmentation.make_augmenter(
         params.aug_type, self._channels, 'task.train_data.aug_type',
         of_clips=True)
 
@@ -267,40 +206,40 @@ class _Parser:
     video, label = _refuse_empty(example), example['label']
     length = tf.shape(video)[0]
     if params.is_training:
-      start = clip_frames.random_start(
+      start = clip_sampling.random_start(
           length, self._num_frames, params.temporal_stride)
       indices = self._indices(start, length)
       if params.labels_of == 'clip':
-        label = labels.within(
+        label = batching.within(
             label, example['label_start'], example['label_end'],
             tf.reduce_min(indices), tf.reduce_max(indices), example['fps'])
       pixels = self._train_pixels(tf.gather(video, indices))
     else:
-      starts = clip_frames.even_starts(
+      starts = clip_sampling.even_starts(
           length, params.num_test_clips, self._num_frames,
           params.temporal_stride)
       pixels = self._views(video, self._indices(starts, length))
-    return pixels, labels.for_network(
+    return pixels, batching.for_network(
         label, self._num_classes, self._multi_label)
 
   def _indices(self, starts, length):
-    return clip_frames.frame_indices(
+    return clip_sampling.frame_indices(
         starts, length, self._num_frames, self._params.temporal_stride,
         self._params.short_videos)
 
   def _train_pixels(self, frames):
     """Frames of a clip -> [T, H, W, C]."""
     params = self._params
-    x, = clip_pixels.cut(
-        frames, lambda shape: clip_boxes.random_box(
+    x, = clip_sampling.cut(
+        frames, lambda shape: clip_sampling.random_box(
             shape, self._size, params.min_image_size, params.scale_jitter),
         self._channels)
     if params.aug_rand_hflip:
       x = tf.cond(
-          tf.random.uniform([]) < 0.5, lambda: clip_pixels.flip(x), lambda: x)
+          tf.random.uniform([]) < 0.5, lambda: clip_sampling.flip(x), lambda: x)
     x = pixel_ops.resize_bytes(x, self._size)
-    x = clip_colors.maybe_jitter(x, params.color_jitter_probability)
-    x = clip_colors.maybe_drop(x, params.color_drop_probability)
+    x = augmentation.maybe_jitter(x, params.color_jitter_probability)
+    x = augmentation.maybe_drop(x, params.color_drop_probability)
     if self._augmenter:
       x = self._augmenter.distort(pixel_ops.to_bytes(x))
       x = pixel_ops.scale(tf.cast(x, tf.float32))
@@ -313,8 +252,8 @@ class _Parser:
     # Clips may share frames, which are then decoded and resized once.
     needed, places = (tf.unique(tf.reshape(indices, [-1])) if several
                       else (indices[0], None))
-    crops = clip_pixels.cut(
-        tf.gather(video, needed), lambda shape: clip_boxes.even_boxes(
+    crops = clip_sampling.cut(
+        tf.gather(video, needed), lambda shape: clip_sampling.even_boxes(
             shape, self._size, params.min_image_size, params.num_test_crops),
         self._channels)
     views = []

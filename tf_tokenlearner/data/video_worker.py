@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from tf_tokenlearner.data import stored_clips
+from tf_tokenlearner.data import decoded_videos
 from tf_tokenlearner.data import video_files
 
 
@@ -41,7 +41,7 @@ def answer(path: str, target: str, fps: float, short_side: int) -> dict:
     the error met while writing.
   """
   try:
-    stored_clips.write(target, video_files.decode(path, fps, short_side))
+    decoded_videos.write(target, video_files.decode(path, fps, short_side))
   except video_files.UnreadableVideoError as error:
     return {'unreadable': str(error)}
   except OSError as error:

@@ -5,20 +5,20 @@ H W map. Every layer takes token lists [B, N, C] and, where a map makes sense,
 maps [B, H, W, C]; embeddings take images and clips.
 """
 
+from tf_tokenlearner.layers.blocks import LayerNorm
+from tf_tokenlearner.layers.blocks import MatmulDense
+from tf_tokenlearner.layers.blocks import MlpBlock
+from tf_tokenlearner.layers.blocks import SelfAttention
+from tf_tokenlearner.layers.blocks import TransformerEncoderBlock
 from tf_tokenlearner.layers.embeddings import ClassToken
 from tf_tokenlearner.layers.embeddings import PatchEmbedding
 from tf_tokenlearner.layers.embeddings import PositionEmbedding
-from tf_tokenlearner.layers.encoder_block import TransformerEncoderBlock
+from tf_tokenlearner.layers.embeddings import TubeletEmbedding
 from tf_tokenlearner.layers.grid_pooling import GridPooling
-from tf_tokenlearner.layers.layer_norm import LayerNorm
-from tf_tokenlearner.layers.matmul_dense import MatmulDense
-from tf_tokenlearner.layers.mlp_block import MlpBlock
-from tf_tokenlearner.layers.self_attention import SelfAttention
-from tf_tokenlearner.layers.space_time_token_fuser import SpaceTimeTokenFuser
+from tf_tokenlearner.layers.token_fuser import SpaceTimeTokenFuser
 from tf_tokenlearner.layers.token_fuser import TokenFuser
+from tf_tokenlearner.layers.token_fuser import TokenReprojection
+from tf_tokenlearner.layers.token_fuser import TokenUnpooling
 from tf_tokenlearner.layers.token_learner import TokenLearner
 from tf_tokenlearner.layers.token_learner import TokenLearnerV11
-from tf_tokenlearner.layers.token_reprojection import TokenReprojection
-from tf_tokenlearner.layers.token_unpooling import TokenUnpooling
-from tf_tokenlearner.layers.tubelet_embedding import TubeletEmbedding
 from tf_tokenlearner.layers.vector_transformer import VectorTransformer

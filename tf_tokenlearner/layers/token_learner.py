@@ -5,10 +5,7 @@ from typing import Optional, Sequence
 import tensorflow as tf
 import tf_keras
 
-from tf_tokenlearner.layers import activations
-from tf_tokenlearner.layers import building
-from tf_tokenlearner.layers import layer_norm
-from tf_tokenlearner.layers import mlp_block
+from tf_tokenlearner.layers import blocks
 from tf_tokenlearner.layers import shapes
 
 _POOLINGS = ('sum', 'mean')
@@ -79,8 +76,8 @@ class TokenLearner(tf_keras.layers.Layer):
   def build(self, input_shape):
     shapes.require_tokens_or_map('TokenLearner', 'inputs', input_shape)
     map_size = shapes.map_size('TokenLearner', input_shape, self.grid_size)
-    self.norm = layer_norm.LayerNorm(name='norm', dtype=self.dtype_policy)
-    building.build(self.norm, input_shape)
+    self.norm = blocks.LayerNorm(name='norm', dtype=self.dtype_policy)
+    shapes.build(self.norm, input_shape)
     self.convs = []
     channels = input_shape[-1]
     for i in range(self.num_convolutions):
@@ -88,7 +85,7 @@ class TokenLearner(tf_keras.layers.Layer):
           self.num_tokens, self.kernel_size, padding='same', use_bias=False,
           kernel_initializer='lecun_normal', name=f'conv_{i}',
           dtype=self.dtype_policy)
-      building.build(conv, [None, *map_size, channels])
+      shapes.build(conv, [None, *map_size, channels])
       self.convs.append(conv)
       channels = self.num_tokens
     super().build(input_shape)
@@ -97,7 +94,7 @@ class TokenLearner(tf_keras.layers.Layer):
     h, w = shapes.map_size('TokenLearner', inputs.shape, self.grid_size)
     x = tf.reshape(self.norm(inputs), [-1, h, w, inputs.shape[-1]])
     for conv in self.convs[:-1]:
-      x = activations.gelu(conv(x))
+      x = blocks.gelu(conv(x))
     masks = tf.sigmoid(self.convs[-1](x))  # [B, H, W, S]
     masks = tf.transpose(
         tf.reshape(masks, [-1, h * w, self.num_tokens]), [0, 2, 1])
@@ -160,12 +157,12 @@ class TokenLearnerV11(tf_keras.layers.Layer):
 
   def build(self, input_shape):
     shapes.require_tokens_or_map('TokenLearnerV11', 'inputs', input_shape)
-    self.norm = layer_norm.LayerNorm(name='norm', dtype=self.dtype_policy)
-    self.mlp = mlp_block.MlpBlock(
+    self.norm = blocks.LayerNorm(name='norm', dtype=self.dtype_policy)
+    self.mlp = blocks.MlpBlock(
         self.bottleneck_dim, self.num_tokens, self.dropout_rate, name='mlp',
         dtype=self.dtype_policy)
-    building.build(self.norm, input_shape)
-    building.build(self.mlp, input_shape)
+    shapes.build(self.norm, input_shape)
+    shapes.build(self.mlp, input_shape)
     super().build(input_shape)
 
   def call(self, inputs, training=None, return_attention=False):

@@ -3,9 +3,7 @@
 import tensorflow as tf
 import tf_keras
 
-from tf_tokenlearner.layers import building
-from tf_tokenlearner.layers import layer_norm
-from tf_tokenlearner.layers import matmul_dense
+from tf_tokenlearner.layers import blocks
 from tf_tokenlearner.layers import shapes
 
 
@@ -48,15 +46,15 @@ class VectorTransformer(tf_keras.layers.Layer):
   def build(self, input_shape):
     shapes.require_tokens_or_map('VectorTransformer', 'inputs', input_shape)
     width = input_shape[-1]
-    self.norm = layer_norm.LayerNorm(name='norm', dtype=self.dtype_policy)
+    self.norm = blocks.LayerNorm(name='norm', dtype=self.dtype_policy)
     # On [C, 3 C] this draws what Glorot draws on each [C, C] of q, k and v.
     glorot_each = tf_keras.initializers.VarianceScaling(
         1., mode='fan_in', distribution='uniform')
-    self.qkv = matmul_dense.MatmulDense(
+    self.qkv = blocks.MatmulDense(
         3 * width, kernel_initializer=glorot_each, name='qkv',
         dtype=self.dtype_policy)
-    building.build(self.norm, input_shape)
-    building.build(self.qkv, input_shape)
+    shapes.build(self.norm, input_shape)
+    shapes.build(self.qkv, input_shape)
     super().build(input_shape)
 
   def call(self, inputs):

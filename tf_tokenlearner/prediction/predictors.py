@@ -9,13 +9,12 @@ from typing import (
 import numpy as np
 import tensorflow as tf
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.data import views as views_lib
+from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples as examples_lib
-from tf_tokenlearner.prediction import reading
-from tf_tokenlearner.serving import export_folder
-from tf_tokenlearner.serving import preprocessing as preprocessing_lib
-from tf_tokenlearner.training import quiet
+from tf_tokenlearner import quiet
+from tf_tokenlearner.serving import manifest
 
 _HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py '
         'or export_streaming.py wrote')
@@ -49,8 +48,8 @@ class Export:
     self._path = path
     self.folder = (os.path.dirname(path) or '.') if is_file else path
     self.file = (
-        path if is_file else os.path.join(path, export_folder.TFLITE_FILE))
-    facts = export_folder.read_origin(self.folder)
+        path if is_file else os.path.join(path, manifest.TFLITE_FILE))
+    facts = manifest.read_origin(self.folder)
     self.kind = facts.get('kind')
     if self.kind is None and experiments.is_run(self.folder):
       raise errors.UserError(
@@ -70,7 +69,7 @@ class Export:
           f'{self.folder}/origin.json does not say how images are prepared, as '
           'it was written by an older version: export again.')
     try:
-      self.preprocessing = preprocessing_lib.from_json(facts['preprocessing'])
+      self.preprocessing = views_lib.from_json(facts['preprocessing'])
       self.batch_size = int(facts.get('batch_size', 0))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
       raise self._of_another_version() from error
@@ -154,7 +153,7 @@ class Predictor(abc.ABC):
   def _in_batches(self, function, examples, batch_size):
     size = self._batch_size or len(examples)
     if self._is_compiled and not self._batch_size:
-      size = reading.full_size(batch_size, examples[0])
+      size = examples_lib.full_size(batch_size, examples[0])
     answers = []
     for start in range(0, len(examples), size):
       batch = list(examples[start:start + size])
@@ -173,7 +172,7 @@ class _SavedModelPredictor(Predictor):
     self.label_names = _label_names(self._signatures)
 
   def _probabilities(self, examples):
-    if isinstance(self.preprocessing, preprocessing_lib.Images):
+    if isinstance(self.preprocessing, views_lib.ImageView):
       answer = self._signatures['serving_default'](images=tf.stack(examples))
       return answer['probabilities'].numpy()
     return self._probabilities_of_files(examples)
@@ -201,7 +200,7 @@ class _SavedModelPredictor(Predictor):
 
   def attention_maps(self, examples, batch_size):
     self.require_attention_maps()
-    if isinstance(self.preprocessing, preprocessing_lib.Images):
+    if isinstance(self.preprocessing, views_lib.ImageView):
       return self._in_batches(self._attention_maps, examples, batch_size)
     # Decoded, clips are large and of many sizes.
     maps = []
@@ -211,7 +210,7 @@ class _SavedModelPredictor(Predictor):
 
   def _attention_maps(self, examples):
     name = 'images' if isinstance(
-        self.preprocessing, preprocessing_lib.Images) else 'clips'
+        self.preprocessing, views_lib.ImageView) else 'clips'
     pixels = tf.stack([examples_lib.pixels(example) for example in examples])
     return self._signatures['attention_maps'](**{name: pixels})[
         'attention_maps'].numpy()
@@ -226,7 +225,7 @@ class _TFLitePredictor(Predictor):
     (name, signature), = interpreter.get_signature_list().items()
     self._runner = interpreter.get_signature_runner(name)
     self._input, = signature['inputs']
-    self.label_names = export_folder.read_labels(export.folder)
+    self.label_names = manifest.read_labels(export.folder)
 
   def _probabilities(self, examples):
     views = tf.stack([examples_lib.view(example, self.preprocessing)
@@ -286,7 +285,7 @@ def _streamer_of_tflite(export: Export) -> Streamer:
   step = interpreter.get_signature_runner('step')
   shape = step.get_input_details()['frames']['shape']
   return Streamer(
-      export, export_folder.read_labels(export.folder), int(shape[1]),
+      export, manifest.read_labels(export.folder), int(shape[1]),
       interpreter.get_signature_runner('init_state'),
       lambda frames, state: step(
           frames=_to_inputs(export.preprocessing.to_view(

@@ -3,19 +3,54 @@
 import itertools
 import os
 import sys
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import (
+    Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple)
 
+import numpy as np
+
+from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
-from tf_tokenlearner import status_line
-from tf_tokenlearner.data import progress
-from tf_tokenlearner.prediction import answers
 from tf_tokenlearner.prediction import examples
-from tf_tokenlearner.prediction import file_listing
+from tf_tokenlearner.prediction import listing as listing_lib
 from tf_tokenlearner.prediction import overlays
 from tf_tokenlearner.prediction import predictors
-from tf_tokenlearner.prediction import reading
-from tf_tokenlearner.prediction import streams
-from tf_tokenlearner.serving import preprocessing as preprocessing_lib
+from tf_tokenlearner.prediction import writers
+from tf_tokenlearner import progress
+
+
+def steps(streamer: predictors.Streamer, path: str,
+          fps: float) -> Iterator[Tuple[float, np.ndarray]]:
+  """Yields what is thought after each step, while the video is read.
+
+  Frames at the end that fill no step are left out, unless there was none: then
+  the last one is repeated.
+
+  Args:
+    streamer: is set back to the beginning.
+    path: of the video.
+    fps: frames a second that it is read at.
+
+  Yields:
+    Seconds, at which the last frame seen is shown; probabilities [classes].
+
+  Raises:
+    UnreadableError: it is no video, or, possibly after many steps, corrupt.
+  """
+  streamer.begin()
+  stride = max(streamer.preprocessing.temporal_stride, 1)
+  part, seconds, is_begun = [], 0., False
+  stored = examples.frames(path, streamer.preprocessing, fps)
+  for number, frame in enumerate(stored):
+    if number % stride:
+      continue
+    part.append(frame)
+    seconds = number / fps
+    if len(part) == streamer.num_frames:
+      yield seconds, streamer.step(examples.pixels(part).numpy())
+      part, is_begun = [], True
+  if not is_begun:
+    part += part[-1:] * (streamer.num_frames - len(part))
+    yield seconds, streamer.step(examples.pixels(part).numpy())
 
 
 class Options(NamedTuple):
@@ -55,22 +90,22 @@ def predict(model: str, paths: Sequence[str], options: Options) -> int:
   export = predictors.Export(model)
   _check_streaming(export, options)
   fps = examples.choose_fps(export.preprocessing, options.fps)
-  is_image = isinstance(export.preprocessing, preprocessing_lib.Images)
-  listing = file_listing.find(
-      paths, file_listing.IMAGES if is_image else file_listing.VIDEOS,
+  is_image = isinstance(export.preprocessing, views.ImageView)
+  listing = listing_lib.find(
+      paths, listing_lib.IMAGES if is_image else listing_lib.VIDEOS,
       options.attention_dir)
   if listing.num_others:
-    _tell('Passed over: ' + file_listing.describe(listing.num_others) + '.')
+    _tell('Passed over: ' + listing_lib.describe(listing.num_others) + '.')
   asked = export.load()
   if options.attention_dir:
     asked.require_attention_maps()
     _make_folder(options.attention_dir)
   top = min(options.top, len(asked.label_names))
-  writer = answers.FORMATS[options.form](
-      sys.stdout, list(map(answers.printable, listing.paths)),
+  writer = writers.FORMATS[options.form](
+      sys.stdout, list(map(writers.printable, listing.paths)),
       asked.label_names, top, options.stream)
   ask = _stream if options.stream else _ask
-  unreadable: List[answers.Answer] = []
+  unreadable: List[writers.Answer] = []
   try:
     ask(asked, listing.paths, fps, top, options, writer, unreadable)
   finally:
@@ -107,7 +142,7 @@ def _check_streaming(export: predictors.Export, options: Options):
 
 def _ask(predictor: predictors.Predictor, paths: Sequence[str],
          fps: Optional[float], top: int, options: Options,
-         writer: answers.Writer, unreadable: List[answers.Answer]):
+         writer: writers.Writer, unreadable: List[writers.Answer]):
   """Writes an answer for each file; adds to those that cannot be read."""
   batch_size = min(options.batch_size, len(paths))
   with progress.Progress('Answered', len(paths), _tell) as counter:
@@ -115,8 +150,8 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
     draw = _make_draw(predictor, paths, fps, batch_size, options.attention_dir)
 
     def refuse(number, reason):
-      output.put(number, answers.Answer(
-          answers.printable(paths[number]), error=str(reason)))
+      output.put(number, writers.Answer(
+          writers.printable(paths[number]), error=str(reason)))
 
     def answer(numbers, members):
       found = predictor.probabilities(members, batch_size)
@@ -128,14 +163,14 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
         if isinstance(values, examples.UnreadableError):
           refuse(number, values)
           continue
-        output.put(number, answers.Answer(
-            answers.printable(paths[number]),
-            answers.likeliest(values, predictor.label_names, top)))
+        output.put(number, writers.Answer(
+            writers.printable(paths[number]),
+            writers.likeliest(values, predictor.label_names, top)))
 
-    batches = reading.Batches(batch_size)
+    batches = examples.Batches(batch_size)
     read = examples.make_reader(predictor.preprocessing, fps)
     try:
-      for number, example in enumerate(reading.read_all(
+      for number, example in enumerate(examples.read_all(
           paths, read, ahead=2 * batch_size)):
         if isinstance(example, examples.UnreadableError):
           refuse(number, example)
@@ -157,14 +192,14 @@ class _InOrder:
     unreadable: those that are none are added.
   """
 
-  def __init__(self, writer: answers.Writer, counter: progress.Progress,
-               unreadable: List[answers.Answer]):
+  def __init__(self, writer: writers.Writer, counter: progress.Progress,
+               unreadable: List[writers.Answer]):
     self._writer, self._counter = writer, counter
     self._unreadable = unreadable
-    self._waiting: Dict[int, answers.Answer] = {}
+    self._waiting: Dict[int, writers.Answer] = {}
     self._next = 0
 
-  def put(self, number: int, answer: answers.Answer) -> None:
+  def put(self, number: int, answer: writers.Answer) -> None:
     self._waiting[number] = answer
     while self._next in self._waiting:
       self._write(self._next)
@@ -191,7 +226,7 @@ def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
   if not folder:
     return lambda numbers, members: None
   preprocessing = predictor.preprocessing
-  is_image = isinstance(preprocessing, preprocessing_lib.Images)
+  is_image = isinstance(preprocessing, views.ImageView)
   targets = overlays.paths(folder, paths, '.png' if is_image else '.gif')
 
   def draw(numbers, members):
@@ -208,27 +243,27 @@ def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
 
 
 def _stream(streamer: predictors.Streamer, paths: Sequence[str], fps: float,
-            top: int, unused_options: Options, writer: answers.Writer,
-            unreadable: List[answers.Answer]):
+            top: int, unused_options: Options, writer: writers.Writer,
+            unreadable: List[writers.Answer]):
   """As _ask, for each moment of each file; the last one is kept in sight."""
-  line = status_line.StatusLine(announce=lambda text: None)
+  line = progress.StatusLine(announce=lambda text: None)
   with progress.Progress('Watched', len(paths), _tell) as counter:
     for number, path in enumerate(paths, start=1):
-      file = answers.printable(path)
+      file = writers.printable(path)
       which = f'{number:,} of {len(paths):,}  ' if len(paths) > 1 else ''
       try:
-        for seconds, values in streams.steps(streamer, path, fps):
-          answer = answers.Answer(
-              file, answers.likeliest(values, streamer.label_names, top),
+        for seconds, values in steps(streamer, path, fps):
+          answer = writers.Answer(
+              file, writers.likeliest(values, streamer.label_names, top),
               seconds=seconds)
           counter.clear()
           line.clear()
           writer.write(answer)
-          line.show(f'{which}{answers.moment(seconds)}  ' + '  '.join(
+          line.show(f'{which}{writers.moment(seconds)}  ' + '  '.join(
               f'{name} {value:.3f}' for name, value in answer.classes),
                     force=True)
       except examples.UnreadableError as error:
-        unreadable.append(answers.Answer(file, error=str(error)))
+        unreadable.append(writers.Answer(file, error=str(error)))
         counter.clear()
         line.clear()
         writer.write(unreadable[-1])

@@ -25,13 +25,13 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.data import pixel_ops
-from tf_tokenlearner.serving import export_folder
+from tf_tokenlearner import errors
+from tf_tokenlearner import quiet
+from tf_tokenlearner.serving import manifest
 from tf_tokenlearner.serving import model_card
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import verification
-from tf_tokenlearner.training import quiet
 
 FORMS = ('classifier', 'feature_vector')
 CARD = 'README.md'
@@ -62,17 +62,17 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
     raise errors.unknown_name('--form', form, FORMS)
   verification.check_count(verify, verify_examples)
   run, path = servable_lib.find(model_dir, checkpoint)
-  wanted = export_folder.origin(model_dir, path, 'tfhub', form=form)
-  if export_folder.is_there(wanted, export_dir, verify):
+  wanted = manifest.origin(model_dir, path, 'tfhub', form=form)
+  if manifest.is_there(wanted, export_dir, verify):
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
     examples = (
         verification.draw(servable, verify_examples) if verify else None)
     module = make(servable, form)
-    with export_folder.writing(export_dir, wanted, verify) as beside:
+    with manifest.writing(export_dir, wanted, verify) as beside:
       tf.saved_model.save(module, beside)
-      export_folder.write_labels(beside, servable.label_names)
+      manifest.write_labels(beside, servable.label_names)
       report = examples and _verify(beside, module, servable, form, examples)
       card = model_card.render(
           run, servable, module, form,
@@ -142,8 +142,8 @@ def _verify(folder: str, module: tf.train.Checkpoint,
             examples: verification.Examples) -> str:
   """What a new process sees, in words."""
   # Imported by the new process only.
-  client = os.path.join(os.path.dirname(__file__), 'hub_client.py')
-  with export_folder.scratch() as scratch:
+  client = os.path.join(os.path.dirname(__file__), 'clients', 'hub_client.py')
+  with manifest.scratch() as scratch:
     inputs = os.path.join(scratch, 'inputs.npy')
     np.save(inputs, _to_inputs(examples.pixels))
     answers = verification.ask(client, folder, inputs)

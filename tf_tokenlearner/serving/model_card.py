@@ -12,10 +12,10 @@ from official.core import config_definitions as cfg
 import tensorflow as tf
 
 import tf_tokenlearner
-from tf_tokenlearner import errors
 from tf_tokenlearner.analysis import cost
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.data import builder_lookup
+from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner import errors
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.training import run_folder
 
@@ -267,7 +267,7 @@ def _data_set(data: cfg.DataConfig) -> str:
     path = os.path.normpath(str(data.input_path))
     return f'files of one\'s own, {os.path.basename(path)}'
   try:
-    return builder_lookup.find_builder(
+    return labelled_source.find_builder(
         data.tfds_name, data.tfds_data_dir).info.full_name
   except errors.UserError:  # The data are no longer where they were.
     return os.path.basename(os.path.normpath(data.tfds_name))

@@ -29,14 +29,14 @@ from typing import Callable, Dict, Optional, Tuple
 import numpy as np
 import tensorflow as tf
 
+from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
-from tf_tokenlearner.serving import export_folder
-from tf_tokenlearner.serving import input_shapes
-from tf_tokenlearner.serving import preprocessing
-from tf_tokenlearner.serving import saved_model_client
+from tf_tokenlearner import quiet
+from tf_tokenlearner.serving.clients import saved_model_client
+from tf_tokenlearner.serving import input_signatures
+from tf_tokenlearner.serving import manifest
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import verification
-from tf_tokenlearner.training import quiet
 
 _TOLERANCES = {
     'float32': verification.Tolerance(1e-5),
@@ -79,10 +79,10 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
 def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
             batch_size, verify, verify_examples):
   run, path = servable_lib.find(model_dir, checkpoint)
-  wanted = export_folder.origin(
+  wanted = manifest.origin(
       model_dir, path, 'saved_model', precision=precision,
       jit_compile=jit_compile, batch_size=batch_size)
-  if export_folder.is_there(wanted, export_dir, verify):
+  if manifest.is_there(wanted, export_dir, verify):
     return
   reference = servable_lib.load(run, path)
   servable = (reference if precision == 'float32'
@@ -91,12 +91,12 @@ def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
               if verify and verify_examples else None)
   signatures, without_maps = make_signatures(servable, batch_size, jit_compile)
   facts = {**wanted, 'input': servable.raw.description,
-           'preprocessing': preprocessing.to_json(servable.raw.preprocessing),
+           'preprocessing': views.to_json(servable.raw.preprocessing),
            'signatures': sorted(signatures)}
   lines = [f'Exported to {export_dir}: {len(servable.label_names)} classes.']
   if without_maps:
     lines.append(f'Without the signature attention_maps: {without_maps}')
-  with export_folder.writing(export_dir, facts, verify) as beside:
+  with manifest.writing(export_dir, facts, verify) as beside:
     _save(servable, signatures, beside)
     if verify:
       tolerance = _TOLERANCES[precision + ', jit_compile' * (
@@ -129,14 +129,14 @@ def make_signatures(
     spec = tf.TensorSpec([batch, *raw.shape], tf.uint8, raw.name)
     return tf.function(
         lambda inputs: function(
-            raw.to_pixels(input_shapes.as_asked(inputs, spec))),
+            raw.to_pixels(input_signatures.as_asked(inputs, spec))),
         input_signature=[spec])
 
   def of_strings(reader, shape, name):
     spec = tf.TensorSpec([batch, *shape], tf.string, name)
     def serve(inputs):
       pixels, reasons = tf.map_fn(
-          reader, input_shapes.as_asked(inputs, spec), fn_output_signature=(
+          reader, input_signatures.as_asked(inputs, spec), fn_output_signature=(
               tf.TensorSpec(servable.input_size), tf.TensorSpec([], tf.string)))
       return _with_errors(answers(pixels), reasons, name)
     return tf.function(serve, input_signature=[spec])
@@ -202,7 +202,7 @@ def _save(servable: servable_lib.Servable, signatures: Dict[str, _Function],
   A Keras model as an attribute would be saved layer by layer, which takes
   minutes, for loading as Keras, which nobody asked for.
   """
-  labels = export_folder.write_labels(folder, servable.label_names)
+  labels = manifest.write_labels(folder, servable.label_names)
   module = tf.Module()
   module.model_variables = servable.model.variables
   module.labels = tf.saved_model.Asset(labels)
@@ -216,7 +216,7 @@ def _verify(folder: str, reference: servable_lib.Servable,
   """What a new process sees, in words."""
   sample = reference.raw.sample(batch_size or 3)
   batch_size = batch_size or 8
-  with export_folder.scratch() as scratch:
+  with manifest.scratch() as scratch:
     sample_path = os.path.join(scratch, 'sample.npy')
     files_path = os.path.join(scratch, 'files.npy')
     records = os.path.join(scratch, 'examples.tfrecord')

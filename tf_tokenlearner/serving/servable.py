@@ -8,7 +8,7 @@ import tensorflow as tf
 from tf_tokenlearner import backbones
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.serving import raw_inputs
+from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
@@ -29,7 +29,7 @@ class Servable:
   task: config.ClassificationTask
   label_names: Tuple[str, ...]
   model: backbones.Classifier
-  raw: raw_inputs.RawInputs
+  raw: input_signatures.RawInputs
 
   @property
   def input_size(self) -> Tuple[int, ...]:
@@ -103,4 +103,4 @@ def load(run: experiments.Run, path: str,
   task = run.params.task
   names = run.label_names or tuple(map(str, range(task.model.num_classes)))
   model = runner.load_model(run.params, path, PRECISIONS[precision])
-  return Servable(task, names, model, raw_inputs.of_task(task))
+  return Servable(task, names, model, input_signatures.of_task(task))

@@ -19,17 +19,17 @@ from typing import Callable, Dict, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import streaming
 from tf_tokenlearner.data import pixel_ops
-from tf_tokenlearner.serving import export_folder
-from tf_tokenlearner.serving import input_shapes
-from tf_tokenlearner.serving import preprocessing
+from tf_tokenlearner.data import views
+from tf_tokenlearner import errors
+from tf_tokenlearner import quiet
+from tf_tokenlearner.serving.clients import streaming_client
+from tf_tokenlearner.serving import input_signatures
+from tf_tokenlearner.serving import manifest
 from tf_tokenlearner.serving import servable as servable_lib
-from tf_tokenlearner.serving import streaming_client
 from tf_tokenlearner.serving import tflite_file
 from tf_tokenlearner.serving import verification
-from tf_tokenlearner.training import quiet
 
 FORMATS = ('saved_model', 'tflite')
 DEFAULT_EXAMPLES = 32
@@ -64,9 +64,9 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   """
   _check(form, quantize, verify, verify_examples)
   run, path = servable_lib.find(model_dir, checkpoint)
-  wanted = export_folder.origin(
+  wanted = manifest.origin(
       model_dir, path, f'streaming_{form}', quantize=quantize)
-  if export_folder.is_there(wanted, export_dir, verify):
+  if manifest.is_there(wanted, export_dir, verify):
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
@@ -77,8 +77,8 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
         _FLOAT32_TOLERANCE if quantize == 'none'
         else tflite_file.QUANTIZATIONS[quantize].tolerance)
     facts = {**wanted, 'input': describe(servable, stream, form),
-             'preprocessing': preprocessing.to_json(servable.raw.preprocessing)}
-    with export_folder.writing(export_dir, facts, verify) as beside:
+             'preprocessing': views.to_json(servable.raw.preprocessing)}
+    with manifest.writing(export_dir, facts, verify) as beside:
       _write(servable, make_signatures(servable, stream, form), form, quantize,
              beside)
       report = examples and _verify(
@@ -142,7 +142,7 @@ def make_signatures(
 def _refuse_others(tensors, specs):
   """The same tensors, if they are of the right number of videos and frames."""
   frames, *state = (
-      input_shapes.as_asked(*pair) for pair in zip(tensors, specs))
+      input_signatures.as_asked(*pair) for pair in zip(tensors, specs))
   are_right = [
       tf.debugging.assert_equal(
           tf.shape(frames)[0], tf.shape(tensor)[0],
@@ -167,7 +167,7 @@ def _check(form: str, quantize: str, verify: bool, verify_examples: int):
 
 def _write(servable: servable_lib.Servable, signatures: _Functions, form: str,
            quantize: str, folder: str):
-  labels = export_folder.write_labels(folder, servable.label_names)
+  labels = manifest.write_labels(folder, servable.label_names)
   module = tf.Module()
   module.model_variables = servable.model.variables
   if form == 'tflite':
@@ -180,7 +180,7 @@ def _write(servable: servable_lib.Servable, signatures: _Functions, form: str,
 
 
 def _file(folder: str, form: str) -> str:
-  return (os.path.join(folder, export_folder.TFLITE_FILE) if form == 'tflite'
+  return (os.path.join(folder, manifest.TFLITE_FILE) if form == 'tflite'
           else folder)
 
 
@@ -191,7 +191,7 @@ def _verify(folder: str, form: str, servable: servable_lib.Servable,
   """What a new process sees of the clips in a row, in words."""
   length = stream.tubelet_shape[0]
   frames = _frames(examples.pixels, form)
-  with export_folder.scratch() as scratch:
+  with manifest.scratch() as scratch:
     inputs = os.path.join(scratch, 'frames.npy')
     np.save(inputs, frames)
     received = verification.ask(

@@ -19,14 +19,14 @@ import numpy as np
 from official.core import task_factory
 import tensorflow as tf
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.data import pixel_ops
-from tf_tokenlearner.serving import export_folder
-from tf_tokenlearner.serving import preprocessing
+from tf_tokenlearner.data import views
+from tf_tokenlearner import errors
+from tf_tokenlearner import quiet
+from tf_tokenlearner.serving import manifest
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import tflite_metadata
 from tf_tokenlearner.serving import verification
-from tf_tokenlearner.training import quiet
 
 COLORS = {1: 'grey', 3: 'RGB'}  # Of pixels of so many channels.
 _SIGNATURE = 'serving_default'
@@ -116,9 +116,9 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
   """
   _check(quantize, batch_size, verify, verify_examples)
   run, path = servable_lib.find(model_dir, checkpoint)
-  wanted = export_folder.origin(
+  wanted = manifest.origin(
       model_dir, path, 'tflite', quantize=quantize, batch_size=batch_size)
-  if export_folder.is_there(wanted, export_dir, verify):
+  if manifest.is_there(wanted, export_dir, verify):
     return
   with quiet.errors_only():
     servable = servable_lib.load(run, path)
@@ -126,15 +126,15 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
         verification.draw(servable, verify_examples) if verify else None)
     data = make(servable, quantize, batch_size, run.experiment)
     facts = {**wanted, 'input': describe(servable),
-             'preprocessing': preprocessing.to_json(servable.raw.preprocessing)}
-    with export_folder.writing(export_dir, facts, verify) as beside:
-      export_folder.write_labels(beside, servable.label_names)
-      file = os.path.join(beside, export_folder.TFLITE_FILE)
+             'preprocessing': views.to_json(servable.raw.preprocessing)}
+    with manifest.writing(export_dir, facts, verify) as beside:
+      manifest.write_labels(beside, servable.label_names)
+      file = os.path.join(beside, manifest.TFLITE_FILE)
       with tf.io.gfile.GFile(file, 'wb') as opened:
         opened.write(data)
       report = examples and _verify(
           file, servable, examples, batch_size, quantize)
-  path = os.path.join(export_dir, export_folder.TFLITE_FILE)
+  path = os.path.join(export_dir, manifest.TFLITE_FILE)
   print(f'Exported to {path}: {len(data):,} bytes.')
   if report:
     print(verification.loaded_again('LiteRT', report))
@@ -194,7 +194,7 @@ def convert(
     UserError: it would need other operations, which are named.
   """
   quantization = QUANTIZATIONS[quantize]
-  with export_folder.scratch() as scratch, quiet.native_output():
+  with manifest.scratch() as scratch, quiet.native_output():
     tf.saved_model.save(module, scratch, signatures=functions)
     def make_converter():
       made = tf.lite.TFLiteConverter.from_saved_model(
@@ -297,8 +297,9 @@ def _verify(file: str, servable: servable_lib.Servable,
             quantize: str) -> str:
   """What LiteRT says in a new process, in words."""
   # Imported by the new process only.
-  client = os.path.join(os.path.dirname(__file__), 'litert_client.py')
-  with export_folder.scratch() as scratch:
+  client = os.path.join(
+      os.path.dirname(__file__), 'clients', 'litert_client.py')
+  with manifest.scratch() as scratch:
     inputs = os.path.join(scratch, 'inputs.npy')
     np.save(inputs, to_inputs(examples.pixels))
     answers = verification.ask(client, file, inputs, str(batch_size or 8))

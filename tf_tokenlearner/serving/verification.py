@@ -17,7 +17,7 @@ from official.core import task_factory
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import servable as servable_lib
-from tf_tokenlearner.tasks import classification
+from tf_tokenlearner.tasks import metrics
 
 DEFAULT_EXAMPLES = 256
 _MAX_BYTES = 512 * 2**20  # Of examples; they are held at once.
@@ -185,7 +185,7 @@ def report(examples: Examples, received: np.ndarray,
   difference = _largest_difference(received, expected)
   agreement = np.mean(received.argmax(-1) == expected.argmax(-1))
   accuracy, expected_accuracy = (
-      float(np.mean(classification.hits(
+      float(np.mean(metrics.hits(
           tf.constant(examples.labels), tf.constant(values), 1)))
       for values in (received, expected))
   # Of few examples one is more than a hundredth; it may always be lost.

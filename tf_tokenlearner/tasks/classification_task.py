@@ -1,24 +1,30 @@
-"""What the tasks of images and of videos share."""
+"""Video classification as a task of the Model Garden's trainer."""
 
 import dataclasses
 import types
 from typing import List, Optional, Tuple
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 from official.core import base_task
 from official.core import config_definitions as cfg
+from official.core import task_factory
 from official.vision.modeling.backbones import factory
+import tensorflow as tf
+import tf_keras
 
 from tf_tokenlearner import backbones
-from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import initialization
-from tf_tokenlearner.checkpoints import token_learner_start
+from tf_tokenlearner.checkpoints import token_learner_init
+from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.configs import image_classification as image_config
+from tf_tokenlearner.configs import video_classification as video_config
+from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.data import labelled_source
-from tf_tokenlearner.tasks import classification
-from tf_tokenlearner.tasks import mean_average_precision
+from tf_tokenlearner.data import video_pipeline
+from tf_tokenlearner import errors
+from tf_tokenlearner.tasks import metrics as metrics_lib
+
 
 # Validation data that name no source have these from the training data.
 _SOURCE_KEYS = (
@@ -190,18 +196,18 @@ class ClassificationTask(base_task.Task):
 
   def build_losses(self, labels, model_outputs, aux_losses=None) -> tf.Tensor:
     losses = self.task_config.losses
-    loss = classification.mean_loss(classification.example_losses(
+    loss = metrics_lib.mean_loss(metrics_lib.example_losses(
         labels, model_outputs, losses.loss, losses.label_smoothing))
     return tf.add_n([loss, *aux_losses]) if aux_losses else loss
 
   def build_metrics(
       self, training: bool = True) -> List[tf_keras.metrics.Metric]:
     del training
-    return classification.build_metrics(self.task_config.model.num_classes)
+    return metrics_lib.build_metrics(self.task_config.model.num_classes)
 
   def whole_set_scores(self) -> Tuple[str, ...]:
     """Names of the scores that reduce_aggregated_logs adds."""
-    return (mean_average_precision.NAMES if self._evaluates_many_labels else ())
+    return (metrics_lib.NAMES if self._evaluates_many_labels else ())
 
   def validation_step(self, inputs, model, metrics=None):
     """As the base class; with many labels, what the whole set is scored by."""
@@ -217,7 +223,7 @@ class ClassificationTask(base_task.Task):
     """Collects labels and logits of every batch, on the host."""
     if not self._evaluates_many_labels:
       return state
-    state = state or mean_average_precision.Collector()
+    state = state or metrics_lib.Collector()
     state.add(step_outputs['labels'], step_outputs['logits'])
     return state
 
@@ -261,9 +267,9 @@ def _inherit(train: cfg.DataConfig, validation: cfg.DataConfig,
 
 def _check_options(task: config.ClassificationTask):
   """What is the same for images and videos."""
-  if task.losses.loss not in classification.LOSSES:
+  if task.losses.loss not in metrics_lib.LOSSES:
     raise errors.unknown_name(
-        'task.losses.loss', task.losses.loss, classification.LOSSES)
+        'task.losses.loss', task.losses.loss, metrics_lib.LOSSES)
   if not 0 <= task.losses.label_smoothing < 1:
     raise errors.UserError(
         'task.losses.label_smoothing must lie in [0, 1), received '
@@ -272,10 +278,10 @@ def _check_options(task: config.ClassificationTask):
     raise errors.unknown_name(
         'task.init_checkpoint_modules', task.init_checkpoint_modules,
         initialization.MODULES)
-  if task.init_token_learner not in token_learner_start.STARTS:
+  if task.init_token_learner not in token_learner_init.STARTS:
     raise errors.unknown_name(
         'task.init_token_learner', task.init_token_learner,
-        token_learner_start.STARTS)
+        token_learner_init.STARTS)
   if task.allow_image_summary:
     raise errors.UserError(
         'task.allow_image_summary is not offered: it is for detection models.')
@@ -319,3 +325,57 @@ def _check_options(task: config.ClassificationTask):
     raise errors.UserError(
         'task.validation_data.mixup_and_cutmix cannot be set: evaluation looks '
         'at examples as they are.')
+
+
+@task_factory.register_task_cls(image_config.ImageClassificationTask)
+class ImageClassificationTask(ClassificationTask):
+  """Images in, one label or many out."""
+
+  INPUT_AXES = ('height', 'width', 'channels')
+  PIPELINE = image_pipeline
+  EXAMPLE, EXAMPLES = 'an image', 'images'
+  SOURCE_KEYS = (
+      *ClassificationTask.SOURCE_KEYS, 'image_field_key')
+
+
+@task_factory.register_task_cls(video_config.VideoClassificationTask)
+class VideoClassificationTask(ClassificationTask):
+  """Clips in, one label or many out; a video's views are averaged."""
+
+  INPUT_AXES = ('frames', 'height', 'width', 'channels')
+  PIPELINE = video_pipeline
+  EXAMPLE, EXAMPLES = 'a clip', 'clips'
+  SOURCE_KEYS = (
+      *ClassificationTask.SOURCE_KEYS, 'video_field_key',
+      'fps', 'stored_short_side')
+
+  @classmethod
+  def check_options(cls, task: video_config.VideoClassificationTask):
+    super().check_options(task)
+    train, validation = task.train_data, task.validation_data
+    for key, why in (
+        ('temporal_stride', 'the same motion would look faster in one'),
+        ('short_videos', 'short videos would look different'),
+        *([('fps', 'the same motion would look faster in one')]
+          if validation.input_path else ())):
+      ours, theirs = getattr(train, key), getattr(validation, key)
+      if ours != theirs:
+        raise errors.UserError(
+            f'task.train_data.{key}={ours}, but task.validation_data.{key}='
+            f'{theirs}: {why}. Set both.')
+    if task.init_tubelets not in transfer.TUBELETS:
+      raise errors.unknown_name(
+          'task.init_tubelets', task.init_tubelets, transfer.TUBELETS)
+
+  def initialize(self, model: backbones.Classifier):
+    """Starts from init_checkpoint, of clips or of images, if one is given."""
+    self.start(model, tubelets=self.task_config.init_tubelets)
+
+  def inference_step(self, inputs: tf.Tensor,
+                     model: backbones.Classifier) -> tf.Tensor:
+    """Views [B, V, T, H, W, C] -> their mean logits, [B, num_classes]."""
+    num_views = inputs.shape[1]
+    views = tf.reshape(inputs, [-1, *inputs.shape[2:]])  # [B*V, T, H, W, C]
+    logits = super().inference_step(views, model)
+    logits = tf.reshape(logits, [-1, num_views, logits.shape[-1]])
+    return tf.reduce_mean(logits, axis=1)

@@ -3,7 +3,7 @@
 import time
 from typing import Any, Mapping, Optional, TextIO
 
-from tf_tokenlearner import status_line
+from tf_tokenlearner import progress
 
 
 class Progress:
@@ -26,7 +26,7 @@ class Progress:
     self._evaluation_interval = evaluation_interval
     self._evaluation_seconds = 0.
     self._unit = unit
-    self._line = status_line.StatusLine(stream)
+    self._line = progress.StatusLine(stream)
     self._step, self._last_time = first_step, time.monotonic()
     self._seconds_per_step = None  # Of training alone.
     self._first = True
@@ -64,7 +64,7 @@ class Progress:
         evaluations = -(-left // self._evaluation_interval)
         seconds += evaluations * self._evaluation_seconds
       parts += [f'{speed:,.0f} {self._unit}/s',
-                f'left {status_line.duration(seconds)}']
+                f'left {progress.duration(seconds)}']
     self._line.show('  '.join(parts), force=step >= self._train_steps)
 
   def evaluate(self, step: int, logs: Mapping[str, Any]) -> None:

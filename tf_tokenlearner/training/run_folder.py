@@ -7,9 +7,9 @@ import tensorflow as tf
 from official.core import config_definitions as cfg
 from official.core import train_utils
 
-from tf_tokenlearner import errors
-from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner import errors
 from tf_tokenlearner.training import trainer as trainer_lib
 
 
@@ -42,9 +42,9 @@ def find_checkpoint(params: cfg.ExperimentConfig, model_dir: str,
     UserError: there is none.
   """
   if checkpoint:
-    return restore.find(checkpoint)
+    return tf_checkpoint.find(checkpoint)
   best = tf.train.latest_checkpoint(best_dir(params, model_dir))
-  return best or restore.find(model_dir)
+  return best or tf_checkpoint.find(model_dir)
 
 
 def is_averaged(path: str) -> bool:

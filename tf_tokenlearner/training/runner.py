@@ -12,14 +12,14 @@ from official.core import train_lib
 from official.core import train_utils
 from official.modeling import performance
 
-from tf_tokenlearner import errors
 from tf_tokenlearner.analysis import cost
-from tf_tokenlearner.checkpoints import restore
+from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.configs import optimization
+from tf_tokenlearner import errors
+from tf_tokenlearner import quiet
 from tf_tokenlearner.training import addons_optimizers
 from tf_tokenlearner.training import progress
-from tf_tokenlearner.training import quiet
 from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import trainer as trainer_lib
 
@@ -44,7 +44,7 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
       NaN.
   """
   latest = run_folder.latest_of_run(experiment, model_dir)
-  first_step = restore.global_step(latest) if latest else 0
+  first_step = tf_checkpoint.global_step(latest) if latest else 0
   train_steps = params.trainer.train_steps
   if first_step >= train_steps:
     run_folder.refuse_changes(params, model_dir)
@@ -75,7 +75,7 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
       runner.run()
     except KeyboardInterrupt:
       runner.controller.save_checkpoint()
-      step = restore.global_step(tf.train.latest_checkpoint(model_dir))
+      step = tf_checkpoint.global_step(tf.train.latest_checkpoint(model_dir))
       line.note(f'Stopped at step {step:,}; the same command continues there.')
       raise
     except tf.errors.ResourceExhaustedError as error:
@@ -127,7 +127,7 @@ def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
   def until_finished():
     for path in paths:
       yield path
-      if restore.global_step(path) >= params.trainer.train_steps:
+      if tf_checkpoint.global_step(path) >= params.trainer.train_steps:
         return
 
   if not _evaluate_each(until_finished(), params, model_dir, keep_best=True):
@@ -150,7 +150,7 @@ def _evaluate_each(
     runner = _build(strategy, params, model_dir, 'eval', line, keep_best)
     trainer = runner.trainer
     for path in paths:
-      restore.require_fit(path, trainer.model)
+      tf_checkpoint.require_fit(path, trainer.model)
       with strategy.scope():
         runner.controller.restore_checkpoint(path)
         if run_folder.is_averaged(path):
@@ -188,13 +188,13 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
               or params.trainer.optimizer_config.optimizer.type == 'swa')
   if run_folder.is_averaged(path) or not averages:
     model = task.build_model()
-    restore.require_fit(path, model)
-    restore.read(path, model)
+    tf_checkpoint.require_fit(path, model)
+    tf_checkpoint.read(path, model)
     return model
   # The averages are slots of the optimizer, which only a trainer restores.
   with tf.distribute.OneDeviceStrategy('/cpu:0').scope():  # EMA wants one.
     trainer = _build_trainer(task, params, train=False, evaluate=False)
-    restore.require_fit(path, trainer.model)
+    tf_checkpoint.require_fit(path, trainer.model)
     trainer.checkpoint.restore(path).expect_partial()
     _swap_averages(trainer)
   return trainer.model
@@ -225,7 +225,7 @@ def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
         **datasets)
   latest = tf.train.latest_checkpoint(model_dir)
   if latest:  # The runner is about to restore it.
-    restore.require_fit(latest, trainer.model)
+    tf_checkpoint.require_fit(latest, trainer.model)
   step = lambda: int(trainer.global_step.numpy())
   return train_lib.OrbitExperimentRunner(
       strategy, task, mode, params, model_dir, trainer=trainer,
@@ -300,7 +300,7 @@ def _was_killed_before_evaluation(
     params: cfg.ExperimentConfig, model_dir: str, latest: str) -> bool:
   exporter = _make_exporter(params, model_dir)
   return (exporter is not None
-          and exporter.last_step() < restore.global_step(latest))
+          and exporter.last_step() < tf_checkpoint.global_step(latest))
 
 
 def _say_cost(params: cfg.ExperimentConfig):

@@ -1,17 +1,24 @@
-"""What data sets made of folders of class folders have in common."""
+"""A folder of class folders of videos as a TFDS data set."""
 
 import abc
+import concurrent.futures
+import hashlib
+import io
 import os
 import re
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
-from tf_tokenlearner.data import folder_listing
-from tf_tokenlearner.data import progress
-from tf_tokenlearner.data import stratified_split
+from tf_tokenlearner.data.builders import labelled_videos
 from tf_tokenlearner.data.builders import unreadable_files
+from tf_tokenlearner.data import decoded_videos
+from tf_tokenlearner.data import folder_listing
+from tf_tokenlearner.data import image_files
+from tf_tokenlearner.data import stratified_split
+from tf_tokenlearner import errors
+from tf_tokenlearner import progress
+
 
 _NUM_NAMED = 10
 _SHUFFLED_IN_MEMORY = 2**30
@@ -199,3 +206,105 @@ def _shorten(names: Iterable[str]) -> str:
   names = list(map(unreadable_files.printable, names))
   return ', '.join(names[:_NUM_NAMED]) + (
       ', ...' if len(names) > _NUM_NAMED else '')
+
+
+_FILES_AT_ONCE = 512  # Bounds what waits for the threads.
+
+
+class ImageFolder(FolderBuilder, skip_registration=True):
+  """Packs the images of a folder, as they are; see FolderBuilder.
+
+  TFDS has an image_folder of its own, which reads the folder each time, trusts
+  every file and makes no splits.
+
+  Args:
+    listing: of the folder, of images.
+    **kwargs: of FolderBuilder.
+  """
+
+  name = 'image_folder'
+
+  def _content_features(self) -> Dict[str, Any]:
+    return {'image': tfds.features.Image()}
+
+  def _find_unreadable(self, paths: List[str]) -> Dict[str, str]:
+    """On all processor cores."""
+    self._require_disk_space(sum(file.size for file in self._listing.files()))
+    unreadable = {}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, (
+        progress.Progress(
+            'Checking images', len(paths), self._announce)) as counter:
+      for start in range(0, len(paths), _FILES_AT_ONCE):
+        batch = paths[start:start + _FILES_AT_ONCE]
+        for path, reason in zip(batch, pool.map(self._reason, batch)):
+          if reason:
+            unreadable[path] = reason
+          counter.advance()
+    return unreadable
+
+  def _load(self, path: str) -> Dict[str, Any]:
+    try:
+      image = image_files.load(self._full_path(path))
+    except image_files.UnreadableImageError as error:  # It could be, just now.
+      raise errors.UserError(
+          f'{unreadable_files.printable(path)} changed while '
+          f'{self._listing.folder} was packed: {error}. Start again.'
+      ) from error
+    return {'image': io.BytesIO(image)}
+
+  def _reason(self, path: str) -> str:
+    """Why a file cannot be read; '' if it can."""
+    try:
+      image_files.decode(image_files.load(self._full_path(path)))
+    except image_files.UnreadableImageError as error:
+      return str(error)
+    return ''
+
+
+class VideoFolder(FolderBuilder, skip_registration=True):
+  """Packs the videos of a folder as JPEG frames; see FolderBuilder.
+
+  Preparing takes, for a while, three times the disk space of the result: what
+  is decoded is kept beside it, so that a restart goes on, and TFDS shuffles.
+
+  Args:
+    listing: of the folder, of videos.
+    fps: frames a second, as in video_files.decode.
+    short_side: as in video_files.decode.
+    **kwargs: of FolderBuilder.
+  """
+
+  name = 'video_folder'
+
+  def __init__(self, *, listing: folder_listing.Listing, fps: float = 25.,
+               short_side: int = 256, **kwargs):
+    self._fps, self._short_side = float(fps), int(short_side)
+    super().__init__(listing=listing, content_options=(
+        self._fps, self._short_side), **kwargs)
+    # Not by the fingerprint: if unreadable files are removed from the folder
+    # the others need not be decoded again.
+    which = hashlib.sha256(os.fsencode(listing.folder)).hexdigest()[:16]
+    self._decoded = decoded_videos.DecodedVideos(
+        decoded_videos.working_folder(
+            os.fspath(self.data_dir_root),
+            os.path.join(self.name, f'{self._folder_name}-{which}')),
+        self._fps, self._short_side, self._announce)
+
+  def _content_features(self) -> Dict[str, Any]:
+    return labelled_videos.video_features()
+
+  def download_and_prepare(self, **kwargs) -> None:
+    super().download_and_prepare(**kwargs)
+    self._decoded.remove()
+
+  def _find_unreadable(self, paths: List[str]) -> Dict[str, str]:
+    full_paths = list(map(self._full_path, paths))
+    unreadable = self._decoded.decode(full_paths)
+    self._require_disk_space(self._decoded.num_bytes(full_paths))
+    return {os.path.relpath(path, self._listing.folder): reason
+            for path, reason in unreadable.items()}
+
+  def _load(self, path: str) -> Dict[str, Any]:
+    return labelled_videos.make(
+        self._decoded.load(self._full_path(path)), self._fps,
+        unreadable_files.printable(path))

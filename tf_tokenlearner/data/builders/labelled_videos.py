@@ -4,21 +4,44 @@ import abc
 import dataclasses
 import functools
 import hashlib
+import io
 import logging
 import os
 import re
 from typing import (
-    Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple)
+    Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence,
+    Tuple)
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_tokenlearner import errors
-from tf_tokenlearner.data import decoded_videos
-from tf_tokenlearner.data import progress
 from tf_tokenlearner.data.builders import label_files
 from tf_tokenlearner.data.builders import unreadable_files
-from tf_tokenlearner.data.builders import video_examples
+from tf_tokenlearner.data import decoded_videos
+from tf_tokenlearner import errors
+from tf_tokenlearner import progress
+
+
+def video_features() -> Dict[str, Any]:
+  """Of TFDS: the frames, how many a second, and a name for messages."""
+  return {
+      'video': tfds.features.Video(
+          shape=(None, None, None, 3), encoding_format='jpeg'),
+      'fps': tf.float32,
+      'name': tfds.features.Text(),
+  }
+
+
+def make(frames: Sequence[bytes], fps: float, name: str) -> Dict[str, Any]:
+  """What features announces.
+
+  Args:
+    frames: JPEG files.
+    fps: frames a second.
+    name: of the video.
+  """
+  return {'video': list(map(io.BytesIO, frames)), 'fps': fps, 'name': name}
+
 
 SHORT_SIDE = 256
 _CONFIG = re.compile(r'(\d+(?:\.\d+)?)fps(?:_(\d+)px)?')
@@ -128,7 +151,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _info(self) -> tfds.core.DatasetInfo:
     label = tfds.features.ClassLabel(num_classes=self.NUM_CLASSES)
-    features = {**video_examples.features(), 'label': label}
+    features = {**video_features(), 'label': label}
     if self.HAS_SPANS:
       features.update(
           label=tfds.features.Sequence(label),
@@ -305,7 +328,7 @@ def decode_example(
 
 def _make_example(clip: Clip, frames: Sequence[bytes], fps: float,
                   has_spans: bool) -> Dict[str, Any]:
-  example = video_examples.make(frames, fps, clip.name)
+  example = make(frames, fps, clip.name)
   if not has_spans:
     return {**example, 'label': clip.labels[0]}
   return {**example, 'label': list(clip.labels),

@@ -1,0 +1,229 @@
+"""Restores TensorFlow checkpoints, and says what does not fit.
+
+TensorFlow matches what it can and keeps silent about the rest, so that a model
+half restored scores like a bad one. Here everything fits or nothing is loaded.
+"""
+
+import contextlib
+import dataclasses
+import sys
+from typing import Any, Dict, List, Tuple
+
+import tensorflow as tf
+import tf_keras
+
+from tf_tokenlearner import errors
+
+
+_VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
+
+
+@dataclasses.dataclass
+class Difference:
+  """What stands in the way of restoring.
+
+  Attributes:
+    missing: variables that the checkpoint has not.
+    extra: variables that the model has not.
+    other_shape: (variable, shape in the checkpoint, shape in the model).
+  """
+  missing: List[str] = dataclasses.field(default_factory=list)
+  extra: List[str] = dataclasses.field(default_factory=list)
+  other_shape: List[Tuple[str, list, list]] = dataclasses.field(
+      default_factory=list)
+
+  def __bool__(self):
+    return bool(self.missing or self.extra or self.other_shape)
+
+  def names(self) -> List[str]:
+    """Every variable concerned."""
+    return (self.missing + self.extra
+            + [name for name, _, _ in self.other_shape])
+
+  def __str__(self):
+    lines = [f'  missing in the checkpoint: {name}' for name in self.missing]
+    lines += [f'  extra in the checkpoint: {name}' for name in self.extra]
+    lines += [f'  other shape: {name}, {theirs} in the checkpoint, {ours} in '
+              'the model' for name, theirs, ours in self.other_shape]
+    if len(lines) > 20:
+      lines[20:] = [f'  ... and {len(lines) - 20} more']
+    return '\n'.join(lines)
+
+
+def compare(path: str, module: tf_keras.Model, name: str) -> Difference:
+  """What differs between a module and its part of a checkpoint.
+
+  Args:
+    path: of a checkpoint.
+    module: built model.
+    name: of the module in the checkpoint, such as 'model'.
+
+  Raises:
+    UserError: path is not a readable checkpoint.
+  """
+  difference = Difference()
+  visited = set()
+  for key, shape in sorted(variables(path).items()):
+    if not key.startswith(f'{name}/') or '.OPTIMIZER_SLOT' in key:
+      continue
+    variable = _find(module, key.removeprefix(f'{name}/').split('/'))
+    if variable is None:
+      difference.extra.append(key)
+      continue
+    visited.add(variable.ref())
+    if list(variable.shape) != shape:
+      difference.other_shape.append((key, shape, list(variable.shape)))
+  difference.missing = [
+      path for path, variable in _variable_paths(module, name)
+      if variable.ref() not in visited]
+  return difference
+
+
+def require_fit(path: str, module: tf_keras.Model, name: str = 'model') -> None:
+  """Raises UserError that lists every variable that does not fit."""
+  difference = compare(path, module, name)
+  if difference:
+    raise errors.UserError(
+        f'Checkpoint {path} does not fit the model. Give the config that it '
+        'was trained with, or another --model_dir. What differs:\n'
+        f'{difference}')
+
+
+def initialize(model: tf_keras.Model, path: str, modules: str) -> str:
+  """Loads a checkpoint of this project into a fresh model.
+
+  Args:
+    model: built classifier.
+    path: checkpoint, or the folder of a run (its latest one is taken).
+    modules: 'all', or 'backbone' to leave the head fresh.
+
+  Returns:
+    The checkpoint that was taken.
+
+  Raises:
+    UserError: there is no checkpoint, or it does not fit.
+  """
+  path = find(path)
+  name, module = (('model', model) if modules == 'all'
+                  else ('model/backbone', model.backbone))
+  difference = compare(path, module, name)
+  if difference:
+    hint = ''
+    if modules == 'all' and all('head' in key for key in difference.names()):
+      hint = ('\nOnly the head differs: task.init_checkpoint_modules=backbone '
+              'takes the rest.')
+    raise errors.UserError(
+        f'Checkpoint {path} does not fit the model:\n{difference}{hint}')
+  root = (model if modules == 'all'
+          else tf.train.Checkpoint(backbone=model.backbone))
+  read(path, root)
+  print(f'Initialised {len(module.variables)} variables of {name} from {path}.',
+        file=sys.stderr)  # While training runs, stdout goes to a log.
+  return path
+
+
+def read(path: str, model: Any) -> None:
+  """Assigns to a model, or parts of it, what a checkpoint has under 'model'.
+
+  Args:
+    path: of a checkpoint that require_fit has passed.
+    model: trackable object.
+
+  Raises:
+    UserError: the values cannot be read.
+  """
+  with damage_told(path):
+    tf.train.Checkpoint(model=model).read(path).expect_partial()
+
+
+@contextlib.contextmanager
+def damage_told(path: str):
+  """Turns what TensorFlow raises on reading a damaged checkpoint into one line.
+
+  It finds out late: only the list of the variables is read before the values.
+  """
+  try:
+    yield
+  except (tf.errors.OpError, IndexError) as error:
+    reason = str(getattr(error, 'message', error)).partition(' [Op:')[0]
+    reason = reason.rpartition('}} ')[2]  # Before it stands the operation.
+    raise errors.UserError(
+        f'{path} cannot be read ({reason}). It is damaged: copy it again.'
+    ) from error
+
+
+def find(path: str) -> str:
+  """The checkpoint at a path, or the latest one in a folder.
+
+  Raises:
+    UserError: there is none.
+  """
+  if tf.io.gfile.isdir(path):
+    latest = tf.train.latest_checkpoint(path)
+    if latest is None:
+      raise errors.UserError(
+          f'{path} holds no checkpoint. Expected the folder of a training run, '
+          'or a checkpoint such as RUN/ckpt-1000.')
+    path = latest
+  if not tf.io.gfile.exists(f'{path}.index'):
+    raise errors.UserError(
+        f'There is no checkpoint at {path} (no file {path}.index).')
+  return path
+
+
+def global_step(path: str) -> int:
+  """The training step at which a checkpoint was written.
+
+  Raises:
+    UserError: not a checkpoint of a training run.
+  """
+  key = 'global_step' + _VALUE
+  try:
+    return int(tf.train.load_checkpoint(path).get_tensor(key))
+  except (tf.errors.OpError, ValueError) as error:
+    raise errors.UserError(
+        f'{path} is not a checkpoint of a training run: it holds no '
+        'global_step.') from error
+
+
+def variables(path: str) -> Dict[str, List[int]]:
+  """Variable paths of a checkpoint and their shapes.
+
+  Raises:
+    UserError: path is not a readable checkpoint.
+  """
+  try:
+    found = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+  except (tf.errors.OpError, ValueError) as error:
+    raise errors.UserError(
+        f'{path} cannot be read as a checkpoint: {error}') from error
+  return {key[:-len(_VALUE)]: shape for key, shape in found.items()
+          if key.endswith(_VALUE)}
+
+
+def _variable_paths(
+    module: tf_keras.Model, name: str) -> List[Tuple[str, tf.Variable]]:
+  """Each variable once, with the shortest path of attribute names to it."""
+  ours = {variable.ref() for variable in module.variables}
+  found, seen, queue = [], set(), [(name, module)]
+  for path, node in queue:  # The queue grows while it is walked.
+    if id(node) in seen:
+      continue
+    seen.add(id(node))
+    if isinstance(node, tf.Variable):
+      if node.ref() in ours:
+        found.append((path, node))
+      continue
+    queue += [(f'{path}/{key}', child) for key, child
+              in tf.train.TrackableView.children(node).items()]
+  return found
+
+
+def _find(root: Any, names: List[str]):
+  """The variable at a path of attribute names, or None."""
+  node = root
+  for name in names:
+    node = tf.train.TrackableView.children(node).get(name)
+    if node is None:
+      return None
+  return node if hasattr(node, 'shape') and hasattr(node, 'ref') else None

@@ -1,0 +1,248 @@
+"""Puts a TokenLearner into a plain transformer that is trained already."""
+
+import dataclasses
+import math
+from typing import Any, Collection, Iterator, Tuple, Union
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from tf_tokenlearner import backbones
+from tf_tokenlearner.backbones import encoder as encoder_lib
+from tf_tokenlearner.checkpoints import own_run
+from tf_tokenlearner.checkpoints import tf_checkpoint
+from tf_tokenlearner.checkpoints import transfer
+from tf_tokenlearner import errors
+from tf_tokenlearner import layers
+
+
+STARTS = ('random', 'mean')
+_POSITIONS = 16384  # What is enough to fit on, over all examples.
+_PIECE = 8  # Examples at a time through the network.
+_STEPS, _RATE, _DECAY = 300, 0.1, 0.1
+
+
+def num_examples(model: backbones.Classifier) -> int:
+  """How many examples start_at_means looks at, at most 64."""
+  positions = model.backbone.position_embedding.embedding.shape[1]
+  return min(max(_POSITIONS // positions, 1), 64)
+
+
+def start_at_means(model: backbones.Classifier, names: Collection[str],
+                   examples: np.ndarray) -> Tuple[str, ...]:
+  """Lets each token of new TokenLearners start near the mean of its part.
+
+  Args:
+    model: classifier whose other weights are trained; a transformer.
+    names: of the TokenLearners, as transfer.Transfer.fresh has them.
+    examples: [B, height, width, channels] or [B, frames, ...], as in training.
+
+  Returns:
+    What is to be said of each.
+
+  Raises:
+    UserError: one of version v1.0, whose masks are no shares.
+  """
+  notes = []
+  for name, layer, x, grid in _new_learners(model, names, examples):
+    if not isinstance(layer, layers.TokenLearnerV11):
+      raise errors.UserError(
+          'task.init_token_learner=mean needs token_learner.version=v1.1: its '
+          'weights are shares that sum to 1. Use that, or '
+          'task.init_token_learner=random.')
+    targets = pooling_weights(grid, layer.num_tokens)
+    normalised = layer.norm(x).numpy()
+    set_scores(layer, normalised, fit_scores(normalised, targets))
+    _, weights = layer(x, training=False, return_attention=True)
+    inside = (weights.numpy() * (targets > 0)).sum(-1).mean()
+    notes.append(f'{name} starts as means of {layer.num_tokens} parts of the '
+                 f'map, {inside:.0%} of the weight inside')
+  return tuple(notes)
+
+
+def _new_learners(
+    model: backbones.Classifier, names: Collection[str], examples: np.ndarray
+) -> Iterator[Tuple[str, tf_keras.layers.Layer, tf.Tensor, Tuple[int, int]]]:
+  """(name, TokenLearner, what comes to it [B*T, N, C], (H, W)), in order.
+
+  Every one runs as the caller has left it when the next one's turn comes.
+  """
+  backbone = model.backbone
+  encoder = getattr(backbone, 'encoder', None) or backbone.spatial_encoder
+  grid = backbone.spec.grid_size(backbone.input_size)
+  examples = examples[:num_examples(model)]
+  pieces = [backbone.embed(tf.convert_to_tensor(examples[i:i + _PIECE]))
+            for i in range(0, len(examples), _PIECE)]
+  for stage in encoder.stages:
+    if isinstance(stage, encoder_lib.LearnStage):
+      part = f'{encoder.name}/{stage.name}'
+      for name in {part, f'{part}/token_learner'} & set(names):
+        x = tf.concat(pieces, axis=0)  # [B, T*N, C]
+        n = x.shape[1] // stage.num_frames
+        yield (name, stage.token_learner,
+               tf.reshape(x, [-1, n, x.shape[2]]), grid)
+      # Behind a LearnStage the next one sees tokens.
+      if not isinstance(stage, encoder_lib.FuseStage):
+        grid = _cut(grid, stage.token_learner.num_tokens)
+    pieces = [stage(piece, training=False) for piece in pieces]
+
+
+def pooling_weights(grid: Tuple[int, int], num_tokens: int) -> np.ndarray:
+  """Weights of mean pooling, [S, N]: S parts of a map, of equal area.
+
+  The map is cut into rows and columns of parts, as square as S allows; a
+  position that a cut goes through belongs to both sides in part. Their mean is
+  the mean of the map.
+  """
+  rows, columns = (_shares(size, parts)
+                   for size, parts in zip(grid, _cut(grid, num_tokens)))
+  return np.einsum('rh,cw->rchw', rows, columns).reshape(
+      [num_tokens, math.prod(grid)]).astype(np.float32)
+
+
+def _cut(grid: Tuple[int, int], num_tokens: int) -> Tuple[int, int]:
+  """(rows, columns) of as many parts, as square as can be."""
+  h, w = grid
+  cuts = [(rows, num_tokens // rows) for rows in range(1, num_tokens + 1)
+          if num_tokens % rows == 0]
+  return min(cuts, key=lambda cut: abs(math.log(h * cut[1] / (w * cut[0]))))
+
+
+def _shares(size: int, parts: int) -> np.ndarray:
+  """Of each of so many equal parts of a line in its cells, [parts, size]."""
+  start = np.arange(parts)[:, np.newaxis] * size / parts
+  cell = np.arange(size)
+  overlap = (np.minimum(start + size / parts, cell + 1)
+             - np.maximum(start, cell))
+  return np.maximum(overlap, 0) * parts / size
+
+
+def fit_scores(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+  """The matrix [C, S] for which softmax(x @ matrix) comes near the targets.
+
+  The softmax is over positions; minimises cross-entropy by Adam with a little
+  weight decay, which is convex and draws nothing at random.
+
+  Args:
+    x: normalised, [B, N, C].
+    targets: [S, N], each row sums to 1.
+  """
+  b, n, c = x.shape
+  x = x.reshape([-1, c])
+  matrix = np.zeros([c, len(targets)], np.float32)
+  mean, square = np.zeros_like(matrix), np.zeros_like(matrix)
+  for step in range(1, _STEPS + 1):
+    scores = (x @ matrix).reshape([b, n, -1])
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    error = (weights - targets.T).reshape([b * n, -1])
+    gradient = x.T @ error / b + 2 * _DECAY * matrix
+    mean += 0.1 * (gradient - mean)
+    square += 0.001 * (gradient**2 - square)
+    matrix -= _RATE * (mean / (1 - 0.9**step)) / (
+        np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+  return matrix
+
+
+def set_scores(layer: layers.TokenLearnerV11, x: np.ndarray,
+               matrix: np.ndarray) -> None:
+  """Makes a TokenLearner score positions by x @ matrix.
+
+  Its MLP can: gelu(z) - gelu(-z) = z, so that two hidden units carry one linear
+  one. The units left over keep what they have drawn and start without a say.
+
+  Args:
+    layer: built; its LayerNorm as it starts.
+    x: what the LayerNorm gives for examples, [B, N, C]; sets the scale.
+    matrix: [C, S]; of more columns than half the hidden units, the strongest
+      combinations are kept.
+  """
+  hidden, out = layer.mlp.hidden, layer.mlp.output_dense
+  left, strengths, right = np.linalg.svd(matrix, full_matrices=False)
+  rank = min(len(strengths), hidden.units // 2)
+  scale = np.maximum((x @ left[:, :rank]).std(axis=(0, 1)), 1e-6)
+  into = left[:, :rank] / scale  # Units of a deviation of about 1.
+  out_of = (scale * strengths[:rank])[:, np.newaxis] * right[:rank]
+  kernel = hidden.kernel.numpy()
+  kernel[:, :2 * rank] = np.concatenate([into, -into], axis=1)
+  hidden.kernel.assign(kernel)
+  hidden.bias.assign(np.zeros(hidden.units))
+  kernel = np.zeros(out.kernel.shape, np.float32)
+  kernel[:2 * rank] = np.concatenate([out_of, -out_of])
+  out.kernel.assign(kernel)
+  out.bias.assign(np.zeros(out.units))
+
+
+def insert_token_learner(
+    plain: Union[backbones.Classifier, str], location: int, num_tokens: int,
+    examples: np.ndarray, **options: Any) -> backbones.Classifier:
+  """A plain classifier with a TokenLearner in it, to be fine-tuned shortly.
+
+  All other weights are kept. Each token starts near the mean of its own part of
+  the map, as token_learner_start says, which needs a few examples.
+
+  Args:
+    plain: classifier around a transformer without TokenLearner; or the folder
+      of a run of this project, or a checkpoint in it. A class token is dropped,
+      and the head sees the mean of the tokens instead.
+    location: block that is to be the first to see tokens, counted from 0.
+    num_tokens: S.
+    examples: [B, height, width, channels] or [B, frames, ...], as in training;
+      64 are enough.
+    **options: of the new model's spec, such as token_learner.
+
+  Returns:
+    A new classifier; plain is left as it was.
+
+  Raises:
+    UserError: plain has a TokenLearner, or is no transformer, the spec makes no
+      sense, there are fewer positions than tokens, or no examples of its
+      size.
+  """
+  if location is None:
+    raise errors.UserError(
+        'insert_token_learner: location must be the number of a block, '
+        'received None.')
+  if isinstance(plain, str):
+    plain = _read(plain)
+  backbone = plain.backbone
+  transfer.require_known(type(backbone))
+  if backbone.spec.learn_locations():
+    raise errors.UserError(
+        'insert_token_learner: the model has a TokenLearner at '
+        f'{backbone.spec.token_learner_location} already; expected a plain '
+        'one.')
+  if (not len(examples)
+      or tuple(examples.shape[1:]) != tuple(backbone.input_size)):
+    raise errors.UserError(
+        'insert_token_learner: examples must be [B, '
+        f'{", ".join(map(str, backbone.input_size))}] with B of at least 1, '
+        f'received {list(examples.shape)}.')
+  height, width = backbone.spec.grid_size(backbone.input_size)
+  if num_tokens > height * width:
+    raise errors.UserError(
+        f'insert_token_learner: num_tokens is {num_tokens}, but a frame has '
+        f'{height} x {width} positions to learn them from.')
+  spec = dataclasses.replace(
+      backbone.spec, token_learner_location=location, num_tokens=num_tokens,
+      pooler='gap' if backbone.spec.pooler == 'token' else backbone.spec.pooler,
+      **options)
+  model = backbones.Classifier(
+      type(backbone)(spec, backbone.input_size), plain.num_classes,
+      plain.dropout_rate, plain.head_bias)
+  done = transfer.transfer(plain, model)
+  notes = start_at_means(model, done.fresh, examples)
+  transfer.say('the plain model', type(backbone).__name__,
+               done._replace(notes=(*done.notes, *notes)))
+  return model
+
+
+def _read(path: str) -> backbones.Classifier:
+  path = tf_checkpoint.find(path)
+  run = own_run.describe(path)
+  if run is None:
+    raise errors.UserError(
+        f'{path} lies in no training run of this project. Load the checkpoint '
+        'into a plain classifier first, and give that.')
+  return own_run.read_model(path, run)

@@ -1,0 +1,203 @@
+"""What an exported model is given, and how it becomes what the network sees."""
+
+import abc
+from typing import Optional, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.configs import video_classification as video_config
+from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import video_pipeline
+from tf_tokenlearner.data import views
+from tf_tokenlearner.serving import image_bytes
+
+
+def as_asked(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+  """The same; a loaded signature itself accepts any shape, and fails anywhere.
+
+  What the message of EnsureShape has of names is that of its input.
+  """
+  axes = '_'.join('any' if size is None else str(size) for size in spec.shape)
+  free = tf.raw_ops.PlaceholderWithDefault(
+      input=inputs, shape=None, name=f'{spec.name}_{axes}')
+  return tf.ensure_shape(free, spec.shape)
+
+
+_ENCODED_KEY = 'image/encoded'  # Of tf.Examples, as the Model Garden has it.
+
+
+class RawInputs(abc.ABC):
+  """Pixels, files or tf.Examples in; what the network sees out.
+
+  Attributes:
+    name: of the pixels, 'images' or 'clips'.
+    shape: of one example of any size, (H, W, 3) or (T, H, W, 3).
+    bytes_shape: of one example as image files.
+    sample_shape: of a small example, of another size than the network's.
+    description: of the pixels, in words.
+    preparation: how evaluation makes of them what the network sees, in words.
+    preprocessing: the same as facts.
+  """
+  name: str
+  shape: Tuple[Optional[int], ...]
+  bytes_shape: Tuple[Optional[int], ...]
+  sample_shape: Tuple[int, ...]
+  description: str
+  preparation: str
+  preprocessing: views.View
+
+  def __init__(self, task: config.ClassificationTask):
+    self._data = task.validation_data
+    self._input_size = tuple(task.model.input_size)
+
+  def to_pixels(self, examples: tf.Tensor) -> tf.Tensor:
+    """uint8 [B, *shape] -> float32 [B, *input_size], as in evaluation."""
+    return self.preprocessing.to_pixels(examples)
+
+  @abc.abstractmethod
+  def read_files(self, files: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    """string bytes_shape -> an example's pixels; the reason, as image_bytes."""
+
+  @abc.abstractmethod
+  def parse(self, serialized: tf.Tensor) -> tf.Tensor:
+    """One serialized tf.Example or SequenceExample -> string bytes_shape."""
+
+  @abc.abstractmethod
+  def serialize(self, example: np.ndarray) -> bytes:
+    """The other way round; example is files as bytes, or pixels."""
+
+  def read_example(self, serialized: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    """As read_files, of one serialized example."""
+    nothing = tf.zeros([size or 0 for size in self.bytes_shape], tf.string)
+    files, is_parsed = image_bytes.attempt(
+        lambda: (self.parse(serialized), True), (nothing, False))
+    return tf.cond(
+        is_parsed, lambda: self.read_files(files),
+        lambda: (tf.zeros(self._input_size), f'is no {self.example_kind} with '
+                 f'{_ENCODED_KEY}'))
+
+  @property
+  def example_kind(self) -> str:
+    """What parse takes."""
+    return 'tf.train.Example'
+
+  def sample(self, count: int) -> np.ndarray:
+    """uint8 [count, *sample_shape], the same every time."""
+    return np.random.default_rng(0).integers(
+        0, 256, [count, *self.sample_shape], dtype=np.uint8)
+
+
+def of_task(task: config.ClassificationTask) -> RawInputs:
+  """Images or the frames of videos, of any size.
+
+  Args:
+    task: config of the run.
+  """
+  if isinstance(task, video_config.VideoClassificationTask):
+    return _Clips(task)
+  return _Images(task)
+
+
+class _Images(RawInputs):
+  """Images [H, W, 3]."""
+  name = 'images'
+  shape = (None, None, 3)
+  bytes_shape = ()
+  description = 'RGB images of any size, 0 to 255'
+
+  def __init__(self, task: config.ClassificationTask):
+    super().__init__(task)
+    height, width, _ = self._input_size
+    self.sample_shape = (height + 5, width * 2 + 3, 3)
+    self.preprocessing = image_pipeline.evaluation_view(
+        self._data, self._input_size)
+    fraction = self.preprocessing.center_crop_fraction
+    margin = '' if fraction == 1 else f', {fraction:g} of its sides,'
+    self.preparation = (
+        f'the largest box of the shape {height} x {width} in the middle of an '
+        f'image{margin} is resized (bilinear) to {height} x {width}')
+
+  def read_files(self, files):
+    return image_bytes.read(files, self.to_pixels, self._input_size)
+
+  def parse(self, serialized):
+    return tf.io.parse_single_example(
+        serialized,
+        {_ENCODED_KEY: tf.io.FixedLenFeature([], tf.string)})[_ENCODED_KEY]
+
+  def serialize(self, example):
+    feature = _bytes_feature(_to_file(example))
+    return tf.train.Example(features=tf.train.Features(
+        feature={_ENCODED_KEY: feature})).SerializeToString()
+
+
+class _Clips(RawInputs):
+  """Frames of videos [T, H, W, 3]. One view: the middle clip, its centre.
+
+  Attributes:
+    rate: of the frames, in words.
+  """
+  name = 'clips'
+  shape = (None, None, None, 3)
+  bytes_shape = (None,)
+
+  def __init__(self, task: video_config.VideoClassificationTask):
+    super().__init__(task)
+    frames, height, width, _ = self._input_size
+    stride, side = self._data.temporal_stride, self._data.min_image_size
+    self.sample_shape = (
+        frames * self._data.temporal_stride + 3, height + 5, width * 2 + 3, 3)
+    self.preprocessing = video_pipeline.evaluation_view(
+        self._data, self._input_size)
+    fps = self.preprocessing.fps
+    self.rate = (f'{fps:g} frames a second' if fps else
+                 'the frame rate at which the training data are stored')
+    self.description = (
+        f'RGB frames of whole videos of any length and size, at {self.rate}, '
+        f'0 to 255; the network looks at {frames} of them in the middle, '
+        f'{self._data.temporal_stride} apart')
+    self.preparation = (
+        f'{frames} frames in the middle of a video at {self.rate}, each '
+        f'{stride} after the one before, are resized (bilinear) to a shorter '
+        f'side of {side} pixels; the {height} x {width} in the middle is '
+        'cut out')
+
+  @property
+  def example_kind(self):
+    return 'tf.train.SequenceExample'
+
+  def read_files(self, files):
+    return tf.cond(
+        tf.size(files) > 0,
+        lambda: image_bytes.read_frames(
+            self.preprocessing.middle(files[tf.newaxis])[0],
+            lambda frames: self.to_view(frames[tf.newaxis])[0],
+            self._input_size),
+        lambda: (tf.zeros(self._input_size), 'has no frames'))
+
+  def parse(self, serialized):
+    _, lists = tf.io.parse_single_sequence_example(
+        serialized, sequence_features={
+            _ENCODED_KEY: tf.io.FixedLenSequenceFeature([], tf.string)})
+    return lists[_ENCODED_KEY]
+
+  def serialize(self, example):
+    frames = [_bytes_feature(_to_file(frame)) for frame in example]
+    return tf.train.SequenceExample(feature_lists=tf.train.FeatureLists(
+        feature_list={_ENCODED_KEY: tf.train.FeatureList(
+            feature=frames)})).SerializeToString()
+
+  def to_view(self, frames: tf.Tensor) -> tf.Tensor:
+    """uint8 [B, T, H, W, 3] -> float32 [B, T, height, width, channels]."""
+    return self.preprocessing.to_view(frames)
+
+
+def _to_file(image) -> bytes:
+  """Pixels become a PNG, which loses nothing."""
+  return image if isinstance(image, bytes) else tf.io.encode_png(image).numpy()
+
+
+def _bytes_feature(value: bytes) -> tf.train.Feature:
+  return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
