@@ -13,8 +13,9 @@ from tf_tokenlearner.backbones import variants
 def parse_flags(tmp_path, *arguments):
   values = flags.FlagValues()
   deployment.define_flags(values)
-  values(['program', f'--report={tmp_path}/docs/results/deployment.md', '--rounds=1',
-          '--image_size=32', '--location=1', '--num_tokens=2', *arguments])
+  values(['program', f'--report={tmp_path}/docs/results/deployment.md',
+          '--rounds=1', '--image_size=32', '--location=1', '--num_tokens=2',
+          *arguments])
   return values
 
 
