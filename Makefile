@@ -16,7 +16,7 @@ help:
 	@echo 'make train       train, evaluate and export a digits classifier'
 	@echo 'make train-video the same with clips; and with one frame of each'
 	@echo 'make test        the whole test suite'
-	@echo 'make bazel-test  tests of the layers under Bazel, offline'
+	@echo 'make bazel-test  tests of layers and configs under Bazel, offline'
 	@echo 'make benchmark   time the encoder beside the Model Garden'
 	@echo 'make clean       remove .venv'
 

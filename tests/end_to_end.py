@@ -11,8 +11,6 @@ well, and predict --stream shown the examples. Prints a line for each client,
 and ends with an error if any says something else than the checkpoint.
 """
 
-# bazel-tags: manual
-
 import contextlib
 import fractions
 import io

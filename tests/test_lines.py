@@ -1,8 +1,5 @@
 """No line of the Python files is longer than 80 columns."""
 
-# It reads the whole work tree, and Bazel shows a test only parts of that:
-# bazel-tags: manual
-
 import pathlib
 
 ROOT = pathlib.Path(__file__).parents[1]

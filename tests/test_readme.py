@@ -1,7 +1,5 @@
 """What the README shows is true."""
 
-# bazel-tags: manual
-
 import pathlib
 import re
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Bazel without a network, from Debian's packages alone.
 #
-#   tools/bazel_offline.sh             which is bazel test //tests/layers:all
-#   tools/bazel_offline.sh test //tests/backbones:test_vit_golden
+#   tools/bazel_offline.sh             tests //tests/layers/... and configs
+#   tools/bazel_offline.sh test //tests/backbones/... --test_filter=vit_golden
 #   tools/bazel_offline.sh build //...
 #
 # Needs: apt-get install bazel-bootstrap bazel-platforms bazel-rules-cc \
@@ -44,7 +44,7 @@ echo 'workspace(name = "remote_coverage_tools")' \
 echo 'filegroup(name = "coverage_report_generator",
   visibility = ["//visibility:public"])' >"$cache/remote_coverage_tools/BUILD"
 
-[ $# -gt 0 ] || set -- test //tests/layers:all
+[ $# -gt 0 ] || set -- test //tests/layers/... //tests/configs/...
 command=$1
 shift
 # --batch leaves no server behind. What is taken out of stderr is a warning of

@@ -7,8 +7,6 @@ install is found. Started in the folder above the module's, so that the code of
 its card runs as it is printed.
 """
 
-# bazel-tags: manual
-
 import importlib
 import os
 import re

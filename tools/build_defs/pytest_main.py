@@ -1,4 +1,4 @@
-"""Runs pytest on the file that py_test of py.bzl names, the way Bazel expects.
+"""Runs pytest on the files that test_package of py.bzl names.
 
 Bazel starts it in the runfiles of the test, a folder with nothing in it but
 what the BUILD file lists.
