@@ -1,7 +1,17 @@
 """TokenLearner image and video classifiers for TensorFlow 2.
 
-Nothing is imported until it is asked for: `tf_tokenlearner.layers` needs
-TensorFlow and tf_keras alone.
+    import tf_tokenlearner
+    tf_tokenlearner.layers.TokenLearnerV11(num_tokens=8)
+
+Names load at first use: `import tf_tokenlearner` imports no TensorFlow.
 """
 
+from tf_tokenlearner import lazy
+
 __version__ = '0.1.0'
+
+__getattr__, __dir__ = lazy.attach(__name__, {
+    'layers': (),
+    'backbones': (),
+    'checkpoints': (),
+})

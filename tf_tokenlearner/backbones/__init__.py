@@ -1,21 +1,14 @@
-"""Backbones: embed, encode, pool; and the classifier around them."""
+"""Backbones (embed, encode, pool) and the classifier around them."""
 
-from tf_tokenlearner.backbones.bottleneck_spec import BottleneckSpec
-from tf_tokenlearner.backbones.bottleneck_transformer import BottleneckTransformer
-from tf_tokenlearner.backbones.classifier import Classifier
-from tf_tokenlearner.backbones.encoder import Encoder
-from tf_tokenlearner.backbones.factorized_vivit import FactorizedVideoVisionTransformer
-from tf_tokenlearner.backbones.specs import FactorizedViViTSpec
-from tf_tokenlearner.backbones.specs import TokenLearnerSpec
-from tf_tokenlearner.backbones.specs import ViTSpec
-from tf_tokenlearner.backbones.specs import ViViTSpec
-from tf_tokenlearner.backbones.vision_transformer import VideoVisionTransformer
-from tf_tokenlearner.backbones.vision_transformer import VisionTransformer
+from tf_tokenlearner import lazy
 
-# As configs and saved runs name them.
-BY_NAME = {
-    'token_learner_vit': VisionTransformer,
-    'token_learner_vivit': VideoVisionTransformer,
-    'token_learner_vivit_factorized': FactorizedVideoVisionTransformer,
-    'token_learner_bottleneck': BottleneckTransformer,
-}
+__getattr__, __dir__ = lazy.attach(__name__, {
+    'bottleneck_spec': ('BottleneckSpec',),
+    'bottleneck_transformer': ('BottleneckTransformer',),
+    'classifier': ('BY_NAME', 'Classifier'),
+    'encoder': ('Encoder',),
+    'factorized_vivit': ('FactorizedVideoVisionTransformer',),
+    'specs': ('FactorizedViViTSpec', 'TokenLearnerSpec', 'ViTSpec',
+              'ViViTSpec'),
+    'vision_transformer': ('VideoVisionTransformer', 'VisionTransformer'),
+})

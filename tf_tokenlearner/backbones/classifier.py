@@ -5,6 +5,19 @@ from typing import Any, Dict, Optional
 import tensorflow as tf
 import tf_keras
 
+from tf_tokenlearner.backbones import bottleneck_transformer
+from tf_tokenlearner.backbones import factorized_vivit
+from tf_tokenlearner.backbones import vision_transformer
+
+# Backbones by the names that configs and saved runs give them.
+BY_NAME = {
+    'token_learner_vit': vision_transformer.VisionTransformer,
+    'token_learner_vivit': vision_transformer.VideoVisionTransformer,
+    'token_learner_vivit_factorized':
+        factorized_vivit.FactorizedVideoVisionTransformer,
+    'token_learner_bottleneck': bottleneck_transformer.BottleneckTransformer,
+}
+
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class Classifier(tf_keras.Model):

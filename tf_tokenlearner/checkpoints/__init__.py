@@ -1,7 +1,11 @@
-"""Weights in: of our own runs, public ViTs, Scenic and the Model Garden."""
+"""Weights from our own runs, public ViTs, Scenic and the Model Garden."""
 
-from tf_tokenlearner.checkpoints.flax_names import load_scenic
-from tf_tokenlearner.checkpoints.initialization import initialize
-from tf_tokenlearner.checkpoints.scenic import read_scenic_checkpoint
-from tf_tokenlearner.checkpoints.token_learner_init import insert_token_learner
-from tf_tokenlearner.checkpoints.vit_npz import load_vision_transformer_npz
+from tf_tokenlearner import lazy
+
+__getattr__, __dir__ = lazy.attach(__name__, {
+    'flax_names': ('load_scenic',),
+    'initialization': ('initialize',),
+    'scenic': ('read_scenic_checkpoint',),
+    'token_learner_init': ('insert_token_learner',),
+    'vit_npz': ('load_vision_transformer_npz',),
+})
