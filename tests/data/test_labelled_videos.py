@@ -215,7 +215,7 @@ def test_unreadable_videos(preparer):
       '--max_unreadable_fraction of data.prepare: ')
   builder = preparer('kinetics400/10fps', max_unreadable_fraction=.3)
   assert preparer.lines[1:3] == [
-      'Going on after 4 of 4 videos that are done already.',
+      'Resuming: 4 of 4 videos are done already.',
       f'Left out 1 of 4 videos that cannot be read: {path} (empty file)']
   assert builder.info.splits['train'].num_examples == 2
   builder.refuse_unreadable()

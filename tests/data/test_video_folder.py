@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from tests.data import video_making
 from tf_tokenlearner.data.builders import folder_builder
 from tf_tokenlearner.data import decoded_videos
+from tf_tokenlearner.data import video_worker
 from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import prepare_dataset
 from tf_tokenlearner import errors
@@ -138,7 +139,7 @@ def test_killed_preparation_goes_on(packer, monkeypatch):
                      video_making.numbered(2), 10, 'mpeg4')
   builder = packer()
   assert packer.lines[1] == (
-      'Going on after 14 of 15 videos that are done already.')
+      'Resuming: 14 of 15 videos are done already.')
   names = {*read(builder, 'train'), *read(builder, 'validation')}
   assert names == {*written, 'run/9.avi'} - {'run/0.avi'}
   assert not kept.exists()
@@ -155,7 +156,7 @@ def test_unreadable_videos(packer):
     packer()
   packer(max_unreadable_fraction=.1)
   assert packer.lines[1:4] == [
-      'Going on after 16 of 16 videos that are done already.',
+      'Resuming: 16 of 16 videos are done already.',
       'Left out 1 of 16 videos that cannot be read: run/a.mp4 (no video, or '
       'its header is cut off)',
       'Passed over 1 files that are no videos or lie outside of class folders: '
@@ -187,7 +188,7 @@ def test_disk_that_is_full(packer, monkeypatch):
     raise OSError(28, 'No space left on device')
 
   with monkeypatch.context() as patch:
-    patch.setattr(decoded_videos._Worker, 'decode', fail)
+    patch.setattr(video_worker.Worker, 'decode', fail)
     with pytest.raises(errors.UserError,
                        match='No space left on the disk of .*make room'):
       packer()

@@ -7,7 +7,29 @@ import av
 import cv2
 import numpy as np
 
+from tf_tokenlearner.data import video_worker
+
 STEP = 9  # Of brightness, from one frame to the next.
+
+# A worker that does something else with videos called 2.avi.
+ODD_WORKER = '''
+import os, signal, sys, time
+from tf_tokenlearner.data import video_worker
+decode_to_file = video_worker.decode_to_file
+def changed(path, **options):
+  if os.path.basename(path) == '2.avi':
+    {}
+  return decode_to_file(path, **options)
+video_worker.decode_to_file = changed
+video_worker.main()
+'''
+
+
+def change_worker(tmp_path, monkeypatch, text):
+  """Makes the decoding processes run another program."""
+  (tmp_path / 'other_worker.py').write_text(text)
+  monkeypatch.setattr(video_worker, '_PROGRAM', 'other_worker')
+  monkeypatch.syspath_prepend(str(tmp_path))
 
 
 def numbered(count, height=48, width=64):

@@ -1,92 +1,30 @@
-"""Decodes many videos, by as many processes as there are processor cores."""
+"""Decodes many videos in parallel into a folder, resumably."""
 
 import contextlib
 import hashlib
-import json
+import multiprocessing.pool
 import os
 import queue
 import shutil
-import signal
-import struct
-import subprocess
-import sys
 import tempfile
-import threading
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import tensorflow_datasets as tfds
 
 from tf_tokenlearner.data import clip_sampling
+from tf_tokenlearner.data import video_worker
 from tf_tokenlearner import errors
 from tf_tokenlearner import progress
 
-
-_LENGTH = struct.Struct('<I')
-_END = _LENGTH.pack(2**32 - 1)
-
-
-def write(path: str, frames: Iterable[bytes]) -> None:
-  """Writes a clip, whole or not at all.
-
-  Args:
-    path: of the file.
-    frames: of the clip; what it raises is passed on.
-
-  Raises:
-    OSError: the file cannot be written.
-  """
-  beside = f'{path}.{os.getpid()}.partial'
-  try:
-    with open(beside, 'wb') as file:
-      for frame in frames:
-        file.write(_LENGTH.pack(len(frame)))
-        file.write(frame)
-      file.write(_END)
-    os.replace(beside, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      os.unlink(beside)
-    raise
-
-
-def is_whole(path: str) -> bool:
-  """Whether a clip is there; a power failure may have left a part of one."""
-  try:
-    with open(path, 'rb') as file:
-      file.seek(-len(_END), os.SEEK_END)
-      return file.read() == _END
-  except OSError:
-    return False
-
-
-def read(path: str) -> List[bytes]:
-  """The frames of a clip.
-
-  Raises:
-    OSError: the file cannot be read.
-  """
-  frames = []
-  with open(path, 'rb') as file:
-    while (length := file.read(_LENGTH.size)) != _END:
-      frames.append(file.read(*_LENGTH.unpack(length)))
-  return frames
-
-
-_WORKER = 'tf_tokenlearner.data.video_worker'
-# Of one video; hours of 4K would be refused before.
-_SECONDS_ALLOWED = 1800
-# Then a process ends by itself, as it was not ended: we are gone.
-_SECONDS_ALLOWED_ALONE = _SECONDS_ALLOWED + 60
-_FIRST_GUESS_OF_SPACE = 16  # Videos.
-# TFDS keeps the whole set twice while it shuffles.
-_COPIES_OF_TFDS = 2
+_FIRST_ESTIMATE_OF_SPACE = 16  # Videos.
+_COPIES_OF_TFDS = 2  # TFDS stores the data set twice while it shuffles.
 
 
 def working_folder(data_dir: str, name: str) -> str:
-  """Where to decode for a data set: beside it, if it is on a local disk.
+  """Returns where to decode for a data set: next to it, if its disk is local.
 
   Args:
-    data_dir: where the data set will lie, possibly remote.
+    data_dir: folder of the data sets, possibly remote.
     name: of the data set, possibly with slashes.
   """
   if '://' in data_dir:
@@ -96,19 +34,19 @@ def working_folder(data_dir: str, name: str) -> str:
 
 
 class DecodedVideos:
-  """A folder of decoded videos, in the making of a data set.
+  """A working folder of decoded videos, used while a data set is prepared.
 
-  What is decoded stays until `remove`, so that a preparation which was killed
-  goes on where it was. A video that changes is decoded anew.
+  Decoded videos stay until `remove`, so that an interrupted preparation
+  resumes. A video that has changed is decoded again.
 
   Args:
-    folder: made if it is not there.
-    fps: frames a second, as in video_files.decode.
-    short_side: as in video_files.decode.
-    announce: takes what is to be said, by lines.
+    folder: created if needed.
+    fps: frames per second, as in video_files.decode.
+    short_side: in pixels, as in video_files.decode.
+    announce: called with each line for the user.
 
   Raises:
-    UserError: fps or short_side out of range.
+    UserError: fps or short_side is out of range.
   """
 
   def __init__(self, folder: str, fps: float, short_side: int,
@@ -125,16 +63,16 @@ class DecodedVideos:
     self._announce = announce
 
   def decode(self, paths: Iterable[str]) -> Dict[str, str]:
-    """Decodes what is not yet decoded.
+    """Decodes the videos that are not decoded yet.
 
     Args:
-      paths: of the videos.
+      paths: of all videos.
 
     Returns:
-      {path: reason} of those that cannot be read.
+      {path: reason} of the unreadable videos.
 
     Raises:
-      UserError: too little space, or the processes are killed.
+      UserError: too little disk space, or a process was killed.
       OSError: the folder cannot be written.
     """
     os.makedirs(self._folder, exist_ok=True)
@@ -143,47 +81,50 @@ class DecodedVideos:
     todo = [path for path, reason in reasons.items() if reason is None]
     done = len(paths) - len(todo)
     if done:
-      self._announce(f'Going on after {done:,} of {len(paths):,} videos that '
-                     'are done already.')
+      self._announce(
+          f'Resuming: {done:,} of {len(paths):,} videos are done already.')
     with progress.Progress('Decoding videos', len(paths), self._announce,
                            done) as counter:
-      for count, (path, reason) in enumerate(self._decode(todo), start=1):
+      decoded = []
+      for path, reason in self._decode(todo):
+        decoded.append(path)
         reasons[path] = reason
         if reason:
           with open(self._reason_path(path), 'w', encoding='utf8') as file:
             file.write(reason)
         counter.advance()
-        if count >= _FIRST_GUESS_OF_SPACE and not count & (count - 1):
-          self._require_space(todo[:count], len(todo) - count, len(paths))
+        count = len(decoded)
+        if count >= _FIRST_ESTIMATE_OF_SPACE and not count & (count - 1):
+          self._require_space(decoded, len(todo) - count, len(paths))
     return {path: reason for path, reason in reasons.items() if reason}
 
   def load(self, path: str) -> List[bytes]:
-    """The frames of a decoded video, JPEG files.
+    """Returns the frames of a decoded video as JPEG files.
 
     Raises:
-      UserError: the video has changed since.
+      UserError: the video has changed since it was decoded.
     """
     try:
-      return read(self._clip_path(path))
+      return video_worker.read(self._clip_path(path))
     except FileNotFoundError as error:
       raise errors.UserError(
-          f'{_printable(path)} changed while it was packed. Start again.'
-      ) from error
+          f'{video_worker.printable(path)} changed while the data set was '
+          'prepared. Start again.') from error
 
   def num_bytes(self, paths: Iterable[str]) -> int:
-    """Size of what is decoded of some videos."""
+    """Returns the size of the clip files of some videos."""
     size = 0
     for path in paths:
-      with contextlib.suppress(FileNotFoundError):  # It cannot be read.
+      with contextlib.suppress(FileNotFoundError):  # An unreadable video.
         size += os.path.getsize(self._clip_path(path))
     return size
 
   def remove(self) -> None:
-    """Removes the folder, if it is there."""
+    """Removes the folder, if it exists."""
     shutil.rmtree(self._folder, ignore_errors=True)
 
   def _clip_path(self, path: str) -> str:
-    """Where a video goes; another place if it or the options change."""
+    """Returns the clip file of a video in its present state."""
     try:
       status = os.stat(path)
       size, mtime = status.st_size, status.st_mtime_ns
@@ -198,8 +139,8 @@ class DecodedVideos:
     return self._clip_path(path) + '.unreadable'
 
   def _stored_reason(self, path: str) -> Optional[str]:
-    """Why a video cannot be read; '' if it is decoded, None if not tried."""
-    if is_whole(self._clip_path(path)):
+    """Returns why a video is unreadable; '' if decoded, None if not tried."""
+    if video_worker.is_whole(self._clip_path(path)):
       return ''
     try:
       with open(self._reason_path(path), encoding='utf8') as file:
@@ -209,7 +150,7 @@ class DecodedVideos:
 
   def _require_space(self, decoded: List[str], num_left: int,
                      num_all: int) -> None:
-    """Raises UserError if the disk will not do; so soon, and not at the end."""
+    """Raises UserError early if the disk will be too small in the end."""
     size = self.num_bytes(decoded) / len(decoded)
     needed = int(size * (num_left + _COPIES_OF_TFDS * num_all))
     free = shutil.disk_usage(self._folder).free
@@ -217,139 +158,36 @@ class DecodedVideos:
       raise errors.UserError(
           f'No space left on the disk of {self._folder}: about '
           f'{tfds.core.utils.Size(needed)} are needed for {num_all:,} videos, '
-          f'{tfds.core.utils.Size(free)} are free. Make room, set another '
+          f'{tfds.core.utils.Size(free)} are free. Free some space, set another '
           'data_dir, or a smaller fps or short_side (stored_short_side of '
           'task.train_data).')
 
   def _decode(self, paths: List[str]) -> Iterator[Tuple[str, str]]:
-    """Yields (path, why it cannot be read or '') as they get done."""
-    waiting, lock, answers = iter(paths), threading.Lock(), queue.Queue()
+    """Yields (path, reason why it is unreadable or '') as videos get done."""
+    if not paths:
+      return
+    workers = [video_worker.Worker()
+               for _ in range(min(os.cpu_count() or 1, len(paths)))]
+    idle = queue.SimpleQueue()
+    for worker in workers:
+      idle.put(worker)
 
-    def serve(worker: '_Worker') -> None:
+    def decode(path: str) -> Tuple[str, str]:
+      worker = idle.get()
       try:
-        while True:
-          with lock:
-            path = next(waiting, None)
-          if path is None:
-            return
-          answers.put((path, worker.decode(
-              path=path, target=self._clip_path(path), fps=self._fps,
-              short_side=self._short_side)))
-      except BaseException as error:  # pylint: disable=broad-except
-        answers.put(error)
+        return path, worker.decode(
+            path, target=self._clip_path(path), fps=self._fps,
+            short_side=self._short_side)
+      finally:
+        idle.put(worker)
 
-    workers = [_Worker() for _ in range(min(os.cpu_count() or 1, len(paths)))]
-    threads = [threading.Thread(target=serve, args=[worker], daemon=True)
-               for worker in workers]
-    for thread in threads:
-      thread.start()
+    pool = multiprocessing.pool.ThreadPool(len(workers))
     try:
-      for _ in paths:
-        answer = answers.get()
-        if isinstance(answer, BaseException):
-          raise answer
-        yield answer
+      yield from pool.imap_unordered(decode, paths)
     finally:
-      with lock:
-        waiting = iter(())
       for worker in workers:
-        worker.stop()
-      for thread in threads:
-        thread.join()
+        worker.stop()  # Ends what the threads wait for.
+      pool.terminate()
+      pool.join()
       for worker in workers:
         worker.close()
-
-
-class _Worker:
-  """A process that decodes; started anew if a video makes it crash."""
-
-  def __init__(self):
-    self._process: Optional[subprocess.Popen] = None
-    self._lock = threading.Lock()
-    self._is_stopped = False
-
-  def decode(self, path: str, **options) -> str:
-    """Why a video cannot be read; '' if it is decoded."""
-    process = self._start()
-    took_too_long = threading.Event()
-
-    def give_up():
-      took_too_long.set()
-      process.kill()
-
-    timer = threading.Timer(_SECONDS_ALLOWED, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-      process.stdin.write(json.dumps({
-          'path': path, 'seconds_allowed': _SECONDS_ALLOWED_ALONE, **options
-      }) + '\n')
-      process.stdin.flush()
-      line = process.stdout.readline()
-    except BrokenPipeError:
-      line = ''
-    finally:
-      timer.cancel()
-      timer.join()  # So that nothing is left when the generator is.
-    if line:
-      answer = json.loads(line)
-      if 'failed' in answer:
-        raise OSError(*answer['failed'])
-      return answer.get('unreadable', '')
-    said = self.close()
-    if took_too_long.is_set():
-      return f'takes longer than {_SECONDS_ALLOWED:,.0f} s to decode'
-    return _explain_end(process.returncode, said, path)
-
-  def stop(self) -> None:
-    """Ends the process, whatever it does; it is not started again."""
-    with self._lock:
-      self._is_stopped = True
-      if self._process:
-        self._process.kill()
-
-  def close(self) -> str:
-    """Waits for the end of the process; the last line of its errors."""
-    with self._lock:
-      process, self._process = self._process, None
-    if not process:
-      return ''
-    with process, self._errors:  # Closes the pipes and waits.
-      # What it did not take, as it was dead, is flushed once more.
-      with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-      process.wait()
-      self._errors.seek(0)
-      return ' '.join(self._errors.read().strip().splitlines()[-1:])
-
-  def _start(self) -> subprocess.Popen:
-    with self._lock:
-      if self._is_stopped:
-        raise InterruptedError
-      if not self._process:
-        self._errors = tempfile.TemporaryFile('w+')
-        # It should find what we find.
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', _WORKER], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**os.environ, 'PYTHONPATH': path})
-      return self._process
-
-
-def _explain_end(code: int, said: str, path: str) -> str:
-  """Why a video made a process end; raises if it was not the video."""
-  if code == -signal.SIGKILL:
-    raise errors.UserError(
-        f'A process was killed while it decoded {_printable(path)}, most often '
-        'because memory ran out. Make room and start again: what is decoded is '
-        'kept.')
-  if code < 0:
-    return f'makes the decoder crash ({signal.Signals(-code).name})'
-  raise RuntimeError(
-      f'The process that decodes videos ended with exit code {code}: '
-      f'{said or "it said nothing"}')
-
-
-def _printable(path: str) -> str:
-  return os.fsencode(path).decode(errors='replace')
