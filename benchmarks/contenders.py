@@ -38,7 +38,7 @@ def make(variant: str, image_size: int, num_tokens: int,
           for spec in (plain, tokens)]
   return [
       Contender('Model Garden ViT',
-                garden(plain.resolved(input_size), image_size), macs[0]),
+                garden(plain.completed(input_size), image_size), macs[0]),
       Contender('ours, plain', ours(plain, image_size), macs[0]),
       Contender(f'ours, {num_tokens} tokens at {location}',
                 ours(tokens, image_size), macs[1]),

@@ -24,14 +24,14 @@ def shallow(params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
     spec.num_blocks = [1, 1, 1, 2]  # The very last holds the module.
     spec.num_module_blocks = 1
     return params
-  resolved = spec.resolved(tuple(model.input_size))
-  places = [place for place, _ in resolved.learn_locations()]
+  resolved = spec.completed(tuple(model.input_size))
+  places = [place for place, _ in resolved.token_learners()]
   edges = [0, *places, resolved.num_layers]
   blocks = [min(1, end - start) for start, end in zip(edges, edges[1:])]
   spec.num_layers = sum(blocks)
   if places:
     located = [sum(blocks[:i + 1]) for i in range(len(places))]
-    spec.num_tokens = [tokens for _, tokens in resolved.learn_locations()]
+    spec.num_tokens = [tokens for _, tokens in resolved.token_learners()]
     spec.token_learner_location = located
   return params
 
@@ -58,7 +58,7 @@ def tiny(params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
   places = len(spec.token_learner_location or ())
   spec.num_tokens = [4**(places - i) for i in range(places)] or 4
   if hasattr(spec, 'tubelet_size'):
-    resolved = spec.resolved(tuple(model.input_size))
+    resolved = spec.completed(tuple(model.input_size))
     frames = resolved.tubelet_size[0]
     spec.variant, spec.tubelet_size = f'Ti/2x{frames}', None
     model.input_size = [2 * frames, side, side, 3]

@@ -30,7 +30,7 @@ def test_small_config(tmp_path):
   path.write_text(blocks('yaml')[0])
   params = experiments.parse('tokenlearner_image_folder', [str(path)])
   model = params.task.model
-  spec = model.backbone.get().resolved(tuple(model.input_size))
+  spec = model.backbone.get().completed(tuple(model.input_size))
   assert (spec.num_layers, spec.token_learner_location) == (6, 3)
   assert params.trainer.train_steps == 500
 
@@ -40,7 +40,7 @@ def test_small_video_config(tmp_path):
   path.write_text(blocks('yaml')[1])
   params = experiments.parse('tokenlearner_video_folder', [str(path)])
   model = params.task.model
-  spec = model.backbone.get().resolved(tuple(model.input_size))
+  spec = model.backbone.get().completed(tuple(model.input_size))
   assert spec.num_frames(model.input_size) == 8
   assert (spec.num_layers, spec.token_learner_location) == (4, 2)
   for name in ('train_data', 'validation_data'):

@@ -40,7 +40,7 @@ SCORES = counts.row('scores', [], counts.Count(macs=-(4 * 2)**2 * 8))
 
 
 def of_module(name, **kwargs):
-  spec = backbones.BottleneckSpec(name, **kwargs).resolved((64, 256, 256, 3))
+  spec = backbones.BottleneckSpec(name, **kwargs).completed((64, 256, 256, 3))
   assert spec.map_size((64, 256, 256, 3)) == (64, 8, 8)
   assert spec.inner_width(-1) == 432
   return bottleneck_cost.module(

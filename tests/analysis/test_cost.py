@@ -58,7 +58,7 @@ def test_dispatch_by_kind_of_spec():
     assert result.rows[0].name == first
     assert result.rows[-1] == ('head', '[7]', 7 * width + 7, 7 * width)
     assert cost.classifier_cost(
-        spec.resolved(input_size), list(input_size), 7) == result
+        spec.completed(input_size), list(input_size), 7) == result
 
 
 def test_without_token_learner():
@@ -72,7 +72,7 @@ def test_without_token_learner():
       module='token_learner', tokenizer='dense')
   plain = cost.without_token_learner(bottleneck)
   assert plain == backbones.BottleneckSpec(module='conv2d_conv1d')
-  assert cost.without_token_learner(plain.resolved((8, 64, 64, 3))) is None
+  assert cost.without_token_learner(plain.completed((8, 64, 64, 3))) is None
 
 
 def test_bad_spec_is_refused():
@@ -155,7 +155,7 @@ def test_without_pooling():
       token_learner_location=[1, 2], num_tokens=None, tokenizer='grid_pooling',
       pooling_window=[2, 2])
   assert cost.without_token_learner(
-      pooled.resolved(SQUARE)).resolved(SQUARE).learn_locations() == []
+      pooled.completed(SQUARE)).completed(SQUARE).token_learners() == []
   fused = make_spec(token_learner_location=1, use_token_fuser=True,
                     fuser='reprojection')
   assert cost.without_token_learner(fused) == make_spec()

@@ -63,7 +63,7 @@ def test_counts_add_up():
 def test_encoder_of_a_clip(use_token_fuser):
   """Learning and fusing run once per frame, attention sees all frames."""
   spec = tiny.spec(token_learner_location=2, num_tokens=5,
-                   use_token_fuser=use_token_fuser).resolved(tiny.IMAGE)
+                   use_token_fuser=use_token_fuser).completed(tiny.IMAGE)
   encoder = backbones.Encoder(spec, grid_size=(2, 4), num_frames=3)
   encoder.build([None, 24, WIDTH])
   rows = counts.encoder_rows(spec, num_positions=8, num_frames=3)

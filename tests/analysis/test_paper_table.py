@@ -114,7 +114,7 @@ def test_refuses_a_folder_that_is_not_there(tmp_path):
      'Ti/4x2 4at12 factorized, 6x8'),
 ])
 def test_describe(spec, size, expected):
-  assert paper_table.describe(spec.resolved(size), size) == expected
+  assert paper_table.describe(spec.completed(size), size) == expected
 
 
 def test_render(rows):

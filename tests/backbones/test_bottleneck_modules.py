@@ -18,7 +18,7 @@ PARTS = sorted(set().union(*bottleneck_spec.MODULES.values()))
 
 
 def make(name, draw=True, **kwargs):
-  spec = tiny_clips.spec(**kwargs).resolved(tiny_clips.CLIP)
+  spec = tiny_clips.spec(**kwargs).completed(tiny_clips.CLIP)
   part = bottleneck_transformer.make_part(name, spec, C)
   part(X)
   if draw:
@@ -99,7 +99,7 @@ def test_token_module_adds_nothing_at_first():
 
 
 def test_convolutions_and_their_stride():
-  spec = tiny_clips.spec().resolved(tiny_clips.CLIP)
+  spec = tiny_clips.spec().completed(tiny_clips.CLIP)
   space = bottleneck_transformer.make_part('conv2d', spec, C, stride=2)
   time = bottleneck_transformer.make_part('conv1d', spec, C)
   assert type(space) is x2plus1d.SpatialConvolution

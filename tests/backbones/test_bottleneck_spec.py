@@ -17,7 +17,7 @@ def spec(**kwargs):
 
 
 def test_sizes_of_x3d_m():
-  paper = bottleneck_spec.BottleneckSpec().resolved(PAPER)
+  paper = bottleneck_spec.BottleneckSpec().completed(PAPER)
   assert [paper.inner_width(i) for i in range(4)] == [54, 108, 216, 432]
   assert paper.stem_size(PAPER) == (64, 112, 112)
   assert paper.map_size(PAPER) == (64, 7, 7)
@@ -31,7 +31,7 @@ def test_sizes_of_x3d_m():
 
 @pytest.mark.parametrize('name, parts', bottleneck_spec.MODULES.items())
 def test_modules_are_named_after_their_parts(name, parts):
-  assert spec(module=name).resolved(TINY).parts(3, 2) == parts
+  assert spec(module=name).completed(TINY).parts(3, 2) == parts
   words = [part.removesuffix('_transformer') for part in parts]
   assert name.removesuffix('_transformer') == '_'.join(words)
 
@@ -46,8 +46,8 @@ def test_split_grid(num_tokens, grid):
     dict(), dict(module='token_learner', tokenizer='dense'),
     dict(stage_widths=(8, 8, 8, 16), representation_size=None)])
 def test_resolved_is_idempotent(kwargs):
-  resolved = spec(**kwargs).resolved(TINY)
-  again = resolved.resolved(TINY)
+  resolved = spec(**kwargs).completed(TINY)
+  again = resolved.completed(TINY)
   assert again == resolved and again is not resolved
   assert again.num_blocks is not resolved.num_blocks
   assert isinstance(again.stage_widths, list)
@@ -92,7 +92,7 @@ def test_refuses(kwargs, message):
   refused = spec(**kwargs)
   before = dataclasses.asdict(refused)
   with pytest.raises(errors.UserError, match=f'^{message}'):
-    refused.resolved(TINY)
+    refused.completed(TINY)
   assert dataclasses.asdict(refused) == before
 
 
@@ -103,4 +103,4 @@ def test_refuses(kwargs, message):
 ])
 def test_refuses_input_size(input_size, message):
   with pytest.raises(errors.UserError, match=f'^{message}'):
-    spec().resolved(input_size)
+    spec().completed(input_size)

@@ -14,7 +14,7 @@ X = np.random.default_rng(4).normal(size=[3, 4, 6, 8]).astype('float32')
 
 def make(**kwargs):
   spec = tiny_clips.spec(
-      num_tokens=4, **kwargs).resolved((4, 128, 192, 3))
+      num_tokens=4, **kwargs).completed((4, 128, 192, 3))
   layer = bottleneck_transformer.make_tokenizer(spec)
   layer(X)
   layer_checks.draw_weights(layer)

@@ -56,7 +56,7 @@ def test_clip_equals_numpy(kwargs):
   encoder = tiny.encoder(3, **kwargs)
   x = clip(3).astype('float64')
   for stage in encoder.stages:
-    if isinstance(stage, encoder_lib.LearnStage):
+    if isinstance(stage, encoder_lib.TokenLearnerStage):
       frames = x.reshape([2 * 3, -1, tiny.WIDTH])
       x = numpy_layers.token_learner_v11(frames, stage.token_learner)
       x = x.reshape([2, -1, tiny.WIDTH])
@@ -131,7 +131,7 @@ def test_attention_maps(kwargs):
   np.testing.assert_allclose(
       tf.reduce_sum(maps, axis=[3, 4]), np.ones([2, 3, 4]), atol=1e-6)
   for stage in encoder.stages:
-    if isinstance(stage, encoder_lib.LearnStage):
+    if isinstance(stage, encoder_lib.TokenLearnerStage):
       break
     x = stage(x)
   frames = tf.reshape(x, [2 * 3, *tiny.GRID, tiny.WIDTH])
@@ -165,7 +165,7 @@ def test_attention_maps_need_learned_tokens(kwargs):
 
 
 def test_refuses_other_positions():
-  spec = tiny.spec(token_learner_location=1).resolved(tiny.IMAGE)
+  spec = tiny.spec(token_learner_location=1).completed(tiny.IMAGE)
   with pytest.raises(ValueError, match=r'Encoder: expected 12 positions \(2 '
                      r'frames of 2 x 3\), received 6.'):
     backbones.Encoder(spec, tiny.GRID, 2).build([None, N, tiny.WIDTH])

@@ -25,7 +25,7 @@ FORMS = {
 def encoded(x, encoder):
   """The encoder in NumPy, of v1.1 where tokens are learned."""
   for stage in encoder.stages:
-    if isinstance(stage, encoder_lib.LearnStage):
+    if isinstance(stage, encoder_lib.TokenLearnerStage):
       x = numpy_layers.token_learner_v11(x, stage.token_learner)
     else:
       x = numpy_layers.block(x, stage)

@@ -12,7 +12,7 @@ IMAGE = (224, 224, 3)
 
 
 def test_resolved_takes_sizes_from_variant():
-  spec = backbones.ViTSpec('L/14').resolved(IMAGE)
+  spec = backbones.ViTSpec('L/14').completed(IMAGE)
   assert (spec.num_layers, spec.hidden_size, spec.mlp_dim, spec.num_heads,
           spec.patch_size) == (24, 1024, 4096, 16, (14, 14))
   assert spec.grid_size(IMAGE) == (16, 16)
@@ -21,7 +21,7 @@ def test_resolved_takes_sizes_from_variant():
 def test_resolved_keeps_what_was_given():
   spec = backbones.ViTSpec(
       'B/16', num_layers=2, patch_size=[32, 56], hidden_size=24)
-  resolved = spec.resolved(IMAGE)
+  resolved = spec.completed(IMAGE)
   assert (resolved.num_layers, resolved.hidden_size, resolved.mlp_dim) == (
       2, 24, 3072)
   assert resolved.grid_size(IMAGE) == (7, 4)
@@ -41,8 +41,8 @@ def test_resolved_keeps_what_was_given():
          token_learner=tiny.MEANS),
 ])
 def test_resolved_is_idempotent(kwargs):
-  spec = backbones.ViTSpec('S/16', **kwargs).resolved(IMAGE)
-  again = spec.resolved(IMAGE)
+  spec = backbones.ViTSpec('S/16', **kwargs).completed(IMAGE)
+  again = spec.completed(IMAGE)
   assert again == spec and again is not spec
   assert again.token_learner is not spec.token_learner
   assert type(again) is backbones.ViTSpec
@@ -57,14 +57,14 @@ def test_resolved_is_idempotent(kwargs):
 ])
 def test_learn_locations(location, num_tokens, expected):
   spec = tiny.spec(token_learner_location=location, num_tokens=num_tokens)
-  assert spec.resolved(tiny.IMAGE).learn_locations() == expected
+  assert spec.completed(tiny.IMAGE).token_learners() == expected
 
 
 def test_pooled_maps_by_number():
   """What is pooled is a map again: the paper's 64, then 4 tokens."""
   spec = backbones.ViTSpec(
       'L/16', token_learner_location=[18, 9], num_tokens=[4, 64],
-      tokenizer='grid_pooling').resolved((512, 512, 3))
+      tokenizer='grid_pooling').completed((512, 512, 3))
   assert spec.pooled_maps((32, 32)) == {
       9: ((32, 32), (8, 8)), 18: ((8, 8), (2, 2))}
   assert spec.num_tokens == [4, 64]
@@ -73,10 +73,10 @@ def test_pooled_maps_by_number():
 def test_pooled_maps_by_window():
   spec = backbones.ViTSpec(
       'L/16', token_learner_location=[18, 9], num_tokens=None,
-      tokenizer='grid_pooling', pooling_window=[2, 4]).resolved((512, 512, 3))
+      tokenizer='grid_pooling', pooling_window=[2, 4]).completed((512, 512, 3))
   assert spec.pooled_maps((32, 32)) == {
       9: ((32, 32), (16, 8)), 18: ((16, 8), (8, 2))}
-  assert spec.learn_locations() == [(9, 128), (18, 16)]
+  assert spec.token_learners() == [(9, 128), (18, 16)]
 
 
 POOLED = dict(tiny.POOLED, token_learner_location=1)
@@ -178,7 +178,7 @@ def test_refuses(kwargs, message):
   spec = tiny.spec(**kwargs)
   before = dataclasses.asdict(spec)
   with pytest.raises(errors.UserError, match=f'^{message}'):
-    spec.resolved(tiny.IMAGE)
+    spec.completed(tiny.IMAGE)
   assert dataclasses.asdict(spec) == before
 
 
@@ -192,4 +192,4 @@ def test_refuses(kwargs, message):
 ])
 def test_refuses_input_size(input_size, message):
   with pytest.raises(errors.UserError, match=f'^{message}'):
-    tiny.spec().resolved(input_size)
+    tiny.spec().completed(input_size)

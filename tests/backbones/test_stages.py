@@ -23,11 +23,11 @@ def make_learner(spec):
 
 def make_stage(spec, fuses=False):
   if fuses:
-    stage = encoder.FuseStage(
+    stage = encoder.TokenFuserStage(
         make_learner(spec), layers.TransformerEncoderBlock(2, 12, name='block'),
         layers.TokenFuser(6, name='token_fuser'), FRAMES)
   else:
-    stage = encoder.LearnStage(make_learner(spec), FRAMES)
+    stage = encoder.TokenLearnerStage(make_learner(spec), FRAMES)
   stage.build(X.shape)
   layer_checks.draw_weights(stage)
   return stage
@@ -89,7 +89,7 @@ def test_fuse_equals_numpy():
 def make_fuse_stage(**kwargs):
   spec = tiny.spec(use_token_fuser=True, token_learner_location=0, **kwargs)
   stage = encoder.make_fuse_stage(
-      spec.resolved(tiny.IMAGE), tiny.GRID,
+      spec.completed(tiny.IMAGE), tiny.GRID,
       layers.TransformerEncoderBlock(2, 12, name='block'), FRAMES, 'fuse_0')
   stage.build(X.shape)
   layer_checks.draw_weights(stage)

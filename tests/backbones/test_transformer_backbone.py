@@ -112,7 +112,7 @@ def test_rebuilt_from_config_and_checkpoint(kind, kwargs, tmp_path):
   config = model.get_config()
   assert set(config) == {'spec', 'input_size', 'name'}
   assert config['spec'] == dataclasses.asdict(
-      kind.make_spec(**kwargs).resolved(kind.input_size))
+      kind.make_spec(**kwargs).completed(kind.input_size))
   again = kind.model_class.from_config(
       json.loads(json.dumps(config)))  # Tuples come back as lists.
   assert again.get_config() == config

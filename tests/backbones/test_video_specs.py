@@ -12,13 +12,13 @@ CLIP = (32, 224, 224, 3)
 
 
 def resolve(spec):
-  return spec.resolved(tiny.CLIP)
+  return spec.completed(tiny.CLIP)
 
 
 @pytest.mark.parametrize('kind', [
     backbones.ViViTSpec, backbones.FactorizedViViTSpec])
 def test_resolved_takes_sizes_from_variant(kind):
-  spec = kind('L/14x4').resolved(CLIP)
+  spec = kind('L/14x4').completed(CLIP)
   assert (spec.num_layers, spec.hidden_size, spec.mlp_dim, spec.num_heads,
           spec.tubelet_size) == (24, 1024, 4096, 16, (4, 14, 14))
   assert spec.grid_size(CLIP) == (16, 16)
@@ -29,7 +29,7 @@ def test_resolved_takes_sizes_from_variant(kind):
 def test_resolved_keeps_what_was_given():
   spec = backbones.ViViTSpec(
       'B/16x2', num_layers=2, tubelet_size=[4, 32, 56], hidden_size=24)
-  resolved = spec.resolved(CLIP)
+  resolved = spec.completed(CLIP)
   assert (resolved.num_layers, resolved.hidden_size, resolved.mlp_dim) == (
       2, 24, 3072)
   assert resolved.num_frames(CLIP) == 8
@@ -47,8 +47,8 @@ def test_resolved_keeps_what_was_given():
         'S/16x2', token_learner_location=12, temporal_num_heads=3),
 ])
 def test_resolved_is_idempotent(spec):
-  resolved = spec.resolved(CLIP)
-  again = resolved.resolved(CLIP)
+  resolved = spec.completed(CLIP)
+  again = resolved.completed(CLIP)
   assert again == resolved and again is not resolved
   assert again.token_learner is not resolved.token_learner
   assert type(again) is type(spec)
@@ -86,7 +86,7 @@ def test_temporal_spec():
       temporal_num_heads=4, token_learner_location=1)
   temporal = resolve(spec).temporal_spec()
   assert sizes(temporal) == (5, 8, 7, 4, .2)
-  assert temporal.learn_locations() == []
+  assert temporal.token_learners() == []
   spec = tiny.factorized_spec(temporal_num_layers=1)
   assert sizes(resolve(spec).temporal_spec()) == (1, 8, 12, 2, 0)
   assert backbones.FactorizedViViTSpec().temporal_num_layers == 4
@@ -171,4 +171,4 @@ def check_refused(spec, message):
 def test_refuses_input_size(input_size, message):
   for make in (tiny.vivit_spec, tiny.factorized_spec):
     with pytest.raises(errors.UserError, match=f'^{message}'):
-      make().resolved(input_size)
+      make().completed(input_size)

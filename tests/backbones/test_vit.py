@@ -75,7 +75,7 @@ def count_parameters(variant, num_layers):
 
 @pytest.mark.parametrize('variant', PUBLISHED_SIZES)
 def test_as_many_parameters_as_published(variant):
-  num_layers = backbones.ViTSpec(variant).resolved((224, 224, 3)).num_layers
+  num_layers = backbones.ViTSpec(variant).completed((224, 224, 3)).num_layers
   one = count_parameters(variant, 1)
   block = count_parameters(variant, 2) - one  # All blocks are alike.
   assert one + (num_layers - 1) * block == PUBLISHED_SIZES[variant]

@@ -9,7 +9,7 @@ from tests import numpy_layers
 from tests.backbones import tiny_clips
 from tf_tokenlearner.backbones import x2plus1d
 
-SPEC = tiny_clips.spec(norm_epsilon=.1).resolved(tiny_clips.CLIP)
+SPEC = tiny_clips.spec(norm_epsilon=.1).completed(tiny_clips.CLIP)
 X = np.random.default_rng(3).normal(size=[2, 3, 5, 4, 6]).astype('float32')
 
 

@@ -36,7 +36,7 @@ def factorized_spec(**kwargs: Any) -> backbones.FactorizedViViTSpec:
 def encoder(num_frames: int = 1, scale: float = .3,
             **kwargs: Any) -> backbones.Encoder:
   """An encoder with drawn weights; scale 0 leaves them as they start."""
-  layer = backbones.Encoder(spec(**kwargs).resolved(IMAGE), GRID, num_frames)
+  layer = backbones.Encoder(spec(**kwargs).completed(IMAGE), GRID, num_frames)
   layer.build([None, num_frames * GRID[0] * GRID[1], WIDTH])
   if scale:
     layer_checks.draw_weights(layer, scale)

@@ -60,7 +60,7 @@ def test_image_models(name, like):
 def test_location_that_nothing_tells():
   """Then a plain model is meant, which has no use for the TokenLearner."""
   _, model = build('vit_token_learner_v11', like_image())
-  assert model.backbone.spec.learn_locations() == [(0, 5)]
+  assert model.backbone.spec.token_learners() == [(0, 5)]
 
 
 @pytest.mark.parametrize('name, like', [

@@ -28,7 +28,7 @@ def test_all_other_weights_are_kept():
   model = checkpoints.insert_token_learner(
       plain, 1, 4, IMAGES, token_learner=backbones.TokenLearnerSpec(
           bottleneck_dim=10))
-  assert model.backbone.spec.learn_locations() == [(1, 4)]
+  assert model.backbone.spec.token_learners() == [(1, 4)]
   backbone = model.backbone
   kept = [weight for layer in (
       backbone.patch_embedding, backbone.position_embedding,

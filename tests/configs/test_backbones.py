@@ -51,5 +51,5 @@ def test_config_and_spec_have_the_same_fields():
   config = classification.TokenLearnerViT(**TINY)
   assert set(config.as_dict()) == {
       field for field in vars(backbones_lib.ViTSpec(**TINY))}
-  assert config.resolved((8, 8, 3)) == (
-      backbones_lib.ViTSpec(**TINY).resolved((8, 8, 3)))
+  assert config.completed((8, 8, 3)) == (
+      backbones_lib.ViTSpec(**TINY).completed((8, 8, 3)))

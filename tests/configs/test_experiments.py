@@ -23,7 +23,7 @@ def test_registry_lists_what_is_registered():
 def test_every_experiment_passes_its_own_checks(name):
   params = experiments.parse(name)
   model = params.task.model
-  assert model.backbone.get().resolved(tuple(model.input_size))
+  assert model.backbone.get().completed(tuple(model.input_size))
   schedule = params.trainer.optimizer_config.learning_rate.get()
   assert schedule.decay_steps == params.trainer.train_steps
 

@@ -51,7 +51,7 @@ def bottleneck_rows(spec: 'bottleneck_spec.BottleneckSpec',
   Raises:
     UserError: a spec that makes no sense.
   """
-  spec = spec.resolved(tuple(input_size))
+  spec = spec.completed(tuple(input_size))
   width = spec.stage_widths[0]
   size = _shrunk((input_size[0], *input_size[1:3]), spec.stride(0))
   n = math.prod(size)

@@ -99,7 +99,7 @@ def report(spec: Spec, input_size: Sequence[int], num_classes: int) -> str:
   if not num_classes:
     lines.append('Without the head: the data set, which is not read, says the '
                  'number of classes.')
-  plain = without_token_learner(spec.resolved(tuple(input_size)))
+  plain = without_token_learner(spec.completed(tuple(input_size)))
   if plain is not None:
     macs = classifier_cost(plain, input_size, num_classes).macs
     unit = _unit(macs, 'GMK')

@@ -75,7 +75,7 @@ def encoder_rows(
     num_class_tokens: tokens beside the T*N positions.
   """
   width, mlp_dim = spec.hidden_size, spec.mlp_dim
-  locations = dict(spec.learn_locations())
+  locations = dict(spec.token_learners())
   first = min(locations, default=spec.num_layers)
   n = num_positions  # What a block sees of each frame.
   output = lambda: [num_class_tokens + num_frames * n, width]

@@ -38,7 +38,7 @@ def classifier_cost(
         f'num_classes must be at least 0, received {num_classes}; 0 leaves the '
         'head out.')
   input_size = tuple(input_size)
-  spec = spec.resolved(input_size)
+  spec = spec.completed(input_size)
   rows = {
       specs.ViTSpec: transformer_cost.vit_rows,
       specs.ViViTSpec: transformer_cost.vivit_rows,

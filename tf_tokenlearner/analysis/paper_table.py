@@ -158,7 +158,7 @@ def _compute(path: pathlib.Path, header: Sequence[str],
   experiment = re.search(r'--experiment=(\w+)', header[2]).group(1)
   model = experiments.parse(experiment, [str(path)]).task.model
   input_size = tuple(model.input_size)
-  spec = model.backbone.get().resolved(input_size)
+  spec = model.backbone.get().completed(input_size)
   num_classes = model.num_classes or _NUM_CLASSES.get(experiment, 1000)
   for quote in its:
     if quote.table == MODULES:
@@ -187,10 +187,10 @@ def describe(spec: specs.TransformerSpec, input_size: Tuple[int, ...]) -> str:
   if spec.num_layers != size.num_layers:
     words.append(f'({spec.num_layers})')
   words += [f'{num_tokens}at{location}'
-            for location, num_tokens in spec.learn_locations()]
+            for location, num_tokens in spec.token_learners()]
   if isinstance(spec, specs.FactorizedViViTSpec):
     words.append('factorized')
-  if spec.learn_locations() and spec.tokenizer != 'token_learner':
+  if spec.token_learners() and spec.tokenizer != 'token_learner':
     words.append('pooled')
   if spec.use_token_fuser:
     words.append('fuser' if spec.fuser == 'token_fuser' else spec.fuser)

@@ -83,7 +83,7 @@ class BottleneckSpec:
   norm_epsilon: float = 1e-5
   use_sync_bn: bool = True
 
-  def resolved(self, input_size: _Clip) -> 'BottleneckSpec':
+  def completed(self, input_size: _Clip) -> 'BottleneckSpec':
     """A checked copy.
 
     Args:

@@ -261,7 +261,7 @@ class BottleneckTransformer(tf_keras.Model):
     if isinstance(spec, dict):
       spec = bottleneck_spec.BottleneckSpec(**spec)
     self.input_size = tuple(input_size)
-    self.spec = spec = spec.resolved(self.input_size)
+    self.spec = spec = spec.completed(self.input_size)
     self.stem = x2plus1d.Stem(spec, name='stem')
     self.blocks = [
         _make_block(spec, stage, block)

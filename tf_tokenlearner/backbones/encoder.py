@@ -24,7 +24,7 @@ def make_tokenizer(
     seen, cells = spec.pooled_maps(grid_size)[location]
     return layers.GridPooling(*cells, seen, name='grid_pooling')
   return make_token_learner(
-      spec.token_learner, dict(spec.learn_locations())[location], grid_size,
+      spec.token_learner, dict(spec.token_learners())[location], grid_size,
       spec.dropout_rate)
 
 
@@ -43,16 +43,16 @@ def make_token_learner(
 def make_fuse_stage(
     spec: specs.TransformerSpec, grid_size: Tuple[int, int],
     block: layers.TransformerEncoderBlock, num_frames: int,
-    name: str) -> 'FuseStage':
+    name: str) -> 'TokenFuserStage':
   """Learn, this block, and the fuser of a resolved spec."""
-  (location, _), = spec.learn_locations()
+  (location, _), = spec.token_learners()
   kind, fuser = {
-      'token_fuser': lambda: (FuseStage, layers.TokenFuser(
+      'token_fuser': lambda: (TokenFuserStage, layers.TokenFuser(
           spec.token_learner.bottleneck_dim, dropout_rate=spec.dropout_rate,
           name='token_fuser')),
-      'unpooling': lambda: (UnpoolStage, layers.TokenUnpooling(
+      'unpooling': lambda: (TokenUnpoolingStage, layers.TokenUnpooling(
           name='token_unpooling')),
-      'reprojection': lambda: (FuseStage, layers.TokenReprojection(
+      'reprojection': lambda: (TokenFuserStage, layers.TokenReprojection(
           spec.num_heads, spec.dropout_rate, spec.attention_dropout_rate,
           name='token_reprojection')),
   }[spec.fuser]()
@@ -60,7 +60,7 @@ def make_fuse_stage(
   return kind(tokenizer, block, fuser, num_frames, name=name)
 
 
-class LearnStage(tf_keras.layers.Layer):
+class TokenLearnerStage(tf_keras.layers.Layer):
   """[B, T*N, C] -> [B, T*S, C]: learns S tokens in each frame."""
 
   def __init__(self, token_learner: tf_keras.layers.Layer, num_frames: int,
@@ -96,7 +96,7 @@ class LearnStage(tf_keras.layers.Layer):
     return tf.reshape(weights, [-1, self.num_frames, *weights.shape[1:]])
 
 
-class FuseStage(LearnStage):
+class TokenFuserStage(TokenLearnerStage):
   """[B, T*N, C] -> the same: learn, block on the tokens, fuse, add."""
 
   def __init__(self, token_learner: tf_keras.layers.Layer,
@@ -122,7 +122,7 @@ class FuseStage(LearnStage):
     return inputs + _unfold(fused, self.num_frames)
 
 
-class UnpoolStage(FuseStage):
+class TokenUnpoolingStage(TokenFuserStage):
   """The same with the TokenLearner's masks, of which its tokens are means."""
 
   def call(self, inputs, training=None):
@@ -185,7 +185,7 @@ class Encoder(tf_keras.layers.Layer):
   def build(self, input_shape):
     batch, positions, width = input_shape
     expected = self._num_frames * self._grid_size[0] * self._grid_size[1]
-    learns = any(isinstance(s, LearnStage) for s in self.stages)
+    learns = any(isinstance(s, TokenLearnerStage) for s in self.stages)
     if learns and positions != expected:
       raise ValueError(
           f'Encoder: expected {expected} positions ({self._num_frames} frames '
@@ -193,7 +193,7 @@ class Encoder(tf_keras.layers.Layer):
           f'{positions}.')
     for stage in self.stages:
       shapes.build(stage, [batch, positions, width])
-      if type(stage) is LearnStage:  # A FuseStage gives all back.
+      if type(stage) is TokenLearnerStage:  # A TokenFuserStage gives all back.
         positions = self._num_frames * stage.token_learner.num_tokens
     shapes.build(self.norm, [batch, positions, width])
     super().build(input_shape)
@@ -216,7 +216,7 @@ class Encoder(tf_keras.layers.Layer):
     """
     x = inputs
     for stage in self.stages:
-      if isinstance(stage, LearnStage):
+      if isinstance(stage, TokenLearnerStage):
         weights = stage.attention(x)
         return tf.reshape(
             weights, [-1, *weights.shape[1:3], *self._grid_size])
@@ -238,7 +238,7 @@ def _make_stages(
         name=f'block_{i}')
 
   def learn(i):
-    return LearnStage(
+    return TokenLearnerStage(
         make_tokenizer(spec, i, grid_size), num_frames,
         name=f'learn_{i}')
 
@@ -246,7 +246,7 @@ def _make_stages(
     return make_fuse_stage(
         spec, grid_size, block(i), num_frames, name=f'fuse_{i}')
 
-  locations = dict(spec.learn_locations())
+  locations = dict(spec.token_learners())
   first = min(locations, default=spec.num_layers)
   made = []
   for i in range(spec.num_layers):

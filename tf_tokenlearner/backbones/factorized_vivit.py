@@ -61,7 +61,7 @@ class FactorizedVideoVisionTransformer(
         spec, spec.grid_size(self.input_size), name='spatial_encoder')
     # Plain: one token of each index, as the pooler makes it.
     self.reduce_frame = (
-        (lambda x: x) if spec.learn_locations()
+        (lambda x: x) if spec.token_learners()
         else lambda x: self.reduce_tokens(x)[:, tf.newaxis])
     self.temporal_class_token = self.make_class_token('temporal_class_token')
     self.temporal_position_embedding = layers.PositionEmbedding(

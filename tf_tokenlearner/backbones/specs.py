@@ -181,7 +181,7 @@ class TransformerSpec:
     learn = TokenLearnerSpec(**values.get('token_learner', {}))
     return cls(**{**values, 'token_learner': learn})
 
-  def learn_locations(self) -> List[Tuple[int, int]]:
+  def token_learners(self) -> List[Tuple[int, int]]:
     """(block, tokens) of each TokenLearner, in order of depth."""
     return sorted(self._locations())
 
@@ -211,7 +211,7 @@ class TransformerSpec:
       is a map again, which the next location sees.
     """
     maps, seen = {}, grid_size
-    for location, num_tokens in self.learn_locations():
+    for location, num_tokens in self.token_learners():
       cells = (by_number(num_tokens, seen)
                if self.pooling_window is None
                else by_window(self.pooling_window, seen))
@@ -228,7 +228,7 @@ class TransformerSpec:
       return
     self.pooling_window = tuple(self.pooling_window)
     made = [rows * columns for _, (rows, columns) in maps.values()]
-    given = [num_tokens for _, num_tokens in self.learn_locations()]
+    given = [num_tokens for _, num_tokens in self.token_learners()]
     if given not in (made, [None] * len(made)):
       raise errors.UserError(
           f'num_tokens={self.num_tokens} does not go with pooling_window='
@@ -358,7 +358,7 @@ class TransformerSpec:
 
   def _check_pooling(self):
     spec_checks.require_known('pooler', self.pooler, POOLERS)
-    if self.pooler == 'token' and self.learn_locations():
+    if self.pooler == 'token' and self.token_learners():
       raise errors.UserError(
           'pooler=token (a class token) cannot go with a TokenLearner, which '
           'would pool the class token away. Use pooler=gap, as the paper does, '
@@ -377,7 +377,7 @@ class ViTSpec(TransformerSpec):
   """
   patch_size: Optional[List[int]] = None
 
-  def resolved(self, input_size: Tuple[int, int, int]) -> 'ViTSpec':
+  def completed(self, input_size: Tuple[int, int, int]) -> 'ViTSpec':
     """A checked copy in which nothing is left to the variant.
 
     Args:
@@ -471,7 +471,7 @@ class ViViTSpec(VideoSpec):
   num_sampled_frames: Optional[int] = None
   position_embedding: str = 'learned'
 
-  def resolved(self, input_size: _Clip) -> 'ViViTSpec':
+  def completed(self, input_size: _Clip) -> 'ViViTSpec':
     """A checked copy in which nothing is left to the variant.
 
     Args:
@@ -544,7 +544,7 @@ class FactorizedViViTSpec(VideoSpec):
   temporal_mlp_dim: Optional[int] = None
   temporal_num_heads: Optional[int] = None
 
-  def resolved(self, input_size: _Clip) -> 'FactorizedViViTSpec':
+  def completed(self, input_size: _Clip) -> 'FactorizedViViTSpec':
     """A checked copy in which nothing is left to the variant.
 
     Args:
@@ -570,7 +570,7 @@ class FactorizedViViTSpec(VideoSpec):
 
   def tokens_per_frame(self) -> int:
     """Tokens that go from each tubelet index to the temporal transformer."""
-    locations = self.learn_locations()
+    locations = self.token_learners()
     return locations[-1][1] if locations else 1
 
   def temporal_spec(self) -> TransformerSpec:

@@ -47,7 +47,7 @@ class TransformerBackbone(tf_keras.Model):
           f'{type(self).__name__}: spec must be a {self.spec_class.__name__}, '
           f'received a {type(spec).__name__}.')
     self.input_size = tuple(input_size)
-    self.spec = spec.resolved(self.input_size)
+    self.spec = spec.completed(self.input_size)
     self.reduce_tokens = _POOLERS[self.spec.pooler]  # [B, N, C] -> [B, C]
     self.make_layers(self.spec)
     self.pre_logits = (

@@ -153,7 +153,7 @@ class _Reader:
 
   def _location(self, num_learners: int) -> List[int]:
     """Where the learners stand, which the arrays do not tell."""
-    locations = [k for k, _ in self._like.spec.learn_locations()]
+    locations = [k for k, _ in self._like.spec.token_learners()]
     if len(locations) != num_learners or self._like.spec.use_token_fuser:
       return list(range(num_learners))  # Of no use to like: any will do.
     return locations

@@ -100,11 +100,11 @@ def encoder_entries(
   """Blocks, learners and fusers, numbered each in its own sequence."""
   blocks = learners = 0
   for stage in encoder.stages:
-    if isinstance(stage, encoder_lib.LearnStage):
+    if isinstance(stage, encoder_lib.TokenLearnerStage):
       _require_official(stage)
       yield from token_learner_entries(
           stage.token_learner, prefix, index=learners)
-      if isinstance(stage, encoder_lib.FuseStage):
+      if isinstance(stage, encoder_lib.TokenFuserStage):
         yield from token_fuser_entries(
             stage.token_fuser, f'{prefix}/TokenFuser_{learners}/')
       learners += 1
@@ -116,7 +116,7 @@ def encoder_entries(
   yield from _norm(encoder.norm, f'{prefix}/encoder_norm')
 
 
-def _require_official(stage: encoder_lib.LearnStage):
+def _require_official(stage: encoder_lib.TokenLearnerStage):
   """Raises UserError for what is in the place of a TokenLearner or Fuser."""
   fuser = getattr(stage, 'token_fuser', None)
   for layer, kinds in (

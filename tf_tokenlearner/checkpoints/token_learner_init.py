@@ -75,15 +75,15 @@ def _new_learners(
   pieces = [backbone.embed(tf.convert_to_tensor(examples[i:i + _PIECE]))
             for i in range(0, len(examples), _PIECE)]
   for stage in encoder.stages:
-    if isinstance(stage, encoder_lib.LearnStage):
+    if isinstance(stage, encoder_lib.TokenLearnerStage):
       part = f'{encoder.name}/{stage.name}'
       for name in {part, f'{part}/token_learner'} & set(names):
         x = tf.concat(pieces, axis=0)  # [B, T*N, C]
         n = x.shape[1] // stage.num_frames
         yield (name, stage.token_learner,
                tf.reshape(x, [-1, n, x.shape[2]]), grid)
-      # Behind a LearnStage the next one sees tokens.
-      if not isinstance(stage, encoder_lib.FuseStage):
+      # Behind a TokenLearnerStage the next one sees tokens.
+      if not isinstance(stage, encoder_lib.TokenFuserStage):
         grid = _cut(grid, stage.token_learner.num_tokens)
     pieces = [stage(piece, training=False) for piece in pieces]
 
@@ -208,7 +208,7 @@ def insert_token_learner(
     plain = _read(plain)
   backbone = plain.backbone
   transfer.require_known(type(backbone))
-  if backbone.spec.learn_locations():
+  if backbone.spec.token_learners():
     raise errors.UserError(
         'insert_token_learner: the model has a TokenLearner at '
         f'{backbone.spec.token_learner_location} already; expected a plain '

@@ -256,11 +256,11 @@ def _parts(
 
 def _encoder_parts(encoder: backbones.Encoder):
   for stage in encoder.stages:
-    if isinstance(stage, encoder_lib.FuseStage):  # Its block has a number, too.
+    if isinstance(stage, encoder_lib.TokenFuserStage):  # Has a numbered block.
       yield f'{encoder.name}/{stage.block.name}', stage.block
       yield f'{encoder.name}/{stage.name}/token_learner', stage.token_learner
       yield f'{encoder.name}/{stage.name}/token_fuser', stage.token_fuser
-    elif isinstance(stage, encoder_lib.LearnStage):
+    elif isinstance(stage, encoder_lib.TokenLearnerStage):
       yield f'{encoder.name}/{stage.name}', stage.token_learner
     else:
       yield f'{encoder.name}/{stage.name}', stage

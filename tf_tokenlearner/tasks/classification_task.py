@@ -107,7 +107,7 @@ class ClassificationTask(base_task.Task):
         if its_source:
           its_source.num_examples(data.tfds_split)  # Refuses unknown splits.
           _require_same_labels(source, its_source)
-    task.model.backbone.get().resolved(tuple(task.model.input_size))
+    task.model.backbone.get().completed(tuple(task.model.input_size))
     return names
 
   @classmethod

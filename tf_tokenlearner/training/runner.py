@@ -307,7 +307,7 @@ def _say_cost(params: cfg.ExperimentConfig):
   model = params.task.model
   count = lambda spec: cost.classifier_cost(
       spec, model.input_size, model.num_classes)
-  spec = model.backbone.get().resolved(tuple(model.input_size))
+  spec = model.backbone.get().completed(tuple(model.input_size))
   ours = count(spec)
   example = task_factory.get_task_cls(type(params.task)).EXAMPLE
   text = (f'{ours.parameters:,} parameters, {ours.macs / 1e6:,.2f} M '
