@@ -136,9 +136,9 @@ def _draw(model_dir: str, checkpoint: str, count: int, scratch: str) -> Asked:
   servable = servable_lib.load(*servable_lib.find(model_dir, checkpoint))
   examples = verification.draw(servable, count, with_stored=True)
   pixels = np.stack([_rgb(example) for example in examples.stored])
-  views = servable.raw.to_pixels(tf.constant(pixels)).numpy()
-  fps = None if servable.raw.name == 'images' else fractions.Fraction(
-      servable.raw.preprocessing.fps or 25).limit_denominator(1001)
+  views = servable.inputs.to_pixels(tf.constant(pixels)).numpy()
+  fps = None if servable.inputs.name == 'images' else fractions.Fraction(
+      servable.inputs.view.fps or 25).limit_denominator(1001)
   files, streams = [], []
   can_stream = isinstance(
       servable.model.backbone, backbones.FactorizedVideoVisionTransformer)
@@ -150,7 +150,7 @@ def _draw(model_dir: str, checkpoint: str, count: int, scratch: str) -> Asked:
     else:
       files.append(video_making.write(f'{path}.mkv', example, fps, **_LOSSLESS))
     if can_stream:
-      seen = example[servable.raw.preprocessing.window(len(example))]
+      seen = example[servable.inputs.view.window(len(example))]
       streams.append(
           video_making.write(f'{path}_seen.mkv', seen, fps, **_LOSSLESS))
   features = verification.in_batches(

@@ -19,7 +19,7 @@ def test_export_keeps_them(request, run, export, shape):
   task = experiments.load(request.getfixturevalue(run)).params.task
   facts = manifest.read_origin(request.getfixturevalue(export))
   kept = views.from_json(facts['preprocessing'])
-  assert kept == input_signatures.of_task(task).preprocessing
+  assert kept == input_signatures.of_task(task).view
   examples = tf.constant(
       np.random.default_rng(0).integers(0, 256, shape, np.uint8))
   np.testing.assert_array_equal(

@@ -86,7 +86,7 @@ def test_images(finished_run, image_export, images, tmp_path, capsys, kind,
       f'  {images}/9.jpg: content is no JPEG, PNG, GIF, BMP or WebP\n')
   servable = servable_lib.load(*servable_lib.find(finished_run))
   expected = np.concatenate([
-      servable.scores(servable.raw.to_pixels(image[np.newaxis]))[
+      servable.scores(servable.inputs.to_pixels(image[np.newaxis]))[
           'probabilities'] for image in IMAGES])
   read = [answer for answer in said if not answer['error']]
   np.testing.assert_allclose(
@@ -106,12 +106,12 @@ def test_videos(finished_video_run, video_export, videos, tmp_path, capsys,
   said, err = ask(capsys, model, [videos])
   assert err == ''
   servable = servable_lib.load(*servable_lib.find(finished_video_run))
-  facts = servable.raw.preprocessing
+  facts = servable.inputs.view
   assert facts.fps == 8
   for answer, name, length in zip(said, ('a', 'b'), (20, 12)):
     frames = list(examples.frames(f'{videos}/{name}.mp4', facts, 8))
     assert len(frames) == length  # Whole, as the data would be stored.
-    pixels = servable.raw.to_pixels(examples.pixels(frames)[tf.newaxis])
+    pixels = servable.inputs.to_pixels(examples.pixels(frames)[tf.newaxis])
     np.testing.assert_allclose(
         by_class([answer], servable.label_names),
         servable.scores(pixels)['probabilities'], rtol=0, atol=1e-5)
@@ -171,9 +171,9 @@ def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
   steps = [answer['seconds'] for answer in said]
   assert steps == [.25, .75, 1.25, 1.75, 2.25, .25, .75, 1.25]
   servable = servable_lib.load(*servable_lib.find(stream_run))
-  facts = servable.raw.preprocessing
+  facts = servable.inputs.view
   frames = list(examples.frames(f'{videos}/b.mp4', facts, 8))[2::2]
-  view = servable.raw.to_view(examples.pixels(frames[-4:])[tf.newaxis])
+  view = servable.inputs.to_view(examples.pixels(frames[-4:])[tf.newaxis])
   np.testing.assert_allclose(
       by_class(said[-1:], servable.label_names)[0][:8],
       servable.scores(view)['probabilities'][0], rtol=0, atol=1e-5)

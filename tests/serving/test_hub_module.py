@@ -148,7 +148,7 @@ def test_regularization_losses_come_along(found, tmp_path):
   model = type(found.model).from_config(found.model.get_config())
   model.add_loss(lambda: tf.reduce_sum(model.head.bias**2))
   made = servable.Servable(
-      found.task, found.label_names, model, found.raw)
+      found.task, found.label_names, model, found.inputs)
   tf.saved_model.save(
       hub_module.make(made, 'classifier'), str(tmp_path / 'out'))
   layer = hub.KerasLayer(str(tmp_path / 'out'), trainable=True)

@@ -37,7 +37,7 @@ def card(model_dir, options='', form='classifier', weights=10, statistics=0,
   run = experiments.load(model_dir, [options])
   task = run.params.task
   loaded = dataclasses.replace(
-      loaded, task=task, raw=input_signatures.of_task(task), **changes)
+      loaded, task=task, inputs=input_signatures.of_task(task), **changes)
   text = model_card.render(
       run, loaded, module(weights, statistics), form, ['Not measured.'], 'it')
   assert max(map(len, text.splitlines())) <= 80

@@ -217,10 +217,10 @@ def test_what_does_not_verify_is_not_kept(
     finished_run, tmp_path, monkeypatch, change, message):
   """Lies of a client, which says what the model says and then some more."""
   found = servable.load(*servable.find(finished_run))
-  pixels = found.raw.to_pixels(tf.constant(found.raw.sample(3)))
+  pixels = found.inputs.to_pixels(tf.constant(found.inputs.sample(3)))
   answers = {'label_names/label_names': np.array(found.label_names)}
   scores = saved_model.make_signatures(found)[0]['serving_default'](
-      tf.constant(found.raw.sample(3)))
+      tf.constant(found.inputs.sample(3)))
   for name, outputs in (('serving_default', scores), ('image_bytes', scores),
                         ('features', found.features(pixels))):
     answers.update({

@@ -33,7 +33,7 @@ def test_saved_model_says_what_the_whole_model_says(stream_run, saved_model):
     places = np.maximum(np.arange(start - 2, start + 2), 0)
     if start == 0:
       places = np.array([0, 1, 0, 1])
-    pixels = servable.raw.to_view(video[:, places])
+    pixels = servable.inputs.to_view(video[:, places])
     np.testing.assert_allclose(
         answer['probabilities'], servable.scores(pixels)['probabilities'],
         rtol=0, atol=1e-5)

@@ -108,7 +108,7 @@ def make(servable: servable_lib.Servable, form: str) -> tf.train.Checkpoint:
   module.__call__ = tf.function(call)
   spec = tf.TensorSpec(
       [None, *servable.input_size[:-1], _CHANNELS], tf.float32,
-      servable.raw.name)
+      servable.inputs.name)
   for training in (False, True):
     module.__call__.get_concrete_function(spec, training=training)
   module.variables = list(network.variables)

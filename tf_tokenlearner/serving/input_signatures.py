@@ -14,7 +14,7 @@ from tf_tokenlearner.data import views
 from tf_tokenlearner.serving import image_bytes
 
 
-def as_asked(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+def require_spec(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
   """The same; a loaded signature itself accepts any shape, and fails anywhere.
 
   What the message of EnsureShape has of names is that of its input.
@@ -28,7 +28,7 @@ def as_asked(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
 _ENCODED_KEY = 'image/encoded'  # Of tf.Examples, as the Model Garden has it.
 
 
-class RawInputs(abc.ABC):
+class ModelInputs(abc.ABC):
   """Pixels, files or tf.Examples in; what the network sees out.
 
   Attributes:
@@ -46,7 +46,7 @@ class RawInputs(abc.ABC):
   sample_shape: Tuple[int, ...]
   description: str
   preparation: str
-  preprocessing: views.View
+  view: views.View
 
   def __init__(self, task: config.ClassificationTask):
     self._data = task.validation_data
@@ -54,7 +54,7 @@ class RawInputs(abc.ABC):
 
   def to_pixels(self, examples: tf.Tensor) -> tf.Tensor:
     """uint8 [B, *shape] -> float32 [B, *input_size], as in evaluation."""
-    return self.preprocessing.to_pixels(examples)
+    return self.view.to_pixels(examples)
 
   @abc.abstractmethod
   def read_files(self, files: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
@@ -89,7 +89,7 @@ class RawInputs(abc.ABC):
         0, 256, [count, *self.sample_shape], dtype=np.uint8)
 
 
-def of_task(task: config.ClassificationTask) -> RawInputs:
+def of_task(task: config.ClassificationTask) -> ModelInputs:
   """Images or the frames of videos, of any size.
 
   Args:
@@ -100,7 +100,7 @@ def of_task(task: config.ClassificationTask) -> RawInputs:
   return _Images(task)
 
 
-class _Images(RawInputs):
+class _Images(ModelInputs):
   """Images [H, W, 3]."""
   name = 'images'
   shape = (None, None, 3)
@@ -111,9 +111,9 @@ class _Images(RawInputs):
     super().__init__(task)
     height, width, _ = self._input_size
     self.sample_shape = (height + 5, width * 2 + 3, 3)
-    self.preprocessing = image_pipeline.evaluation_view(
+    self.view = image_pipeline.evaluation_view(
         self._data, self._input_size)
-    fraction = self.preprocessing.center_crop_fraction
+    fraction = self.view.center_crop_fraction
     margin = '' if fraction == 1 else f', {fraction:g} of its sides,'
     self.preparation = (
         f'the largest box of the shape {height} x {width} in the middle of an '
@@ -133,7 +133,7 @@ class _Images(RawInputs):
         feature={_ENCODED_KEY: feature})).SerializeToString()
 
 
-class _Clips(RawInputs):
+class _Clips(ModelInputs):
   """Frames of videos [T, H, W, 3]. One view: the middle clip, its centre.
 
   Attributes:
@@ -149,9 +149,9 @@ class _Clips(RawInputs):
     stride, side = self._data.temporal_stride, self._data.min_image_size
     self.sample_shape = (
         frames * self._data.temporal_stride + 3, height + 5, width * 2 + 3, 3)
-    self.preprocessing = video_pipeline.evaluation_view(
+    self.view = video_pipeline.evaluation_view(
         self._data, self._input_size)
-    fps = self.preprocessing.fps
+    fps = self.view.fps
     self.rate = (f'{fps:g} frames a second' if fps else
                  'the frame rate at which the training data are stored')
     self.description = (
@@ -172,7 +172,7 @@ class _Clips(RawInputs):
     return tf.cond(
         tf.size(files) > 0,
         lambda: image_bytes.read_frames(
-            self.preprocessing.middle(files[tf.newaxis])[0],
+            self.view.middle(files[tf.newaxis])[0],
             lambda frames: self.to_view(frames[tf.newaxis])[0],
             self._input_size),
         lambda: (tf.zeros(self._input_size), 'has no frames'))
@@ -191,7 +191,7 @@ class _Clips(RawInputs):
 
   def to_view(self, frames: tf.Tensor) -> tf.Tensor:
     """uint8 [B, T, H, W, 3] -> float32 [B, T, height, width, channels]."""
-    return self.preprocessing.to_view(frames)
+    return self.view.to_view(frames)
 
 
 def _to_file(image) -> bytes:

@@ -67,7 +67,7 @@ def render(run: experiments.Run, servable: servable_lib.Servable,
     accuracy: sentences, as accuracy gives them.
     name: of the module's folder.
   """
-  kind = {'images': 'image', 'clips': 'video'}[servable.raw.name]
+  kind = {'images': 'image', 'clips': 'video'}[servable.inputs.name]
   title = {'classifier': f'{kind} classifier',
            'feature_vector': f'{kind} feature vectors'}[form]
   sections = [
@@ -101,7 +101,7 @@ def output(servable: servable_lib.Servable, form: str) -> str:
     what = f'logits of {len(servable.label_names)} classes'
   else:
     what = f'feature vectors of {_num_features(servable)} numbers'
-  return f'{what}, for {servable.raw.name} of {size}'
+  return f'{what}, for {servable.inputs.name} of {size}'
 
 
 def accuracy(run: experiments.Run, model_dir: str, checkpoint: str,
@@ -137,7 +137,7 @@ def accuracy(run: experiments.Run, model_dir: str, checkpoint: str,
 
 def _in_short(servable, module, form) -> List[str]:
   """The facts of the module."""
-  raw, (*size, channels) = servable.raw, servable.input_size
+  raw, (*size, channels) = servable.inputs, servable.input_size
   letters = {'images': 'B, ', 'clips': 'B, T, '}[raw.name]
   shape = ', '.join(map(str, size))
   outputs = {
@@ -180,7 +180,7 @@ def _use(servable, form, name) -> str:
   labels = [0, num_classes - 1 if is_classifier else 1]
   one_hot = is_classifier and _activation(servable) == 'sigmoid'
   return _USE.format(
-      name=name, inputs=servable.raw.name,
+      name=name, inputs=servable.inputs.name,
       shape=[2, *servable.input_size[:-1], 3],
       outputs='logits' if is_classifier else 'features',
       width=num_classes if is_classifier else _num_features(servable),
@@ -213,7 +213,7 @@ def _recipe(run, servable) -> List[str]:
       + (f'; warm-up {_choice(optimization.warmup)}.'
          if optimization.warmup.type else '.'),
       f'Length: {trainer.train_steps:,} steps of {data.global_batch_size:,} '
-      f'{servable.raw.name}.',
+      f'{servable.inputs.name}.',
       f'Augmentation: {_augmentation(data)}.',
       'Start: ' + (
           f'{os.path.basename(os.path.normpath(task.init_checkpoint))} '

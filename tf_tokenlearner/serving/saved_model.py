@@ -90,8 +90,8 @@ def _export(model_dir, export_dir, checkpoint, precision, jit_compile,
   examples = (verification.draw(reference, verify_examples, with_stored=True)
               if verify and verify_examples else None)
   signatures, without_maps = make_signatures(servable, batch_size, jit_compile)
-  facts = {**wanted, 'input': servable.raw.description,
-           'preprocessing': views.to_json(servable.raw.preprocessing),
+  facts = {**wanted, 'input': servable.inputs.description,
+           'preprocessing': views.to_json(servable.inputs.view),
            'signatures': sorted(signatures)}
   lines = [f'Exported to {export_dir}: {len(servable.label_names)} classes.']
   if without_maps:
@@ -116,7 +116,7 @@ def make_signatures(
     batch_size: the only one; 0 for any.
     jit_compile: compile the network with XLA.
   """
-  raw, batch = servable.raw, batch_size or None
+  raw, batch = servable.inputs, batch_size or None
   # A function of its own, so that signatures share what is traced and saved.
   compiled = lambda function: tf.function(
       function, jit_compile=jit_compile or None, autograph=False)
@@ -129,14 +129,14 @@ def make_signatures(
     spec = tf.TensorSpec([batch, *raw.shape], tf.uint8, raw.name)
     return tf.function(
         lambda inputs: function(
-            raw.to_pixels(input_signatures.as_asked(inputs, spec))),
+            raw.to_pixels(input_signatures.require_spec(inputs, spec))),
         input_signature=[spec])
 
   def of_strings(reader, shape, name):
     spec = tf.TensorSpec([batch, *shape], tf.string, name)
     def serve(inputs):
       pixels, reasons = tf.map_fn(
-          reader, input_signatures.as_asked(inputs, spec), fn_output_signature=(
+          reader, input_signatures.require_spec(inputs, spec), fn_output_signature=(
               tf.TensorSpec(servable.input_size), tf.TensorSpec([], tf.string)))
       return _with_errors(answers(pixels), reasons, name)
     return tf.function(serve, input_signature=[spec])
@@ -214,7 +214,7 @@ def _verify(folder: str, reference: servable_lib.Servable,
             examples: Optional[verification.Examples], batch_size: int,
             tolerance: verification.Tolerance) -> str:
   """What a new process sees, in words."""
-  sample = reference.raw.sample(batch_size or 3)
+  sample = reference.inputs.sample(batch_size or 3)
   batch_size = batch_size or 8
   with manifest.scratch() as scratch:
     sample_path = os.path.join(scratch, 'sample.npy')
@@ -229,7 +229,7 @@ def _verify(folder: str, reference: servable_lib.Servable,
   if tuple(answers['label_names/label_names']) != reference.label_names:
     raise errors.UserError(
         'The reloaded SavedModel has other names of classes; nothing was kept.')
-  pixels = reference.raw.to_pixels(tf.constant(sample))
+  pixels = reference.inputs.to_pixels(tf.constant(sample))
   expected = {'serving_default': reference.scores(pixels),
               'image_bytes': reference.scores(pixels),
               'features': reference.features(pixels)}
@@ -282,4 +282,4 @@ def _write_records(
   missing = -len(stored) % batch_size
   with tf.io.TFRecordWriter(path) as writer:
     for example in itertools.chain(stored, stored[-1:] * missing):
-      writer.write(servable.raw.serialize(example))
+      writer.write(servable.inputs.serialize(example))

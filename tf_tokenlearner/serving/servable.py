@@ -24,12 +24,12 @@ class Servable:
     task: config of the run.
     label_names: of the classes, '0', '1', ... if they have none.
     model: with the weights that evaluation would use.
-    raw: what it is given.
+    inputs: what its exports take, and how it becomes pixels.
   """
   task: config.ClassificationTask
   label_names: Tuple[str, ...]
   model: backbones.Classifier
-  raw: input_signatures.RawInputs
+  inputs: input_signatures.ModelInputs
 
   @property
   def input_size(self) -> Tuple[int, ...]:

@@ -77,7 +77,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
         _FLOAT32_TOLERANCE if quantize == 'none'
         else tflite_file.QUANTIZATIONS[quantize].tolerance)
     facts = {**wanted, 'input': describe(servable, stream, form),
-             'preprocessing': views.to_json(servable.raw.preprocessing)}
+             'preprocessing': views.to_json(servable.inputs.view)}
     with manifest.writing(export_dir, facts, verify) as beside:
       _write(servable, make_signatures(servable, stream, form), form, quantize,
              beside)
@@ -101,7 +101,7 @@ def describe(servable: servable_lib.Servable,
           f'[1, {count}, {height}, {width}, {channels}]' if form == 'tflite'
           else f'uint8 RGB pixels of any size, [B, {count}, H, W, 3]')
   return (f'the next {which} of the frames of a video{apart}, at '
-          f'{servable.raw.rate}: {kind}')
+          f'{servable.inputs.rate}: {kind}')
 
 
 def make_signatures(
@@ -142,7 +142,7 @@ def make_signatures(
 def _refuse_others(tensors, specs):
   """The same tensors, if they are of the right number of videos and frames."""
   frames, *state = (
-      input_signatures.as_asked(*pair) for pair in zip(tensors, specs))
+      input_signatures.require_spec(*pair) for pair in zip(tensors, specs))
   are_right = [
       tf.debugging.assert_equal(
           tf.shape(frames)[0], tf.shape(tensor)[0],
@@ -225,7 +225,7 @@ def _to_pixels(servable: servable_lib.Servable,
   """Frames as a step takes them -> what the network sees."""
   if form == 'tflite':
     return pixel_ops.scale
-  return servable.raw.to_view
+  return servable.inputs.to_view
 
 
 def _whole_clips(servable: servable_lib.Servable, form: str,

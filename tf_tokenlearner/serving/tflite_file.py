@@ -126,7 +126,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
         verification.draw(servable, verify_examples) if verify else None)
     data = make(servable, quantize, batch_size, run.experiment)
     facts = {**wanted, 'input': describe(servable),
-             'preprocessing': views.to_json(servable.raw.preprocessing)}
+             'preprocessing': views.to_json(servable.inputs.view)}
     with manifest.writing(export_dir, facts, verify) as beside:
       manifest.write_labels(beside, servable.label_names)
       file = os.path.join(beside, manifest.TFLITE_FILE)
@@ -154,7 +154,7 @@ def make(servable: servable_lib.Servable, quantize: str = 'none',
     UserError: the model cannot be converted, or no data to calibrate with.
   """
   spec = tf.TensorSpec(
-      [batch_size or None, *servable.input_size], tf.float32, servable.raw.name)
+      [batch_size or None, *servable.input_size], tf.float32, servable.inputs.name)
   module = tf.Module()
   module.model_variables = servable.model.variables
   function = tf.function(
@@ -173,9 +173,9 @@ def describe(servable: servable_lib.Servable) -> str:
   """The input in words."""
   size = ' x '.join(map(str, servable.input_size[:-1]))
   colors = COLORS[servable.input_size[-1]]
-  return (f'{servable.raw.name}: float32, {colors} pixels from 0 to 255, '
+  return (f'{servable.inputs.name}: float32, {colors} pixels from 0 to 255, '
           f'{size}; cut and scaled by the caller from '
-          f'{servable.raw.description}')
+          f'{servable.inputs.description}')
 
 
 def convert(
