@@ -1,4 +1,8 @@
-"""Counts what a long preparation has done."""
+"""Progress of long work: one line that is rewritten, or few lines in a log.
+
+tqdm is not used: where stderr is no terminal, it writes a line per update or
+nothing, and cannot hand its lines to a function such as TFDS's logger.
+"""
 
 import shutil
 import sys
@@ -6,15 +10,18 @@ import time
 from typing import Callable, Optional, TextIO
 
 
-_TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.  # Between two lines at least.
+# Minimum time between two lines, on a terminal and elsewhere.
+_TERMINAL_SECONDS, _PLAIN_SECONDS = 0.1, 10.
+# The time left is not shown earlier: the first estimates vary too much.
+_SECONDS_TO_ESTIMATE = 5.
 
 
 class StatusLine:
-  """Tells how far something long has come.
+  """A line on a terminal that replaces itself; elsewhere a line now and then.
 
   Args:
     stream: where the line goes; stderr by default.
-    announce: takes plain lines if stream is no terminal; by default they go to
+    announce: receives the lines if stream is no terminal; by default they go to
       the stream.
   """
 
@@ -28,11 +35,11 @@ class StatusLine:
     self._is_open = False
 
   def show(self, text: str, force: bool = False) -> None:
-    """Replaces the line, unless the last one is too fresh.
+    """Replaces the line, unless it was replaced a moment ago.
 
     Args:
-      text: cut to the width of the terminal.
-      force: show it however fresh the last one is.
+      text: the new line; a terminal shows as much as fits its width.
+      force: replaces the line in any case.
     """
     now = time.monotonic()
     wait = _TERMINAL_SECONDS if self._is_terminal else _PLAIN_SECONDS
@@ -48,12 +55,12 @@ class StatusLine:
       self._announce(text)
 
   def note(self, text: str) -> None:
-    """A line that stays."""
+    """Writes a line that stays."""
     self.clear()
     self._write_plain(text)
 
   def clear(self) -> None:
-    """Leaves the terminal with an empty line to write on."""
+    """Clears the line, so that others can write to the terminal."""
     if self._is_open:
       self._stream.write('\r\x1b[K')
       self._stream.flush()
@@ -64,53 +71,35 @@ class StatusLine:
     self._stream.flush()
 
 
-def duration(seconds: float) -> str:
-  """0:07, 12:30 or 3:05:00."""
-  minutes, seconds = divmod(int(seconds + 0.5), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f'{hours}:{minutes:02d}:{seconds:02d}'
-  return f'{minutes}:{seconds:02d}'
-
-
-# Before, a guess at the time left would jump about.
-_SECONDS_TO_GUESS = 5.
-
-
-class Progress:
-  """'Checking images: 100 of 1,000, 2:30 left', on a line of its own.
+class Progress(StatusLine):
+  """A status line that counts: 'Checking images: 100 of 1,000, 2:30 left'.
 
   Args:
-    what: is being done, 'Checking images'.
-    total: how many there are.
-    announce: takes plain lines; not called on a terminal.
-    done: how many of them are done before this begins.
+    task: description of the work, 'Checking images'.
+    total: number of items.
+    announce: receives the lines if stderr is no terminal.
+    done: number of items that are done already.
   """
 
-  def __init__(self, what: str, total: int, announce: Callable[[str], None],
+  def __init__(self, task: str, total: int, announce: Callable[[str], None],
                done: int = 0):
-    self._what, self._total = what, total
-    self._line = StatusLine(announce=announce)
-    self._done = done
-    # Since when, and from where: the first of all may be slow to start with.
+    super().__init__(announce=announce)
+    self._task, self._total, self._done = task, total, done
+    # Speed is measured from the end of the first item, which includes start-up.
     self._start, self._done_at_start = None, done
 
   def advance(self, count: int = 1) -> None:
-    """`count` more are done."""
+    """Counts `count` more items as done."""
     self._done += count
     if self._start is None:
       self._start, self._done_at_start = time.monotonic(), self._done
-    self._line.show(f'{self._what}: {self._done:,} of {self._total:,}'
-                    + self._time_left())
-
-  def clear(self) -> None:
-    """Leaves the terminal with an empty line, until more is done."""
-    self._line.clear()
+    self.show(f'{self._task}: {self._done:,} of {self._total:,}'
+              + self._time_left())
 
   def _time_left(self) -> str:
     elapsed = time.monotonic() - self._start
     done, left = self._done - self._done_at_start, self._total - self._done
-    if elapsed < _SECONDS_TO_GUESS or not done or not left:
+    if elapsed < _SECONDS_TO_ESTIMATE or not done or not left:
       return ''
     seconds = elapsed / done * left
     return f', {duration(seconds)} left'
@@ -120,3 +109,12 @@ class Progress:
 
   def __exit__(self, *unused_error) -> None:
     self.clear()
+
+
+def duration(seconds: float) -> str:
+  """Formats a duration as 0:07, 12:30 or 3:05:00."""
+  minutes, seconds = divmod(int(seconds + 0.5), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours}:{minutes:02d}:{seconds:02d}'
+  return f'{minutes}:{seconds:02d}'
