@@ -54,7 +54,7 @@ def test_channels_are_converted():
     np.testing.assert_array_equal(cut(frames, whole, 1)[0], grey)
     np.testing.assert_array_equal(
         cut(frames, whole, 3)[0], np.repeat(grey, 3, -1))
-  with pytest.raises(errors.UserError, match='channels cannot be brought'):
+  with pytest.raises(errors.UserError, match='only 1 and 3 can be converted'):
     cut(np.repeat(grey, 2, -1), whole)
 
 

@@ -102,7 +102,7 @@ def test_channels_are_converted():
   np.testing.assert_allclose(colour[..., 0], colour[..., 2])
   back = views.ImageView((3, 3, 1), 1.).to_pixels(tf.constant(noise(3, 3)))
   assert back.shape == [3, 3, 1]
-  with pytest.raises(errors.UserError, match='channels cannot be brought'):
+  with pytest.raises(errors.UserError, match='only 1 and 3 can be converted'):
     views.ImageView((3, 3, 3), 1.).to_pixels(tf.constant(noise(3, 3, 2)))
 
 

@@ -7,6 +7,8 @@ from typing import Callable, Dict, Tuple
 
 import tensorflow as tf
 
+from tf_tokenlearner.data import image_decoding
+
 # Larger ones would take the memory of a whole batch, and are mostly mistakes.
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
@@ -60,15 +62,22 @@ def load(path: str) -> bytes:
 
 
 def decode(data: bytes) -> tf.Tensor:
-  """What load gave -> uint8 [H, W, 3].
+  """Decodes what `load` returned, as training and exports decode it.
+
+  Returns:
+    uint8 [H, W, 3], upright; see image_decoding.decode.
 
   Raises:
     UnreadableImageError: corrupt or cut off.
   """
   try:
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
+    return _decode(data)
   except tf.errors.InvalidArgumentError as error:
     raise UnreadableImageError('content corrupt or cut off') from error
+
+
+_decode = tf.function(
+    image_decoding.decode, input_signature=[tf.TensorSpec([], tf.string)])
 
 
 def _examine(data: bytes) -> _Facts:

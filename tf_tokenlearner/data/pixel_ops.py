@@ -1,19 +1,29 @@
-"""What happens to the pixels of images and of clips alike."""
+"""Pixel operations that images and clips share."""
 
 from typing import Callable, Sequence, Tuple
 
 import tensorflow as tf
 
+from tf_tokenlearner.data import image_decoding
+from tf_tokenlearner.data import orientation
 from tf_tokenlearner import errors
 
 # (top, left, height, width) in pixels, of a shape (H, W, channels).
 BoxFn = Callable[[tf.Tensor], Tuple[tf.Tensor, ...]]
 
-_JPEG_BLOCK = 16  # The largest that common files are made of, in pixels.
+_JPEG_BLOCK = 16  # Pixels; the largest block of common files.
 
 
 def convert_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
-  """Grey to colour or back, if need be."""
+  """Converts grey to colour or back.
+
+  Args:
+    images: [..., C].
+    channels: of the result.
+
+  Raises:
+    UserError: neither equal nor 1 and 3.
+  """
   if images.shape[-1] == channels:
     return images
   if (images.shape[-1], channels) == (1, 3):
@@ -21,25 +31,25 @@ def convert_channels(images: tf.Tensor, channels: int) -> tf.Tensor:
   if (images.shape[-1], channels) == (3, 1):
     return tf.image.rgb_to_grayscale(images)
   raise errors.UserError(
-      f'Images of {images.shape[-1]} channels cannot be brought to the '
-      f'{channels} of input_size; 1 and 3 can be converted.')
+      f'Expected images of 1 or 3 channels for an input_size with {channels}, '
+      f'got {images.shape[-1]}; only 1 and 3 can be converted.')
 
 
 def scale(pixels: tf.Tensor) -> tf.Tensor:
-  """[0, 255] -> [-1, 1], as in the official code."""
+  """Maps [0, 255] to [-1, 1], as the official code does."""
   return pixels / 127.5 - 1.
 
 
 def unscale(pixels: tf.Tensor) -> tf.Tensor:
-  """[-1, 1] -> [0, 255]."""
+  """Maps [-1, 1] to [0, 255]."""
   return (pixels + 1.) * 127.5
 
 
 def resize_bytes(pixels: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
-  """As scale(tf.image.resize(pixels, size)), faster.
+  """Returns scale(tf.image.resize(pixels, size)), faster.
 
-  Scaling first takes nothing from the result. It passes over memory once, not
-  three times, and TensorFlow resizes floats several at once.
+  Scaling first does not change the result. It passes over memory once instead
+  of three times, and TensorFlow vectorizes resizing of floats.
 
   Args:
     pixels: uint8 [H, W, C] or [F, H, W, C].
@@ -53,23 +63,23 @@ def resize_bytes(pixels: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
 
 
 def to_bytes(pixels: tf.Tensor) -> tf.Tensor:
-  """[-1, 1] -> uint8."""
+  """Maps [-1, 1] to uint8."""
   return tf.saturate_cast(tf.round(unscale(pixels)), tf.uint8)
 
 
 def jpeg_columns(
     left: tf.Tensor, width: tf.Tensor, full_width: tf.Tensor
 ) -> Tuple[tf.Tensor, tf.Tensor]:
-  """Which columns of a JPEG to decode so that some of them come out right.
+  """Returns the columns of a JPEG to decode so that some come out exact.
 
-  Colours are stored at half the size, so pixels need their neighbours: without
-  them they differ from those of the whole image. Columns that begin within a
-  block are decoded slower than whole blocks.
+  Colours are stored at half the size, so decoding interpolates: pixels at the
+  border of a crop differ from those of the whole image. Decoding is slower for
+  columns that begin within a block.
 
   Args:
     left: int32 [], first column that is needed.
-    width: int32 [], columns that are needed.
-    full_width: int32 [], columns that there are.
+    width: int32 [], number of columns that are needed.
+    full_width: int32 [], width of the image.
 
   Returns:
     int32 [] each: first column and number of columns.
@@ -79,29 +89,40 @@ def jpeg_columns(
 
 
 def decode_box(image: tf.Tensor, box: BoxFn, channels: int) -> tf.Tensor:
-  """Cuts a box out of an image, uint8 [H, W, channels].
+  """Cuts a box out of an upright image.
 
   Of a JPEG only the box is decoded, which halves the cost of random crops.
+
+  Args:
+    image: string [], the content of an image file, or uint8 [H, W, C].
+    box: returns the box for the shape of the upright image.
+    channels: 1 or 3.
+
+  Returns:
+    uint8 [height of the box, width of the box, channels].
+
+  Raises:
+    UserError: the channels of decoded pixels cannot be converted.
   """
   def cut(pixels):
     top, left, height, width = box(tf.shape(pixels))
     return pixels[top:top + height, left:left + width]
 
   def from_jpeg():
-    shape = tf.image.extract_jpeg_shape(image)
-    top, left, height, width = box(shape)
+    shape, tag = tf.image.extract_jpeg_shape(image), orientation.read(image)
+    top, left, height, width = orientation.stored_box(
+        box(orientation.upright_shape(shape, tag)), shape, tag)
     first, columns = jpeg_columns(left, width, shape[1])
     around = tf.image.decode_and_crop_jpeg(
         image, tf.stack([top, first, height, columns]), channels=3)
-    return around[:, left - first:left - first + width]
-
-  def from_other():
-    return cut(tf.io.decode_image(image, channels=3, expand_animations=False))
+    return orientation.upright(
+        around[:, left - first:left - first + width], tag)
 
   if image.dtype != tf.string:
     return convert_channels(cut(image), channels)
-  # To colour first: not every format is decoded to grey, and what is served
-  # has come as colour too. For grey pictures the way there and back is exact.
-  pixels = tf.cond(tf.io.is_jpeg(image), from_jpeg, from_other)
+  # To colour first: not every format can be decoded to grey, and exports
+  # receive colour as well. For grey images the conversion is exact both ways.
+  pixels = tf.cond(tf.io.is_jpeg(image), from_jpeg,
+                   lambda: cut(image_decoding.decode(image)))
   return convert_channels(
       tf.ensure_shape(pixels, [None, None, 3]), channels)

@@ -10,11 +10,10 @@ from typing import Callable, Sequence, Tuple
 
 import tensorflow as tf
 
+from tf_tokenlearner.data import image_decoding
+
 MAX_PIXELS = 64_000_000  # Of an image; of the frames of a clip together.
 _HEADER = 64  # Bytes; what is looked at lies within.
-# Of a GIF: before its first frame, and of this frame (10 MB). Walking from one
-# to the next takes 50 us, and nobody shall keep us busy with it.
-_MAX_BLOCKS_BEFORE, _MAX_BLOCKS = 1_000, 40_000
 (_JPEG, _PNG, _GIF, _WEBP_EXTENDED, _WEBP_LOSSLESS, _WEBP_LOSSY,
  _OTHER) = range(7)
 
@@ -89,7 +88,7 @@ def _refusal(data: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
     size = _announced_size(data)
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     announced = tf.strings.format('announces {} (height, width) pixels', size)
-    flags = _bytes_at(data, 20, 1)[0]
+    flags = image_decoding.bytes_at(data, 20, 1)[0]
     return tf.case([
         (tf.reduce_min(size) < 1, lambda: announced),
         (pixels > tf.cast(max_pixels, tf.int64), lambda: tf.strings.format(
@@ -122,8 +121,8 @@ def _kind(data: tf.Tensor) -> tf.Tensor:
 
 def _announced_size(data: tf.Tensor) -> tf.Tensor:
   """(height, width) as the header has it; layouts of WebP: RFC 9649."""
-  number = lambda at, count: _number(data, at, count)
-  big_endian = lambda at: _number(data, at, 4, order=-1)
+  number = lambda at, count: image_decoding.number(data, at, count)
+  big_endian = lambda at: image_decoding.number(data, at, 4, order=-1)
   bits = number(21, 4)  # Of lossless WebP.
   return tf.switch_case(_kind(data), [
       lambda: tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64),
@@ -137,16 +136,16 @@ def _announced_size(data: tf.Tensor) -> tf.Tensor:
 
 
 def _decode(data: tf.Tensor) -> tf.Tensor:
-  """uint8 [H, W, 3]; 16 bits a channel become 8, transparency is dropped."""
-  data = tf.cond(_kind(data) == _GIF, lambda: _first_frame(data), lambda: data)
-  return tf.ensure_shape(tf.io.decode_image(
-      data, channels=3, expand_animations=False), [None, None, 3])
+  """Returns the upright image, uint8 [H, W, 3]; see image_decoding.decode."""
+  data = tf.cond(_kind(data) == _GIF,
+                 lambda: image_decoding.first_gif_frame(data), lambda: data)
+  return image_decoding.decode(data)
 
 
 def _gif_size(data: tf.Tensor) -> tf.Tensor:
   """The larger of the screen and its first frame, side by side."""
-  frame = _gif_frame(data)
-  number = lambda at: _number(data, at, 2)
+  frame = image_decoding.gif_frame(data)
+  number = lambda at: image_decoding.number(data, at, 2)
   return tf.stack([tf.maximum(number(8), number(frame + 7)),
                    tf.maximum(number(6), number(frame + 5))])
 
@@ -157,79 +156,13 @@ def _has_small_gif_frame(data: tf.Tensor) -> tf.Tensor:
   It makes a picture of the size of the largest frame.
   """
   def look():
-    frame = _gif_frame(data)
-    place = tf.stack([_number(data, frame + at, 2) for at in (1, 3, 5, 7)])
-    screen = tf.stack([_number(data, at, 2) for at in (6, 8)])
+    frame = image_decoding.gif_frame(data)
+    number = lambda at: image_decoding.number(data, at, 2)
+    place = tf.stack([number(frame + at) for at in (1, 3, 5, 7)])
+    screen = tf.stack([number(at) for at in (6, 8)])
     return tf.reduce_any(
         place != tf.concat([tf.zeros([2], tf.int64), screen], axis=0))
   return tf.cond(_kind(data) == _GIF, look, lambda: False)
-
-
-def _first_frame(data: tf.Tensor) -> tf.Tensor:
-  """A GIF of one frame: TensorFlow would unpack all of them to give one."""
-  frame = _gif_frame(data)
-  flags = _byte(data, frame + 9)
-  end, _ = _after_blocks(
-      data, frame + 10 + _table_size(flags) + 1, _MAX_BLOCKS)
-  return tf.strings.substr(data, 0, end) + b';'
-
-
-def _gif_frame(data: tf.Tensor) -> tf.Tensor:
-  """Where the first frame begins; layout: GIF89a, 1990."""
-  is_extension = lambda at, left: tf.equal(_byte(data, at), ord('!'))
-  start = 13 + _table_size(_byte(data, 10))
-  at, _ = tf.while_loop(
-      is_extension, lambda at, left: _after_blocks(data, at + 2, left),
-      [start, _MAX_BLOCKS_BEFORE])
-  is_frame = tf.debugging.Assert(
-      tf.equal(_byte(data, at), ord(',')), ['GIF without a frame'])
-  with tf.control_dependencies([is_frame]):
-    return tf.identity(at)
-
-
-def _table_size(flags: tf.Tensor) -> tf.Tensor:
-  """Bytes of the colour table that flags announce."""
-  return tf.where(flags & 128 > 0, 3 * 2**((flags & 7) + 1), 0)
-
-
-def _after_blocks(data: tf.Tensor, at: tf.Tensor,
-                  left: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
-  """Passes a list of blocks, each after its length, ended by 0.
-
-  Args:
-    data: the file.
-    at: where the list begins.
-    left: so many blocks, the end counted as one, may be passed.
-
-  Returns:
-    The place behind the list; how many blocks may still be passed. Fails if
-    there are more.
-  """
-  at, left = tf.while_loop(
-      lambda at, left: (_byte(data, at) > 0) & (left > 0),
-      lambda at, left: (at + 1 + _byte(data, at), left - 1), [at, left])
-  is_end = tf.debugging.Assert(left > 0, ['GIF with too many blocks'])
-  with tf.control_dependencies([is_end]):
-    return at + 1, left - 1
-
-
-def _byte(data: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-  """int32 []; fails behind the end."""
-  byte = tf.io.decode_raw(tf.strings.substr(data, at, 1), tf.uint8)
-  return tf.cast(byte[0], tf.int32)
-
-
-def _number(data: tf.Tensor, at: tf.Tensor, count: int,
-            order: int = 1) -> tf.Tensor:
-  """Some bytes as a number, int64 []; order -1 puts the highest first."""
-  values = tf.cast(_bytes_at(data, at, count), tf.int64)[::order]
-  return tf.reduce_sum(values * [256**i for i in range(count)])
-
-
-def _bytes_at(data: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
-  """uint8 [count]; zeros behind the end."""
-  some = tf.strings.substr(data, at, count) + b'\0' * count
-  return tf.io.decode_raw(tf.strings.substr(some, 0, count), tf.uint8)
 
 
 def _padded(data: tf.Tensor) -> tf.Tensor:
