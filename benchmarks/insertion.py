@@ -26,6 +26,7 @@ if not __package__:  # Run as a script: the clone lies one folder up.
 from absl import flags
 
 from benchmarks import trainings
+from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner import cli
 
 # Name in the table; what it starts from; for how long it is trained.
@@ -140,7 +141,7 @@ def _accuracy_before(values: flags.FlagValues, config: dict) -> float:
   from tf_tokenlearner.configs import experiments
 
   params = trainings.parse(values, config)
-  experiments.resolve(params)
+  classification_task.complete(params.task)
   task = task_factory.get_task(params.task)
   tf_keras.utils.set_random_seed(params.task.train_data.seed)
   model = task.build_model()

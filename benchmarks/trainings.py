@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 from absl import flags
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner import errors
 
 
@@ -163,7 +164,7 @@ def train(values: flags.FlagValues, overrides: Dict[str, Any],
   runner.train(values.experiment, params, folder, evaluate=False)
   seconds = time.monotonic() - start
   accuracy = runner.evaluate(
-      params, folder, tf.train.latest_checkpoint(folder))['accuracy']
+      params, folder, run_folder.latest_checkpoint(folder))['accuracy']
   model = params.task.model
   counted = cost.classifier_cost(
       model.backbone.get(), model.input_size, model.num_classes)

@@ -6,7 +6,7 @@ import re
 import pytest
 import tf_keras
 
-from tf_tokenlearner import registry
+from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import video_pipeline
 
@@ -50,7 +50,7 @@ def test_small_video_config(tmp_path):
 
 def test_experiments_exist():
   named = set(re.findall(r'--experiment=(\w+)', TEXT))
-  assert named and named <= set(registry.EXPERIMENTS)
+  assert named and named <= set(catalog.EXPERIMENTS)
 
 
 @pytest.mark.parametrize('link', sorted(set(

@@ -2,10 +2,11 @@
 
 import contextlib
 import glob
+import json
 import os
 import time
+from typing import Any, Iterator
 import uuid
-from typing import Iterator
 
 import tensorflow as tf
 
@@ -34,6 +35,13 @@ def replacing(path: str) -> Iterator[str]:
     elif tf.io.gfile.exists(beside):
       tf.io.gfile.remove(beside)
     raise
+
+
+def write_json(path: str, values: Any) -> None:
+  """Writes a JSON file, which appears whole or not at all."""
+  with replacing(path) as beside:
+    with tf.io.gfile.GFile(beside, 'w') as file:
+      json.dump(values, file, indent=2, ensure_ascii=False)
 
 
 def remove_stale(path: str) -> None:

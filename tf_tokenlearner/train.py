@@ -18,7 +18,7 @@ from absl import flags
 
 from tf_tokenlearner import cli
 from tf_tokenlearner import errors
-from tf_tokenlearner import registry
+from tf_tokenlearner.configs import catalog
 
 _MODES = ('train', 'eval', 'train_and_eval', 'continuous_eval', 'few_shot')
 
@@ -65,11 +65,12 @@ def main(arguments) -> None:
   if is_few_shot:
     cli.require('few_shot_data')
   _refuse_what_does_not_go_with_mode()
-  if _EXPERIMENT.value and _EXPERIMENT.value not in registry.EXPERIMENTS:
+  if _EXPERIMENT.value and _EXPERIMENT.value not in catalog.EXPERIMENTS:
     raise errors.unknown_name(
-        'experiment', _EXPERIMENT.value, registry.EXPERIMENTS)
+        'experiment', _EXPERIMENT.value, catalog.EXPERIMENTS)
 
   # TensorFlow and the Garden take seconds: only now, when the flags make sense.
+  from tf_tokenlearner import run_folder
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.evaluation import few_shot_run
   from tf_tokenlearner.serving import manifest
@@ -79,15 +80,15 @@ def main(arguments) -> None:
   if _EXPORT_DIR.value:
     manifest.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
   overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
-  if is_training or not (is_few_shot or experiments.is_run(_MODEL_DIR.value)):
+  if is_training or not (is_few_shot or run_folder.exists(_MODEL_DIR.value)):
     if not _EXPERIMENT.value:
       raise errors.UserError(
           f'{_MODEL_DIR.value} is not the folder of a training run. To wait '
           'for one to begin, give --experiment.')
     params = experiments.parse(_EXPERIMENT.value, overrides)
   else:  # The run knows best what it was trained as.
-    run = experiments.load(_MODEL_DIR.value, overrides)
-    params = run.params
+    run = run_folder.load(_MODEL_DIR.value)
+    params = experiments.of_run(run, overrides)
     if _EXPERIMENT.value not in (None, run.experiment):
       raise errors.UserError(
           f'{_MODEL_DIR.value} is a run of {run.experiment}, not of '
@@ -138,7 +139,7 @@ def _refuse_what_does_not_go_with_mode() -> None:
 
 def _describe() -> str:
   lines = ['Experiments:']
-  for name, text in registry.EXPERIMENTS.items():
+  for name, text in catalog.EXPERIMENTS.items():
     lines += [f'  {name}', f'      {text}']
   return '\n'.join(lines)
 

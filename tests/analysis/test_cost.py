@@ -8,7 +8,7 @@ import pytest
 from tests.backbones import tiny
 from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
-from tf_tokenlearner import registry
+from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.analysis import cost
 from tf_tokenlearner.analysis import paper_table
 
@@ -116,7 +116,7 @@ def test_program(capsys, tmp_path):
   assert lines[-1].startswith('Without TokenLearner: ')
 
 
-@pytest.mark.parametrize('experiment', registry.EXPERIMENTS)
+@pytest.mark.parametrize('experiment', catalog.EXPERIMENTS)
 def test_program_with_every_experiment(experiment, capsys):
   run(f'--experiment={experiment}')
   assert '\ntotal ' in capsys.readouterr().out

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
 from tf_tokenlearner.configs import experiments
@@ -69,14 +70,15 @@ def test_save_and_load(tmp_path):
       'trainer.train_steps=7700,task.losses.loss=sigmoid'])
   params.task.model.num_classes = 2
   folder = str(tmp_path / 'run')
-  assert not experiments.is_run(folder)
-  experiments.save('tokenlearner_cifar10', params, ['Häuser', 'no'], folder)
-  run = experiments.load(folder)
+  assert not run_folder.exists(folder)
+  run_folder.save(run_folder.Run(
+      folder, 'tokenlearner_cifar10', params.as_dict(), ['Häuser', 'no']))
+  run = run_folder.load(folder)
   assert run.experiment == 'tokenlearner_cifar10'
   assert run.label_names == ('Häuser', 'no')
-  assert run.params.as_dict() == params.as_dict()
+  assert experiments.of_run(run).as_dict() == params.as_dict()
   assert sorted(os.listdir(folder)) == ['params.yaml', 'run.yaml']
-  changed = experiments.load(folder, ['trainer.train_steps=5000']).params
+  changed = experiments.load(folder, ['trainer.train_steps=5000'])
   assert experiments.changes(params, changed) == [
       'trainer.train_steps: 7700 -> 5000']
 
@@ -84,6 +86,7 @@ def test_save_and_load(tmp_path):
 def test_load_of_something_else(tmp_path):
   with pytest.raises(errors.UserError, match='not the folder of a training'):
     experiments.load(str(tmp_path))
+  (tmp_path / 'params.yaml').write_text('task: {}')
   (tmp_path / 'run.yaml').write_text('experiment: tokenlearner_digits')
   with pytest.raises(errors.UserError, match="lacks 'label_names'"):
     experiments.load(str(tmp_path))

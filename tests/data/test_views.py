@@ -16,7 +16,7 @@ from tf_tokenlearner.serving import manifest
     ('finished_run', 'image_export', [2, 13, 19, 3]),
     ('finished_video_run', 'video_export', [2, 11, 20, 31, 3])])
 def test_export_keeps_them(request, run, export, shape):
-  task = experiments.load(request.getfixturevalue(run)).params.task
+  task = experiments.load(request.getfixturevalue(run)).task
   facts = manifest.read_origin(request.getfixturevalue(export))
   kept = views.from_json(facts['preprocessing'])
   assert kept == input_signatures.of_task(task).view

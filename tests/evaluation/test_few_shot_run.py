@@ -10,12 +10,12 @@ from sklearn import linear_model
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
 from tf_tokenlearner.evaluation import few_shot
 from tf_tokenlearner.evaluation import few_shot_run
-from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 
@@ -55,11 +55,11 @@ def fixture_colours(tmp_path_factory):
 def fixture_evaluate(finished_run, tmp_path):
   """evaluate(data sets, shots) of a copy of the finished run in tmp_path."""
   shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
-  run = experiments.load(str(tmp_path))
-  checkpoint = run_folder.find_checkpoint(run.params, finished_run)
+  params = experiments.load(str(tmp_path))
+  checkpoint = run_folder.load(finished_run).find_checkpoint()
   def evaluate(*data_sets, shots=(2, 5), **kwargs):
     return few_shot_run.evaluate(
-        run.params, str(tmp_path), data_sets, shots,
+        params, str(tmp_path), data_sets, shots,
         **{'checkpoint': checkpoint, **kwargs})
   return evaluate
 
@@ -72,10 +72,10 @@ def read_results(folder):
 def test_five_shots_agree_with_scikit_learn(finished_run, evaluate):
   """By hand: images of TFDS, features of the model, scikit-learn's Ridge."""
   score, = evaluate('digits', shots=[5])
-  params = experiments.load(finished_run).params
+  params = experiments.load(finished_run)
   data = params.task.validation_data
   model = runner.load_model(
-      params, run_folder.find_checkpoint(params, finished_run))
+      params, run_folder.load(finished_run).find_checkpoint())
   builder = tfds.builder('digits', data_dir=data.tfds_data_dir)
   def read(split):
     examples = list(builder.as_dataset(split).as_numpy_iterator())
@@ -175,21 +175,21 @@ def test_several_labels_are_refused(evaluate, real_labels):
 
 
 def test_clips_are_refused(finished_video_run):
-  params = experiments.load(finished_video_run).params
+  params = experiments.load(finished_video_run)
   with pytest.raises(errors.UserError, match='is for images; .* run of clips'):
     few_shot_run.evaluate(params, finished_video_run, ['digits'], [5])
 
 
 def test_drawn_features_belong_to_the_drawn_images(finished_run, colours):
   """Both passes over the data see the same order."""
-  params = experiments.load(finished_run).params
+  params = experiments.load(finished_run)
   data = few_shot_run.open_data_set(
       f'{colours}@train@validation', params.task.validation_data)
   labels = few_shot_run.read_labels(data)
   assert sorted(labels) == [0] * 12 + [1] * 4
   extractor = few_shot_run.Extractor(
-      runner.load_model(params, run_folder.find_checkpoint(
-          params, finished_run)))
+      runner.load_model(
+          params, run_folder.load(finished_run).find_checkpoint()))
   everything, all_labels = extractor.train(data, np.arange(16))
   np.testing.assert_array_equal(all_labels, labels)
   indices = np.array([1, 2, 7, 13])

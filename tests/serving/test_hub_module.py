@@ -15,6 +15,7 @@ import tensorflow_hub as hub
 
 from tests import hub_process
 from tests.backbones import tiny_clips
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
@@ -168,8 +169,9 @@ def test_mixed_precision_and_no_comparison(
   params = experiments.parse('tokenlearner_digits', [
       tiny_digits, 'runtime.mixed_precision_dtype=bfloat16,'
       'task.model.num_classes=10'])
-  experiments.save(
-      'tokenlearner_digits', params, tuple('0123456789'), str(tmp_path / 'run'))
+  run_folder.save(run_folder.Run(
+      str(tmp_path / 'run'), 'tokenlearner_digits', params.as_dict(),
+      tuple('0123456789')))
   hub_module.export(
       str(tmp_path / 'run'), str(tmp_path / 'out'),
       servable.find(finished_run)[1], verify=False)

@@ -10,7 +10,7 @@ from tf_tokenlearner.serving import input_signatures
 
 
 def test_frame_rates_in_words(finished_video_run, tmp_path):
-  task = experiments.load(finished_video_run).params.task
+  task = experiments.load(finished_video_run).task
   assert input_signatures.of_task(task).description == (
       'RGB frames of whole videos of any length and size, at 8 frames a '
       'second, 0 to 255; the network looks at 4 of them in the middle, 2 apart')
@@ -34,6 +34,6 @@ def test_examples_there_and_back(finished_run, finished_video_run, pixels):
   for folder, given, expected in (
       (finished_run, example, file),
       (finished_video_run, [example] * 2, [file] * 2)):
-    raw = input_signatures.of_task(experiments.load(folder).params.task)
+    raw = input_signatures.of_task(experiments.load(folder).task)
     parsed = raw.parse(raw.serialize(given)).numpy()
     assert np.array(parsed).tolist() == expected

@@ -5,6 +5,7 @@ import types
 
 import tensorflow as tf
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.serving import model_card
@@ -34,8 +35,8 @@ def card(model_dir, options='', form='classifier', weights=10, statistics=0,
   """
   run, path = servable.find(model_dir)
   loaded = servable.load(run, path)
-  run = experiments.load(model_dir, [options])
-  task = run.params.task
+  params = experiments.load(model_dir, [options])
+  task, run = params.task, dataclasses.replace(run, params=params.as_dict())
   loaded = dataclasses.replace(
       loaded, task=task, inputs=input_signatures.of_task(task), **changes)
   text = model_card.render(
@@ -142,24 +143,26 @@ def test_data_that_are_gone(finished_run):
 def test_accuracy_is_of_this_checkpoint(finished_run):
   run, best = servable.find(finished_run)
   report = 'with a head, accuracy 0.5'
-  told = model_card.accuracy(run, finished_run, best, report)
+  told = model_card.accuracy(run, best, report)
   assert told[0] == (
       'This module on the first of digits/1.0.0, split test, loaded by '
       'TensorFlow Hub in a new process. With a head, accuracy 0.5.')
   assert told[1].startswith(
       "The run's own evaluation on digits/1.0.0, split test at step ")
   assert ': accuracy 0.' in told[1] and 'top_5_accuracy' in told[1]
-  latest = tf.train.latest_checkpoint(finished_run)
-  assert model_card.accuracy(run, finished_run, latest, report) == told[:1]
-  assert model_card.accuracy(run, finished_run, latest, None) == [
+  latest = run_folder.latest_checkpoint(finished_run)
+  assert model_card.accuracy(run, latest, report) == told[:1]
+  assert model_card.accuracy(run, latest, None) == [
       'Not measured.']
 
 
 def test_views_of_videos_are_said(finished_video_run):
   _, best = servable.find(finished_video_run)
-  run = experiments.load(
+  params = experiments.load(
       finished_video_run,
       ['task.validation_data.num_test_clips=4,'
        'task.validation_data.num_test_crops=3'])
-  told, = model_card.accuracy(run, finished_video_run, best, None)
+  run = run_folder.Run(
+      finished_video_run, 'tokenlearner_moving_digits', params.as_dict(), ())
+  told, = model_card.accuracy(run, best, None)
   assert ', the mean of 12 views a video: accuracy 0.' in told

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import views
 from tf_tokenlearner.data import video_pipeline
@@ -160,7 +161,7 @@ def test_existing_folders_are_left_alone(exported, finished_run, tmp_path):
   (tmp_path / 'mine').mkdir()
   with pytest.raises(errors.UserError, match='exists already and is no export'):
     saved_model.export(finished_run, str(tmp_path / 'mine'))
-  latest = tf.train.latest_checkpoint(finished_run)
+  latest = run_folder.latest_checkpoint(finished_run)
   with pytest.raises(errors.UserError, match='another .* run: checkpoint '):
     saved_model.export(finished_run, exported, latest)
   with pytest.raises(errors.UserError, match='batch_size 0, not 4'):
@@ -190,7 +191,8 @@ def test_not_a_run(tmp_path):
 def test_checkpoint_of_another_config(
     finished_run, tmp_path, tiny_digits, options):
   params = experiments.parse('tokenlearner_digits', [tiny_digits, options])
-  experiments.save('tokenlearner_digits', params, (), str(tmp_path / 'run'))
+  run_folder.save(run_folder.Run(
+      str(tmp_path / 'run'), 'tokenlearner_digits', params.as_dict(), ()))
   with pytest.raises(errors.UserError, match='other shape'):
     saved_model.export(
         str(tmp_path / 'run'), str(tmp_path / 'out'), finished_run)
@@ -199,7 +201,8 @@ def test_checkpoint_of_another_config(
 
 def test_run_without_checkpoint(tmp_path, tiny_digits):
   params = experiments.parse('tokenlearner_digits', [tiny_digits])
-  experiments.save('tokenlearner_digits', params, (), str(tmp_path / 'run'))
+  run_folder.save(run_folder.Run(
+      str(tmp_path / 'run'), 'tokenlearner_digits', params.as_dict(), ()))
   with pytest.raises(errors.UserError, match='no checkpoint'):
     saved_model.export(str(tmp_path / 'run'), str(tmp_path / 'out'))
 
@@ -300,7 +303,7 @@ def test_a_picture_in_place_of_a_clip(moving_digits):
 
 
 def test_files_of_frames(moving_digits, finished_video_run):
-  raw = input_signatures.of_task(experiments.load(finished_video_run).params.task)
+  raw = input_signatures.of_task(experiments.load(finished_video_run).task)
   clips = tf.constant(np.random.default_rng(1).integers(
       0, 256, [2, 9, 20, 31, 3], dtype=np.uint8))
   files = [[png(frame) for frame in clip] for clip in clips]
@@ -330,7 +333,7 @@ def test_frame_rate_is_said(exported_video):
 def test_frames_of_the_data_set_are_seen_as_in_evaluation(
     moving_digits, video_model, finished_video_run):
   """Decoded whole, a stored video gives the logits of its one view."""
-  data = experiments.load(finished_video_run).params.task.validation_data
+  data = experiments.load(finished_video_run).task.validation_data
   source = video_pipeline.open_source(data)
   views = video_pipeline.build_dataset(
       data, source, (4, 16, 16, 1), 8, multi_label=False)

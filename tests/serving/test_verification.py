@@ -1,5 +1,7 @@
 """What an export may differ by, and what is said of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -120,11 +122,12 @@ def test_examples_of_tfrecord_files(finished_run, tmp_path):
   for name in 'ab':
     with tf.io.TFRecordWriter(str(tmp_path / name)) as writer:
       writer.write(record.SerializeToString())
-  params = experiments.load(finished_run).params
+  params = experiments.load(finished_run)
   params.task.validation_data.override(
       {'tfds_name': '', 'input_path': str(tmp_path / '*')})
   examples = verification.draw(
-      servable.load(run._replace(params=params), path), 50, with_stored=True)
+      servable.load(dataclasses.replace(
+          run, params=params.as_dict()), path), 50, with_stored=True)
   assert examples.stored == [png, png]
   np.testing.assert_allclose(examples.pixels, np.ones([2, 8, 8, 1]), rtol=1e-5)
   np.testing.assert_array_equal(examples.labels, [3, 3])

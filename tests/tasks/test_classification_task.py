@@ -5,12 +5,12 @@ import pytest
 import tensorflow_datasets as tfds
 from official.core import task_factory
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import views
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.tasks import classification_task
-from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 
@@ -19,7 +19,7 @@ from tf_tokenlearner.training import runner
 def test_examples_to_start_from_are_the_same_everywhere(request, kind, size):
   overrides = request.getfixturevalue(f'tiny_{kind}')
   params = experiments.parse(f'tokenlearner_{kind}', [overrides])
-  experiments.resolve(params)
+  classification_task.complete(params.task)
   first, second = (
       task_factory.get_task(params.task).examples(5) for _ in range(2))
   assert first.shape == (5, *size)
@@ -39,7 +39,7 @@ def test_new_token_learner_starts_as_the_config_says(
     params = experiments.parse('tokenlearner_digits', [
         tiny_digits, f'task: {{init_checkpoint: {plain}, '
         f'init_token_learner: {start}}}'])
-    experiments.resolve(params)
+    classification_task.complete(params.task)
     task = task_factory.get_task(params.task)
     capsys.readouterr()
     task.initialize(task.build_model())
@@ -52,7 +52,7 @@ def test_unknown_start(tiny_digits):
   params = experiments.parse(
       'tokenlearner_digits', [tiny_digits, 'task.init_token_learner=median'])
   with pytest.raises(errors.UserError, match="'median'. Known: mean, random"):
-    experiments.resolve(params)
+    classification_task.complete(params.task)
 
 
 @pytest.mark.parametrize('loss', ['softmax', 'sigmoid'])
@@ -65,10 +65,10 @@ def test_any_label_counts_where_training_has_one(
           tfds_name: {real_labels}, tfds_split: validation,
           global_batch_size: 5}}
         losses: {{loss: {loss}, label_smoothing: 0.}}
-      """]).params
+      """])
   scores = runner.evaluate(params, finished_run)
   model = runner.load_model(
-      params, run_folder.find_checkpoint(params, finished_run))
+      params, run_folder.load(finished_run).find_checkpoint())
   examples = list(tfds.builder_from_directory(real_labels).as_dataset(
       'validation').as_numpy_iterator())
   hits, losses = [], []

@@ -8,13 +8,13 @@ import tensorflow as tf
 import yaml
 from official.core import task_factory
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.configs import video_classification as config
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.tasks import metrics as metrics_lib
-from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 
@@ -40,7 +40,7 @@ def fixture_multi_view(tiny_moving_digits):
           num_test_clips: 4, num_test_crops: 3, tfds_split: 'test[:10]',
           global_batch_size: 4}
       """)
-  experiments.resolve(params)
+  classification_task.complete(params.task)
   return params
 
 
@@ -78,7 +78,7 @@ def test_many_labels_are_scored_over_the_whole_set(
       """)
   folder = str(tmp_path / 'run')
   runner.train('tokenlearner_moving_digits', params, folder, evaluate=True)
-  path = run_folder.find_checkpoint(params, folder)
+  path = run_folder.load(folder).find_checkpoint()
   scores = runner.evaluate(params, folder, path)
   model = runner.load_model(params, path)
   task = task_factory.get_task(params.task)
@@ -102,7 +102,7 @@ def test_many_labels_want_a_sigmoid(tiny_moving_digits, many_labels):
       task: {{train_data: {{tfds_name: {many_labels}, tfds_data_dir: ''}}}}
       """)
   with pytest.raises(errors.UserError, match='task.losses.loss=sigmoid'):
-    experiments.resolve(params)
+    classification_task.complete(params.task)
 
 
 def test_best_metric_of_many_labels_needs_many_labels(
@@ -116,8 +116,8 @@ def test_best_metric_of_many_labels_needs_many_labels(
 
 
 def test_evaluation_is_repeatable(finished_video_run):
-  params = experiments.load(finished_video_run).params
-  best = run_folder.find_checkpoint(params, finished_video_run)
+  params = experiments.load(finished_video_run)
+  best = run_folder.load(finished_video_run).find_checkpoint()
   first, second = (runner.evaluate(params, finished_video_run, best)
                    for _ in range(2))
   assert first == second
@@ -147,7 +147,7 @@ def test_evaluation_is_repeatable(finished_video_run):
 ])
 def test_what_makes_no_sense_is_refused(tiny_moving_digits, override, message):
   with pytest.raises(errors.UserError, match=message):
-    experiments.resolve(params_of(tiny_moving_digits, override))
+    classification_task.complete(params_of(tiny_moving_digits, override).task)
 
 
 IMAGE_RUN = """
@@ -168,12 +168,12 @@ def test_starts_from_an_image_run(tiny_digits, tiny_moving_digits, tmp_path,
       'tokenlearner_digits',
       experiments.parse('tokenlearner_digits', [tiny_digits, IMAGE_RUN]),
       folder, evaluate=True)
-  image_params = experiments.load(folder).params
+  image_params = experiments.load(folder)
   for start in (folder, f'{folder}/best_ckpt'):
     params = params_of(tiny_moving_digits, f"""
         task: {{init_checkpoint: {start}, init_checkpoint_modules: backbone}}
         """)
-    experiments.resolve(params)
+    classification_task.complete(params.task)
     task = task_factory.get_task(params.task)
     model = task.build_model()
     task.initialize(model)
@@ -181,8 +181,8 @@ def test_starts_from_an_image_run(tiny_digits, tiny_moving_digits, tmp_path,
     assert '1 x 1 positions' not in said
     assert '2 x 2 positions, repeated 2 times' in said
     assert 'fresh: encoder/learn_1, head' in said
-    path = (run_folder.find_checkpoint(image_params, folder)
-            if start != folder else tf.train.latest_checkpoint(folder))
+    path = (run_folder.load(folder).find_checkpoint()
+            if start != folder else run_folder.latest_checkpoint(folder))
     image_model = runner.load_model(image_params, path)
     np.testing.assert_array_equal(
         model.backbone.encoder.stages[0].get_weights()[4],
@@ -213,12 +213,12 @@ def test_labels_must_mean_the_same():
 def test_starts_from_a_video_run(finished_video_run, tiny_moving_digits):
   params = params_of(
       tiny_moving_digits, f'task: {{init_checkpoint: {finished_video_run}}}')
-  experiments.resolve(params)
+  classification_task.complete(params.task)
   task = task_factory.get_task(params.task)
   model = task.build_model()
   task.initialize(model)
   trained = runner.load_model(
-      params, tf.train.latest_checkpoint(finished_video_run))
+      params, run_folder.latest_checkpoint(finished_video_run))
   for ours, theirs in zip(model.get_weights(), trained.get_weights()):
     np.testing.assert_array_equal(ours, theirs)
 
@@ -234,7 +234,7 @@ def test_bottleneck_cannot_start_from_images(
           'num_module_blocks': 1, 'num_tokens': 2,
           'representation_size': None}}
   params = experiments.parse('tokenlearner_moving_digits', [json.dumps(values)])
-  experiments.resolve(params)
+  classification_task.complete(params.task)
   task = task_factory.get_task(params.task)
   with pytest.raises(errors.UserError, match='cannot start from an image'):
     task.initialize(task.build_model())

@@ -11,10 +11,10 @@ import tf_keras
 # The way back, which the public interface lacks.
 from tensorflow.python.framework import config as determinism
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
-from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 
@@ -40,7 +40,7 @@ def fixture_parse(tiny_digits):
 
 def head_kernel(folder):
   """What the latest checkpoint in a folder holds."""
-  path = tf.train.latest_checkpoint(folder)
+  path = run_folder.latest_checkpoint(folder)
   return tf.train.load_checkpoint(path).get_tensor(
       'model/head/kernel/.ATTRIBUTES/VARIABLE_VALUE')
 
@@ -50,11 +50,11 @@ def train(params, folder, evaluate=True):
 
 
 def test_run_leaves_what_others_read(finished_run):
-  run = experiments.load(finished_run)
+  run = run_folder.load(finished_run)
   assert run.label_names == tuple('0123456789')
-  assert run.params.task.model.num_classes == 10
-  assert run.params.task.validation_data.tfds_name == 'digits'
-  assert tf_checkpoint.global_step(tf.train.latest_checkpoint(finished_run)) == 4
+  assert run.params['task']['model']['num_classes'] == 10
+  assert run.params['task']['validation_data']['tfds_name'] == 'digits'
+  assert tf_checkpoint.global_step(run.latest_checkpoint()) == 4
   with open(os.path.join(finished_run, 'best_ckpt', 'info.json')) as file:
     scores = json.load(file)
   assert scores['best_ckpt_global_step'] in (2, 4)
@@ -111,7 +111,7 @@ def test_interrupted_run_keeps_its_last_step(
     train(parse('trainer.train_steps=20,trainer.checkpoint_interval=20'),
           folder)
   assert 'Stopped at step 4; the same command' in capsys.readouterr().err
-  assert tf_checkpoint.global_step(tf.train.latest_checkpoint(folder)) == 4
+  assert tf_checkpoint.global_step(run_folder.latest_checkpoint(folder)) == 4
 
 
 def test_longer_run_continues(run_copy, parse, capsys):
@@ -120,7 +120,7 @@ def test_longer_run_continues(run_copy, parse, capsys):
   assert 'continuing from step 4' in captured.err
   assert 'trainer.train_steps: 4 -> 6' in captured.out
   assert 'the same model without TokenLearner' in captured.out
-  assert tf_checkpoint.global_step(tf.train.latest_checkpoint(run_copy)) == 6
+  assert tf_checkpoint.global_step(run_folder.latest_checkpoint(run_copy)) == 6
 
 
 def test_training_without_evaluation(tmp_path, parse, capsys):
@@ -146,13 +146,13 @@ def test_same_seed_same_weights(tmp_path, parse):
 
 
 def test_evaluation_equals_the_model_by_hand(finished_run, capsys):
-  run = experiments.load(finished_run)
-  scores = runner.evaluate(run.params, finished_run)
-  path = run_folder.find_checkpoint(run.params, finished_run)
+  params = experiments.load(finished_run)
+  scores = runner.evaluate(params, finished_run)
+  path = run_folder.load(finished_run).find_checkpoint()
   assert path in capsys.readouterr().err
-  model = runner.load_model(run.params, path)
+  model = runner.load_model(params, path)
   from tf_tokenlearner.data import image_pipeline
-  data = run.params.task.validation_data
+  data = params.task.validation_data
   dataset = image_pipeline.build_dataset(
       data, image_pipeline.open_source(data), (8, 8, 1), 10, False)
   hits, losses = [], []
@@ -169,7 +169,7 @@ def test_evaluation_equals_the_model_by_hand(finished_run, capsys):
 
 
 def test_evaluation_never_scores_random_weights(tmp_path, finished_run):
-  params = experiments.load(finished_run).params
+  params = experiments.load(finished_run)
   with pytest.raises(errors.UserError, match='holds no checkpoint'):
     runner.evaluate(params, str(tmp_path))
   with pytest.raises(errors.UserError, match='There is no checkpoint'):
@@ -181,7 +181,7 @@ def test_evaluation_never_scores_random_weights(tmp_path, finished_run):
 
 def test_continuous_evaluation_ends_with_the_run(run_copy, capsys):
   shutil.rmtree(os.path.join(run_copy, 'best_ckpt'))
-  runner.evaluate_continuously(experiments.load(run_copy).params, run_copy)
+  runner.evaluate_continuously(experiments.load(run_copy), run_copy)
   assert 'at step 4' in capsys.readouterr().out
   assert os.path.exists(os.path.join(run_copy, 'best_ckpt', 'info.json'))
 
@@ -198,9 +198,9 @@ def test_other_architecture_in_the_same_folder(run_copy, parse):
   before = experiments.load(run_copy)
   with pytest.raises(errors.UserError) as caught:
     train(parse(other), run_copy)
-  assert experiments.load(run_copy).params.as_dict() == before.params.as_dict()
+  assert experiments.load(run_copy).as_dict() == before.as_dict()
   with pytest.raises(errors.UserError, match='does not fit the model'):
-    runner.evaluate(experiments.load(run_copy, [other]).params, run_copy)
+    runner.evaluate(experiments.load(run_copy, [other]), run_copy)
   assert 'missing in the checkpoint: model/backbone/encoder/stages/' in str(
       caught.value)
 
@@ -267,9 +267,9 @@ def test_averaged_weights_are_what_is_scored_and_loaded(
       'best_checkpoint_eval_metric: validation_loss, '
       'best_checkpoint_metric_comp: lower, '
       'best_checkpoint_export_subdir: lowest}'), folder)
-  params = experiments.load(folder).params
-  latest = tf.train.latest_checkpoint(folder)
-  best = run_folder.find_checkpoint(params, folder)
+  params = experiments.load(folder)
+  latest = run_folder.latest_checkpoint(folder)
+  best = run_folder.load(folder).find_checkpoint()
   averaged = runner.load_model(params, latest)
   assert np.abs(averaged.head.kernel - head_kernel(folder)).max() > 1e-5
   scores = runner.evaluate(params, folder, latest)
@@ -292,8 +292,8 @@ def test_mixed_precision(tmp_path, parse):
   finally:
     tf_keras.mixed_precision.set_global_policy('float32')
   model = runner.load_model(  # Exports are float32 whatever the policy is.
-      experiments.load(str(tmp_path / 'run')).params,
-      tf.train.latest_checkpoint(str(tmp_path / 'run')))
+      experiments.load(str(tmp_path / 'run')),
+      run_folder.latest_checkpoint(str(tmp_path / 'run')))
   assert model(tf.zeros([1, 8, 8, 1])).dtype == tf.float32
   assert model.backbone.encoder.stages[0].compute_dtype == 'float32'
   kernel = head_kernel(str(tmp_path / 'run'))
@@ -308,10 +308,10 @@ def test_sigmoid_loss_and_frozen_backbone(tmp_path, parse, finished_run):
               'trainer.train_steps=2'), folder)
   name = 'model/backbone/position_embedding/embedding'
   np.testing.assert_array_equal(
-      *[tf.train.load_checkpoint(tf.train.latest_checkpoint(run)).get_tensor(
+      *[tf.train.load_checkpoint(run_folder.latest_checkpoint(run)).get_tensor(
           f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
         for run in (folder, finished_run)])
-  reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder))
+  reader = tf.train.load_checkpoint(run_folder.latest_checkpoint(folder))
   bias = reader.get_tensor('model/head/bias/.ATTRIBUTES/VARIABLE_VALUE')
   assert (bias != -2).all() and (abs(bias + 2) < .1).all()
 

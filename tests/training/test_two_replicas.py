@@ -12,8 +12,9 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices('CPU')[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tf_tokenlearner import run_folder
+from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 experiment, folder, *overrides = sys.argv[1:]
 runner._make_strategy = lambda params: tf.distribute.MirroredStrategy(
@@ -49,15 +50,15 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
 @pytest.mark.parametrize('case', ['images', 'many labels'])
 def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
   from tf_tokenlearner.configs import experiments
-  from tf_tokenlearner.training import run_folder
-  from tf_tokenlearner.training import runner
+    from tf_tokenlearner.training import runner
   experiment, texts, metric = overrides[case]
   files = []
   for i, text in enumerate(texts):
     files.append(tmp_path / f'{i}.yaml')
     files[-1].write_text(text)
   # Prepared here: what is said while preparing would be lost.
-  experiments.resolve(experiments.parse(experiment, map(str, files)))
+  classification_task.complete(
+      experiments.parse(experiment, map(str, files)).task)
   program = tmp_path / 'two_replicas.py'
   program.write_text(_PROGRAM)
   folder = str(tmp_path / 'run')
@@ -67,9 +68,9 @@ def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
   assert done.returncode == 0, done.stderr[-3000:]
   with open(f'{folder}/best_ckpt/info.json') as file:
     theirs = json.load(file)
-  params = experiments.load(folder).params
+  params = experiments.load(folder)
   scores = runner.evaluate(
-      params, folder, run_folder.find_checkpoint(params, folder))
+      params, folder, run_folder.load(folder).find_checkpoint())
   assert scores[metric] == pytest.approx(theirs[metric], abs=1e-6)
   assert scores['validation_loss'] == pytest.approx(
       theirs['validation_loss'], rel=1e-5)

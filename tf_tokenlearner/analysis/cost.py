@@ -21,7 +21,7 @@ from absl import flags
 
 from tf_tokenlearner import cli
 from tf_tokenlearner import errors
-from tf_tokenlearner import registry
+from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.analysis import counts
 from tf_tokenlearner.analysis import model_cost
 
@@ -132,9 +132,9 @@ def main(arguments, values: flags.FlagValues = flags.FLAGS) -> None:
     return
   if not values.experiment:
     raise errors.UserError('--experiment must be given; see --help.')
-  if values.experiment not in registry.EXPERIMENTS:
+  if values.experiment not in catalog.EXPERIMENTS:
     raise errors.unknown_name(
-        'experiment', values.experiment, registry.EXPERIMENTS)
+        'experiment', values.experiment, catalog.EXPERIMENTS)
   # The Garden takes seconds: only now, when there is such an experiment.
   from tf_tokenlearner.configs import experiments
   model = experiments.parse(

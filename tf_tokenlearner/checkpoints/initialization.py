@@ -13,13 +13,14 @@ from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import garden_vit
 from tf_tokenlearner.checkpoints import npz_file
-from tf_tokenlearner.checkpoints import own_run
+from tf_tokenlearner.checkpoints import run_model
 from tf_tokenlearner.checkpoints import scenic
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner.checkpoints import vit_npz
 from tf_tokenlearner import errors
+from tf_tokenlearner import run_folder
 
 MODULES = {'all': 'keep', 'backbone': 'fresh'}  # What becomes of the head.
 
@@ -82,7 +83,7 @@ def read(path: str, like: backbones.Classifier) -> Source:
     UserError: there is none, it is damaged, or of no format that is known.
   """
   is_folder = tf.io.gfile.isdir(path)
-  if is_folder and not tf.train.latest_checkpoint(path):
+  if is_folder and not run_folder.latest_checkpoint(path):
     if not scenic.is_scenic(path):
       raise errors.UserError(
           f'{path} holds no checkpoint: expected a run of this project or of '
@@ -90,7 +91,7 @@ def read(path: str, like: backbones.Classifier) -> Source:
           'checkpoint_STEP.')
     return _read_scenic(path, like)
   if is_folder or not tf.io.gfile.exists(path):
-    return _read_tensorflow(tf_checkpoint.find(path), like)
+    return _read_tensorflow(run_folder.find_checkpoint(path), like)
   if path.endswith('.index') or '.data-00' in path:
     raise errors.UserError(
         f'{path} is one of the files of a checkpoint; give its path without '
@@ -121,10 +122,10 @@ def _read_tensorflow(path: str, like: backbones.Classifier) -> Source:
         f'{path} is a checkpoint of neither this project nor the Model '
         'Garden\'s ViT.')
   kind = 'run of this project'
-  run = own_run.describe(path)
+  run = run_model.describe(path)
   ours = type(like.backbone)
   if run is None or (
       run.backbone_class is ours and not transfer.is_known(ours)):
     return Source(path, kind, None)
   transfer.require_kinds(run.backbone_class, ours)
-  return Source(path, kind, own_run.read_model(path, run))
+  return Source(path, kind, run_model.read_model(path, run))

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner import errors
+from tf_tokenlearner import run_folder
 
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -103,7 +104,7 @@ def initialize(model: tf_keras.Model, path: str, modules: str) -> str:
   Raises:
     UserError: there is no checkpoint, or it does not fit.
   """
-  path = find(path)
+  path = run_folder.find_checkpoint(path)
   name, module = (('model', model) if modules == 'all'
                   else ('model/backbone', model.backbone))
   difference = compare(path, module, name)
@@ -150,25 +151,6 @@ def damage_told(path: str):
     raise errors.UserError(
         f'{path} cannot be read ({reason}). It is damaged: copy it again.'
     ) from error
-
-
-def find(path: str) -> str:
-  """The checkpoint at a path, or the latest one in a folder.
-
-  Raises:
-    UserError: there is none.
-  """
-  if tf.io.gfile.isdir(path):
-    latest = tf.train.latest_checkpoint(path)
-    if latest is None:
-      raise errors.UserError(
-          f'{path} holds no checkpoint. Expected the folder of a training run, '
-          'or a checkpoint such as RUN/ckpt-1000.')
-    path = latest
-  if not tf.io.gfile.exists(f'{path}.index'):
-    raise errors.UserError(
-        f'There is no checkpoint at {path} (no file {path}.index).')
-  return path
 
 
 def global_step(path: str) -> int:

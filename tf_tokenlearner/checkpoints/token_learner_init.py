@@ -10,11 +10,11 @@ import tf_keras
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner.backbones import encoder as encoder_lib
-from tf_tokenlearner.checkpoints import own_run
-from tf_tokenlearner.checkpoints import tf_checkpoint
+from tf_tokenlearner.checkpoints import run_model
 from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner import errors
 from tf_tokenlearner import layers
+from tf_tokenlearner import run_folder
 
 
 STARTS = ('random', 'mean')
@@ -239,10 +239,10 @@ def insert_token_learner(
 
 
 def _read(path: str) -> backbones.Classifier:
-  path = tf_checkpoint.find(path)
-  run = own_run.describe(path)
+  path = run_folder.find_checkpoint(path)
+  run = run_model.describe(path)
   if run is None:
     raise errors.UserError(
         f'{path} lies in no training run of this project. Load the checkpoint '
         'into a plain classifier first, and give that.')
-  return own_run.read_model(path, run)
+  return run_model.read_model(path, run)

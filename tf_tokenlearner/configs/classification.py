@@ -1,7 +1,7 @@
 """What the configs and experiments of images and of videos share."""
 
 import dataclasses
-from typing import Optional
+from typing import ClassVar, Optional, Tuple
 
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams
@@ -152,7 +152,12 @@ class ClassificationTask(cfg.TaskConfig):
       'random'; or 'mean', each token as the mean of its own part of the map,
       fitted on a few training examples, so that a short fine-tuning suffices.
     freeze_backbone: train the head alone.
+    SOURCE_KEYS: keys of validation_data that are taken from train_data if
+      validation_data names no source.
   """
+  SOURCE_KEYS: ClassVar[Tuple[str, ...]] = (
+      'tfds_name', 'input_path', 'tfds_data_dir', 'label_field_key',
+      'validation_fraction', 'max_unreadable_fraction')
   losses: Losses = dataclasses.field(default_factory=Losses)
   init_checkpoint: str = ''
   init_checkpoint_modules: str = 'all'

@@ -1,61 +1,58 @@
-"""From flags to a checked config, and the config that a run saves.
+"""From flags to a checked config."""
 
-A run folder holds params.yaml, the whole config with nothing left open, and
-run.yaml, the name of the experiment and of the classes: what evaluation and
-export read.
-"""
+from typing import Any, List, Mapping, Sequence, Union
 
-import os
-from typing import List, NamedTuple, Sequence, Tuple
-
-import tensorflow as tf
-import yaml
 from official.core import config_definitions as cfg
 from official.core import exp_factory
-from official.core import task_factory
-from official.modeling import hyperparams
 
-import tf_tokenlearner
 from tf_tokenlearner import errors
-from tf_tokenlearner import files
-from tf_tokenlearner import registry
+from tf_tokenlearner import run_folder
+from tf_tokenlearner.configs import catalog
+from tf_tokenlearner.configs import image_classification  # Registers.
 from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.configs import overrides
+from tf_tokenlearner.configs import video_classification  # Registers.
 
-_PARAMS = 'params.yaml'
-_RUN = 'run.yaml'
-
-
-class Run(NamedTuple):
-  """What a run folder says of itself."""
-  experiment: str
-  params: cfg.ExperimentConfig
-  label_names: Tuple[str, ...]
+# An override: a file, a text or values.
+Override = Union[str, Mapping[str, Any]]
 
 
 def parse(experiment: str,
-          override_texts: Sequence[str] = ()) -> cfg.ExperimentConfig:
-  """The config of an experiment with overrides, checked.
+          all_overrides: Sequence[Override] = ()) -> cfg.ExperimentConfig:
+  """Returns the config of an experiment with overrides, checked.
 
   Args:
     experiment: registered name.
-    override_texts: applied in order; each a YAML file, YAML, JSON or
-      'a.b=1,c=2'. Empty ones are skipped.
+    all_overrides: applied in order; each a YAML file, YAML, JSON, 'a.b=1,c=2'
+      or a dict. Empty ones are skipped.
 
   Raises:
-    UserError: an unknown name or key, or a value that cannot be.
+    UserError: an unknown name or key, or a value of the wrong type or range.
   """
-  if experiment not in registry.EXPERIMENTS:
-    raise errors.unknown_name('experiment', experiment, registry.EXPERIMENTS)
-  registry.register_all()
+  if experiment not in catalog.EXPERIMENTS:
+    raise errors.unknown_name('experiment', experiment, catalog.EXPERIMENTS)
   params = exp_factory.get_exp_config(experiment)
-  all_values = [overrides.read(text) for text in override_texts if text]
+  all_values = [
+      overrides.read(override) if isinstance(override, str) else override
+      for override in all_overrides if override]
   for values in all_values:
     overrides.apply(params, values)
   for values in all_values:
     overrides.require_used(params, values)
   check(params)
   return params
+
+
+def of_run(run: run_folder.Run,
+           all_overrides: Sequence[Override] = ()) -> cfg.ExperimentConfig:
+  """Returns the config of a run with overrides, checked as parse does."""
+  return parse(run.experiment, [run.params, *all_overrides])
+
+
+def load(model_dir: str,
+         all_overrides: Sequence[Override] = ()) -> cfg.ExperimentConfig:
+  """Returns the config of the run in a folder, as of_run does."""
+  return of_run(run_folder.load(model_dir), all_overrides)
 
 
 def check(params: cfg.ExperimentConfig) -> None:
@@ -129,57 +126,6 @@ def _check_runtime(runtime: cfg.RuntimeConfig):
                               runtime.mixed_precision_dtype, precisions[1:])
 
 
-def resolve(params: cfg.ExperimentConfig) -> Tuple[str, ...]:
-  """Lets the data set fill in what the config leaves open.
-
-  Returns:
-    The names of the classes; () if the data have none.
-
-  Raises:
-    UserError: data that are not there or do not go with the config.
-  """
-  return task_factory.get_task_cls(type(params.task)).resolve(params.task)
-
-
-def save(experiment: str, params: cfg.ExperimentConfig,
-         label_names: Sequence[str], model_dir: str) -> None:
-  """Writes what load reads."""
-  tf.io.gfile.makedirs(model_dir)
-  run = {'experiment': experiment,
-         'tf_tokenlearner': tf_tokenlearner.__version__,
-         'label_names': list(label_names)}
-  with files.replacing(os.path.join(model_dir, _PARAMS)) as path:
-    hyperparams.save_params_dict_to_yaml(params, path)
-  with files.replacing(os.path.join(model_dir, _RUN)) as path:
-    with tf.io.gfile.GFile(path, 'w') as file:
-      yaml.safe_dump(run, file, sort_keys=False, allow_unicode=True)
-
-
-def is_run(model_dir: str) -> bool:
-  """Whether a run has saved its config here."""
-  return tf.io.gfile.exists(os.path.join(model_dir, _RUN))
-
-
-def load(model_dir: str, override_texts: Sequence[str] = ()) -> Run:
-  """What a run saved, with overrides on top.
-
-  Raises:
-    UserError: model_dir is not the folder of a run of this project.
-  """
-  if not is_run(model_dir):
-    raise errors.UserError(
-        f'{model_dir} is not the folder of a training run: it has no {_RUN}.')
-  run = overrides.read(os.path.join(model_dir, _RUN))
-  try:
-    experiment, label_names = run['experiment'], tuple(run['label_names'])
-  except KeyError as error:
-    raise errors.UserError(
-        f'{os.path.join(model_dir, _RUN)} lacks {error}.') from error
-  params = parse(
-      experiment, [os.path.join(model_dir, _PARAMS), *override_texts])
-  return Run(experiment, params, label_names)
-
-
 def use_data_service(params: cfg.ExperimentConfig, address: str) -> None:
   """Lets a tf.data service do the input of training.
 
@@ -205,9 +151,8 @@ def changes(old: cfg.ExperimentConfig,
   if not (after.get(validation + 'tfds_name', True)
           or after.get(validation + 'input_path', True)):
     # As the task does, when it has seen the data.
-    source_keys = task_factory.get_task_cls(type(new.task)).SOURCE_KEYS
     after.update({key: before.get(key) for key in (
-        validation + source_key for source_key in source_keys)})
+        validation + name for name in new.task.SOURCE_KEYS)})
   return [f'{key}: {before.get(key)} -> {after.get(key)}'
           for key in sorted(set(before) | set(after))
           if before.get(key) != after.get(key)]

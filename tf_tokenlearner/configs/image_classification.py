@@ -5,7 +5,7 @@ knows (number of classes, image and label keys) are read from it.
 """
 
 import dataclasses
-from typing import List, Optional
+from typing import ClassVar, List, Optional, Tuple
 
 from official.core import config_definitions as cfg
 from official.core import exp_factory
@@ -79,6 +79,9 @@ class ImageClassifier(classification.Classifier):
 @dataclasses.dataclass
 class ImageClassificationTask(classification.ClassificationTask):
   """The task; see the base class for more."""
+  SOURCE_KEYS: ClassVar[Tuple[str, ...]] = (
+      *classification.ClassificationTask.SOURCE_KEYS,
+      'image_field_key')
   model: ImageClassifier = dataclasses.field(default_factory=ImageClassifier)
   train_data: DataConfig = dataclasses.field(
       default_factory=lambda: DataConfig(is_training=True))

@@ -5,7 +5,7 @@ knows (number of classes, video and label keys) are read from it.
 """
 
 import dataclasses
-from typing import List, Optional
+from typing import ClassVar, List, Optional, Tuple
 
 from official.core import config_definitions as cfg
 from official.core import exp_factory
@@ -106,6 +106,9 @@ class VideoClassificationTask(classification.ClassificationTask):
       'central_frame', they look at the middle frame of a tubelet and the others
       start at zero; 'average', at all frames alike (inflation).
   """
+  SOURCE_KEYS: ClassVar[Tuple[str, ...]] = (
+      *classification.ClassificationTask.SOURCE_KEYS,
+      'video_field_key', 'fps', 'stored_short_side')
   model: VideoClassifier = dataclasses.field(default_factory=VideoClassifier)
   train_data: DataConfig = dataclasses.field(
       default_factory=lambda: DataConfig(is_training=True))

@@ -20,7 +20,7 @@ from tf_tokenlearner.evaluation import few_shot
 from tf_tokenlearner import files
 from tf_tokenlearner import progress
 from tf_tokenlearner import quiet
-from tf_tokenlearner.training import run_folder
+from tf_tokenlearner.training import run_checks
 from tf_tokenlearner.training import runner
 
 
@@ -220,7 +220,7 @@ def evaluate(params: cfg.ExperimentConfig, model_dir: str,
     raise errors.UserError(
         'Few-shot evaluation wants 2 shots or more, as l2 is chosen by leaving '
         f'images out; received {", ".join(map(str, shots)) or "none"}.')
-  path = run_folder.find_checkpoint(params, model_dir, checkpoint)
+  path = run_checks.open_run(params, model_dir).find_checkpoint(checkpoint)
   # All of them, before hours are spent on the first.
   opened = [open_data_set(text, params.task.validation_data)
             for text in data_sets]

@@ -9,7 +9,7 @@ from typing import (
 import numpy as np
 import tensorflow as tf
 
-from tf_tokenlearner.configs import experiments
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.data import views as views_lib
 from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples as examples_lib
@@ -51,7 +51,7 @@ class Export:
         path if is_file else os.path.join(path, manifest.TFLITE_FILE))
     facts = manifest.read_origin(self.folder)
     self.kind = facts.get('kind')
-    if self.kind is None and experiments.is_run(self.folder):
+    if self.kind is None and run_folder.exists(self.folder):
       raise errors.UserError(
           f'{self.folder} is a run and no export: export it first. {_HOW}.')
     if self.kind is None:

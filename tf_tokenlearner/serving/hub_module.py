@@ -76,7 +76,7 @@ def export(model_dir: str, export_dir: str, checkpoint: str = '', *,
       report = examples and _verify(beside, module, servable, form, examples)
       card = model_card.render(
           run, servable, module, form,
-          model_card.accuracy(run, model_dir, path, report),
+          model_card.accuracy(run, path, report),
           os.path.basename(os.path.normpath(export_dir)))
       with tf.io.gfile.GFile(os.path.join(beside, CARD), 'w') as file:
         file.write(card)

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 import tf_tokenlearner
 from tf_tokenlearner.analysis import cost
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import servable as servable_lib
-from tf_tokenlearner.training import run_folder
 
 _WIDTH = 80
 _NAMES = 20  # Of classes; more are in the file of them.
@@ -54,7 +54,7 @@ _CITATION = """```
 ```"""
 
 
-def render(run: experiments.Run, servable: servable_lib.Servable,
+def render(run: run_folder.Run, servable: servable_lib.Servable,
            module: tf.train.Checkpoint, form: str, accuracy: Sequence[str],
            name: str) -> str:
   """The card.
@@ -104,24 +104,23 @@ def output(servable: servable_lib.Servable, form: str) -> str:
   return f'{what}, for {servable.inputs.name} of {size}'
 
 
-def accuracy(run: experiments.Run, model_dir: str, checkpoint: str,
+def accuracy(run: run_folder.Run, checkpoint: str,
              report: Optional[str]) -> List[str]:
   """What was measured of a checkpoint, in sentences.
 
   Args:
-    run: in model_dir.
-    model_dir: folder of the run.
+    run: of the checkpoint.
     checkpoint: its path.
     report: of the export's verification; None if there was none.
   """
-  data = run.params.task.validation_data
+  data = experiments.of_run(run).task.validation_data
   name = _data_name(data)
   sentences = []
   if report:
     sentences.append(
         f'This module on the first of {name}, loaded by TensorFlow Hub in a '
         f'new process. {report[0].upper()}{report[1:]}.')
-  scores = run_folder.scores_of(run.params, model_dir, checkpoint)
+  scores = run.scores_of(checkpoint)
   if scores:
     step = int(scores.pop('best_ckpt_global_step'))
     views = (getattr(data, 'num_test_clips', 1)
@@ -194,7 +193,8 @@ def _use(servable, form, name) -> str:
 
 def _recipe(run, servable) -> List[str]:
   """How the weights came about."""
-  params, task = run.params, run.params.task
+  params = experiments.of_run(run)
+  task = params.task
   trainer, data = params.trainer, task.train_data
   optimization = trainer.optimizer_config
   optimizer = optimization.optimizer

@@ -6,10 +6,10 @@ from typing import Dict, Tuple
 import tensorflow as tf
 
 from tf_tokenlearner import backbones
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.serving import input_signatures
-from tf_tokenlearner.training import run_folder
 from tf_tokenlearner.training import runner
 
 # What the network computes in; its weights are float32 in both.
@@ -70,7 +70,7 @@ class Servable:
     return {'attention_maps': maps[:, 0] if is_image else maps}
 
 
-def find(model_dir: str, checkpoint: str = '') -> Tuple[experiments.Run, str]:
+def find(model_dir: str, checkpoint: str = '') -> Tuple[run_folder.Run, str]:
   """A run, and the path of its checkpoint.
 
   Args:
@@ -80,11 +80,11 @@ def find(model_dir: str, checkpoint: str = '') -> Tuple[experiments.Run, str]:
   Raises:
     UserError: no such run or checkpoint.
   """
-  run = experiments.load(model_dir)
-  return run, run_folder.find_checkpoint(run.params, model_dir, checkpoint)
+  run = run_folder.load(model_dir)
+  return run, run.find_checkpoint(checkpoint)
 
 
-def load(run: experiments.Run, path: str,
+def load(run: run_folder.Run, path: str,
          precision: str = 'float32') -> Servable:
   """What find found.
 
@@ -100,7 +100,8 @@ def load(run: experiments.Run, path: str,
     UserError: the checkpoint does not fit.
   """
   tf.config.experimental.enable_tensor_float_32_execution(False)
-  task = run.params.task
+  params = experiments.of_run(run)
+  task = params.task
   names = run.label_names or tuple(map(str, range(task.model.num_classes)))
-  model = runner.load_model(run.params, path, PRECISIONS[precision])
+  model = runner.load_model(params, path, PRECISIONS[precision])
   return Servable(task, names, model, input_signatures.of_task(task))

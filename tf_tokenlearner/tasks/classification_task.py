@@ -1,8 +1,8 @@
-"""Video classification as a task of the Model Garden's trainer."""
+"""Image and video classification as tasks of the Model Garden's trainer."""
 
 import dataclasses
-import types
-from typing import List, Optional, Tuple
+import functools
+from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 from official.core import base_task
@@ -26,12 +26,6 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.tasks import metrics as metrics_lib
 
 
-# Validation data that name no source have these from the training data.
-_SOURCE_KEYS = (
-    'tfds_name', 'input_path', 'tfds_data_dir', 'label_field_key',
-    'validation_fraction', 'max_unreadable_fraction')
-
-
 class ClassificationTask(base_task.Task):
   """Examples in, one label or many out.
 
@@ -46,40 +40,39 @@ class ClassificationTask(base_task.Task):
   examples without a label are left out.
 
   Attributes:
-    INPUT_AXES: what input_size counts.
-    PIPELINE: module that opens sources, checks options and builds data sets.
-    EXAMPLE: what one is called, with its article; EXAMPLES, what several are.
-    SOURCE_KEYS: keys of validation data that say where they come from.
+    INPUT_AXES: names of the axes of model.input_size.
+    EXAMPLE: an example in words, with its article.
+    EXAMPLES: several examples in words.
   """
 
   INPUT_AXES: Tuple[str, ...]
-  PIPELINE: types.ModuleType
   EXAMPLE: str
   EXAMPLES: str
-  SOURCE_KEYS: Tuple[str, ...] = _SOURCE_KEYS
 
-  def __init__(self, *args, **kwargs):
-    super().__init__(*args, **kwargs)
-    self._evaluates_many_labels = False  # Known when the data are opened.
+  # The input pipeline of the subclass: functions of one module of data/.
+  open_source: Callable[..., Optional[labelled_source.LabelledSource]]
+  check_data: Callable[..., None]
+  build_dataset: Callable[..., tf.data.Dataset]
+  build_examples: Callable[..., tf.data.Dataset]
 
   @classmethod
-  def resolve(cls, task: config.ClassificationTask) -> Tuple[str, ...]:
-    """Lets the data set fill in what the config leaves open, and checks both.
+  def complete(cls, task: config.ClassificationTask) -> Tuple[str, ...]:
+    """Completes a config from its data, and checks one against the other.
 
-    Sets model.num_classes, and validation_data's source where it has none. Says
-    what is about to be prepared or downloaded, if anything.
+    Sets model.num_classes, and the source of validation_data where it has none.
+    Prepares the data if they are not, and says so.
 
     Returns:
       The names of the classes; () if the data (TFRecord) have none.
 
     Raises:
-      UserError: what cannot be read or does not go together.
+      UserError: data cannot be read or do not fit the config.
     """
     cls.check_options(task)
     train, validation = task.train_data, task.validation_data
     if not (validation.tfds_name or validation.input_path):
-      _inherit(train, validation, cls.SOURCE_KEYS)
-    source = cls.PIPELINE.open_source(train)
+      _inherit(train, validation, task.SOURCE_KEYS)
+    source = cls.open_source(train)
     if source is None:
       if not task.model.num_classes:
         raise errors.UserError(
@@ -103,7 +96,7 @@ class ClassificationTask(base_task.Task):
             'task.train_data.mixup_and_cutmix cannot mix.')
       task.model.num_classes = source.num_classes
       for data, its_source in (
-          (train, source), (validation, cls.PIPELINE.open_source(validation))):
+          (train, source), (validation, cls.open_source(validation))):
         if its_source:
           its_source.num_examples(data.tfds_split)  # Refuses unknown splits.
           _require_same_labels(source, its_source)
@@ -119,7 +112,7 @@ class ClassificationTask(base_task.Task):
           f'task.model.input_size must be [{", ".join(cls.INPUT_AXES)}], '
           f'received {list(task.model.input_size)}.')
     for name in ('train_data', 'validation_data'):
-      cls.PIPELINE.check_options(
+      cls.check_data(
           name, getattr(task, name), task.model.input_size)
 
   def build_model(self) -> backbones.Classifier:
@@ -166,8 +159,8 @@ class ClassificationTask(base_task.Task):
     Of a video one view, the middle one, whatever evaluation averages.
     """
     params, model = self.task_config.validation_data, self.task_config.model
-    source = self.PIPELINE.open_source(params)
-    return self.PIPELINE.evaluation_examples(
+    source = self.open_source(params)
+    return self.build_examples(
         params, source, model.input_size, model.num_classes,
         self._has_many_labels(source))
 
@@ -175,18 +168,29 @@ class ClassificationTask(base_task.Task):
       self, params,
       input_context: Optional[tf.distribute.InputContext] = None
   ) -> tf.data.Dataset:
-    source = self.PIPELINE.open_source(params)
+    source = self.open_source(params)
     multi_label = self._has_many_labels(source)
-    if not params.is_training:
-      self._evaluates_many_labels = multi_label and self._has_many_labels(
-          self.PIPELINE.open_source(self.task_config.train_data))
-      if source and multi_label and not self._evaluates_many_labels:
-        source = dataclasses.replace(
-            source, select=labelled_source.only_labelled)
+    if (source and multi_label and not params.is_training
+        and not self._learns_many_labels):
+      source = dataclasses.replace(source, select=labelled_source.only_labelled)
     model_config = self.task_config.model
-    return self.PIPELINE.build_dataset(
+    return self.build_dataset(
         params, source, model_config.input_size, model_config.num_classes,
         multi_label=multi_label, input_context=input_context)
+
+  @functools.cached_property
+  def _learns_many_labels(self) -> bool:
+    """Whether training examples have several labels."""
+    with tf.init_scope():  # May be asked for while a step is traced.
+      return self._has_many_labels(
+          self.open_source(self.task_config.train_data))
+
+  @functools.cached_property
+  def _evaluates_many_labels(self) -> bool:
+    """Whether evaluation scores the whole set, of several labels an example."""
+    with tf.init_scope():
+      return self._learns_many_labels and self._has_many_labels(
+          self.open_source(self.task_config.validation_data))
 
   def _has_many_labels(
       self, source: Optional[labelled_source.LabelledSource]) -> bool:
@@ -332,10 +336,11 @@ class ImageClassificationTask(ClassificationTask):
   """Images in, one label or many out."""
 
   INPUT_AXES = ('height', 'width', 'channels')
-  PIPELINE = image_pipeline
   EXAMPLE, EXAMPLES = 'an image', 'images'
-  SOURCE_KEYS = (
-      *ClassificationTask.SOURCE_KEYS, 'image_field_key')
+  open_source = staticmethod(image_pipeline.open_source)
+  check_data = staticmethod(image_pipeline.check_options)
+  build_dataset = staticmethod(image_pipeline.build_dataset)
+  build_examples = staticmethod(image_pipeline.evaluation_examples)
 
 
 @task_factory.register_task_cls(video_config.VideoClassificationTask)
@@ -343,11 +348,11 @@ class VideoClassificationTask(ClassificationTask):
   """Clips in, one label or many out; a video's views are averaged."""
 
   INPUT_AXES = ('frames', 'height', 'width', 'channels')
-  PIPELINE = video_pipeline
   EXAMPLE, EXAMPLES = 'a clip', 'clips'
-  SOURCE_KEYS = (
-      *ClassificationTask.SOURCE_KEYS, 'video_field_key',
-      'fps', 'stored_short_side')
+  open_source = staticmethod(video_pipeline.open_source)
+  check_data = staticmethod(video_pipeline.check_options)
+  build_dataset = staticmethod(video_pipeline.build_dataset)
+  build_examples = staticmethod(video_pipeline.evaluation_examples)
 
   @classmethod
   def check_options(cls, task: video_config.VideoClassificationTask):
@@ -379,3 +384,8 @@ class VideoClassificationTask(ClassificationTask):
     logits = super().inference_step(views, model)
     logits = tf.reshape(logits, [-1, num_views, logits.shape[-1]])
     return tf.reduce_mean(logits, axis=1)
+
+
+def complete(task: config.ClassificationTask) -> Tuple[str, ...]:
+  """Completes the config of a task as ClassificationTask.complete does."""
+  return task_factory.get_task_cls(type(task)).complete(task)

@@ -12,15 +12,16 @@ from official.core import train_lib
 from official.core import train_utils
 from official.modeling import performance
 
-from tf_tokenlearner.analysis import cost
-from tf_tokenlearner.checkpoints import tf_checkpoint
-from tf_tokenlearner.configs import experiments
-from tf_tokenlearner.configs import optimization
 from tf_tokenlearner import errors
 from tf_tokenlearner import quiet
+from tf_tokenlearner import run_folder
+from tf_tokenlearner.analysis import cost
+from tf_tokenlearner.checkpoints import tf_checkpoint
+from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.training import addons_optimizers
 from tf_tokenlearner.training import progress
-from tf_tokenlearner.training import run_folder
+from tf_tokenlearner.training import run_checks
 from tf_tokenlearner.training import trainer as trainer_lib
 
 _STRATEGIES = ('one_device', 'mirrored', 'multi_worker_mirrored', 'tpu')
@@ -43,20 +44,21 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     UserError: data, config and folder do not go together, or the loss became
       NaN.
   """
-  latest = run_folder.latest_of_run(experiment, model_dir)
+  latest = run_checks.latest_of_run(experiment, model_dir)
   first_step = tf_checkpoint.global_step(latest) if latest else 0
   train_steps = params.trainer.train_steps
   if first_step >= train_steps:
-    run_folder.refuse_changes(params, model_dir)
+    run_checks.refuse_changes(params, model_dir)
     print(f'Finished already: {latest} is at step {first_step:,} of '
           f'{train_steps:,}.')
     if evaluate and _was_killed_before_evaluation(params, model_dir, latest):
       _evaluate_each([latest], params, model_dir, keep_best=True)
-    run_folder.say_best(params, model_dir)
+    run_checks.report_best(
+      run_checks.open_run(params, model_dir))
     return
   strategy = _make_strategy(params)
-  label_names = experiments.resolve(params)
-  run_folder.say_changes(params, model_dir)
+  label_names = classification_task.complete(params.task)
+  run_checks.report_changes(params, model_dir)
   line = progress.Progress(
       train_steps, first_step, params.task.train_data.global_batch_size,
       params.trainer.validation_interval if evaluate else 0,
@@ -70,12 +72,13 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
         strategy, params, model_dir,
         'train_and_eval' if evaluate else 'train', line, keep_best=evaluate)
     # Only now: a checkpoint that does not fit leaves the folder as it was.
-    experiments.save(experiment, params, label_names, model_dir)
+    run_folder.save(run_folder.Run(
+        model_dir, experiment, params.as_dict(), label_names))
     try:
       runner.run()
     except KeyboardInterrupt:
       runner.controller.save_checkpoint()
-      step = tf_checkpoint.global_step(tf.train.latest_checkpoint(model_dir))
+      step = tf_checkpoint.global_step(run_folder.latest_checkpoint(model_dir))
       line.note(f'Stopped at step {step:,}; the same command continues there.')
       raise
     except tf.errors.ResourceExhaustedError as error:
@@ -93,7 +96,8 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     finally:
       line.close()
   _say_cost(params)
-  run_folder.say_best(params, model_dir)
+  run_checks.report_best(
+      run_checks.open_run(params, model_dir))
 
 
 def evaluate(params: cfg.ExperimentConfig, model_dir: str,
@@ -109,7 +113,7 @@ def evaluate(params: cfg.ExperimentConfig, model_dir: str,
     UserError: no checkpoint, or one that does not fit: never a score of random
       weights.
   """
-  path = run_folder.find_checkpoint(params, model_dir, checkpoint)
+  path = run_checks.open_run(params, model_dir).find_checkpoint(checkpoint)
   return _evaluate_each([path], params, model_dir)
 
 
@@ -134,7 +138,8 @@ def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
     raise errors.UserError(
         f'No checkpoint came to {model_dir} within '
         f'{params.trainer.continuous_eval_timeout} seconds.')
-  run_folder.say_best(params, model_dir)
+  run_checks.report_best(
+      run_checks.open_run(params, model_dir))
 
 
 def _evaluate_each(
@@ -142,7 +147,7 @@ def _evaluate_each(
     keep_best: bool = False) -> Dict[str, float]:
   """Scores of the last path, all printed."""
   strategy = _make_strategy(params)
-  experiments.resolve(params)
+  classification_task.complete(params.task)
   line = progress.Progress(params.trainer.train_steps, 0, 1)
   line.start('building the model ...')
   scores = {}
@@ -223,7 +228,7 @@ def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
         checkpoint_exporter=(
             _make_exporter(params, model_dir) if keep_best else None),
         **datasets)
-  latest = tf.train.latest_checkpoint(model_dir)
+  latest = run_folder.latest_checkpoint(model_dir)
   if latest:  # The runner is about to restore it.
     tf_checkpoint.require_fit(latest, trainer.model)
   step = lambda: int(trainer.global_step.numpy())
@@ -292,7 +297,7 @@ def _make_exporter(
           and trainer.best_checkpoint_eval_metric):
     return None
   return trainer_lib.BestCheckpointExporter(
-      run_folder.best_dir(params, model_dir),
+      run_checks.open_run(params, model_dir).best_folder,
       trainer.best_checkpoint_eval_metric, trainer.best_checkpoint_metric_comp)
 
 

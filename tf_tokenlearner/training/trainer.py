@@ -2,7 +2,6 @@
 
 import json
 import os
-from typing import Dict, Optional
 
 import tensorflow as tf
 import tf_keras
@@ -11,9 +10,9 @@ from official.core import train_utils
 
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.training import addons_optimizers
 
-_SCORES = 'info.json'  # The Garden's name for it.
 _LAST_STEP = 'last_evaluation.json'
 
 
@@ -78,6 +77,13 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
   between leaves a score without weights that no later one may beat.
   """
 
+  def _get_checkpoint_manager(self, checkpoint):
+    if self._checkpoint_manager is None:
+      self._checkpoint_manager = run_folder.CheckpointManager(
+          checkpoint, self._export_dir, max_to_keep=1,
+          checkpoint_name=train_utils.BEST_CHECKPOINT_NAME)
+    return self._checkpoint_manager
+
   def maybe_export_checkpoint(
       self, checkpoint, eval_logs, global_step, write_logs=True) -> bool:
     is_better = self._best_ckpt_logs is None or self._new_metric_is_better(
@@ -87,7 +93,8 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
       self._best_ckpt_logs = eval_logs
       if write_logs:
         self.export_best_eval_metric(eval_logs, global_step)
-    self._write(_LAST_STEP, {'last_step': int(global_step)})
+    files.write_json(os.path.join(self._export_dir, _LAST_STEP),
+                     {'last_step': int(global_step)})
     return is_better
 
   def last_step(self) -> int:
@@ -103,27 +110,10 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
         name: float(value.numpy() if hasattr(value, 'numpy') else value)
         for name, value in eval_logs.items() if tf.rank(value) == 0}
     scores['best_ckpt_global_step'] = int(global_step)
-    self._write(_SCORES, scores)
-
-  def _write(self, name, values):
-    with files.replacing(os.path.join(self._export_dir, name)) as path:
-      with tf.io.gfile.GFile(path, 'w') as file:
-        json.dump(values, file, indent=2)
+    run_folder.write_best_scores(self._export_dir, scores)
 
   def _maybe_load_best_eval_metric(self):
-    return read_best_scores(self._export_dir)
-
-
-def read_best_scores(folder: str) -> Optional[Dict[str, float]]:
-  """The scores beside the best checkpoint in a folder; None without one.
-
-  A score whose checkpoint is gone could be neither beaten nor found again.
-  """
-  path = os.path.join(folder, _SCORES)
-  if not (tf.train.latest_checkpoint(folder) and tf.io.gfile.exists(path)):
-    return None
-  with tf.io.gfile.GFile(path) as file:
-    return json.load(file)
+    return run_folder.read_best_scores(self._export_dir)
 
 
 def _create_slots(optimizer, variables):

@@ -1,0 +1,268 @@
+"""The folder of a training run: config, class names, checkpoints, scores.
+
+This module owns the format of the folder:
+
+    params.yaml            the complete config
+    run.yaml               experiment, version of this package, class names
+    checkpoint, ckpt-STEP  the latest checkpoints
+    best_ckpt/             the best checkpoint and its scores (info.json)
+
+It imports neither the Model Garden nor the tasks, so that exports and
+predictions can read a run without them.
+"""
+
+import dataclasses
+import json
+import os
+import re
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+
+import tensorflow as tf
+import yaml
+
+import tf_tokenlearner
+from tf_tokenlearner import errors
+from tf_tokenlearner import files
+
+_PARAMS = 'params.yaml'
+_RUN = 'run.yaml'
+_SCORES = 'info.json'  # The Model Garden's name for it.
+_BEST_PREFIX = 'best_ckpt'  # Of checkpoints' names; the Model Garden's.
+
+
+# In YAML 1.1 a float needs a point and 1e3 is text; other loaders differ.
+FLOAT = re.compile(r'[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$')
+
+
+class Loader(yaml.SafeLoader):
+  """Loads plain data, including tuples as the Model Garden writes them."""
+
+
+class _Dumper(yaml.SafeDumper):
+  """Writes lists on one line and quotes text that looks like a number."""
+
+  def represent_list(self, values):
+    return self.represent_sequence('tag:yaml.org,2002:seq', values, True)
+
+
+Loader.add_constructor(
+    'tag:yaml.org,2002:python/tuple',
+    lambda loader, node: tuple(loader.construct_sequence(node)))
+_Dumper.add_representer(list, _Dumper.represent_list)
+_Dumper.add_representer(tuple, _Dumper.represent_list)
+_Dumper.add_implicit_resolver(
+    'tag:yaml.org,2002:float', FLOAT, list('-+0123456789'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A training run.
+
+  Attributes:
+    folder: its path.
+    experiment: registered name of the experiment.
+    params: the complete config, as plain data.
+    label_names: names of the classes; () if the data have none.
+    version: of this package, which wrote the run.
+  """
+  folder: str
+  experiment: str
+  params: Mapping[str, Any]
+  label_names: Tuple[str, ...]
+  version: str = tf_tokenlearner.__version__
+
+  @property
+  def best_folder(self) -> str:
+    """Path of the folder of the best checkpoint and its scores."""
+    return os.path.join(
+        self.folder, self.params['trainer']['best_checkpoint_export_subdir'])
+
+  def latest_checkpoint(self) -> Optional[str]:
+    """Returns the path of the latest checkpoint, or None."""
+    return latest_checkpoint(self.folder)
+
+  def best_checkpoint(self) -> Optional[str]:
+    """Returns the path of the best checkpoint, or None."""
+    return latest_checkpoint(self.best_folder)
+
+  def find_checkpoint(self, path: str = '') -> str:
+    """Returns the path of the checkpoint to use.
+
+    Args:
+      path: a checkpoint or a folder of checkpoints; '' for the run's best
+        checkpoint or, without one, its latest.
+
+    Raises:
+      UserError: there is no such checkpoint.
+    """
+    if path:
+      return find_checkpoint(path)
+    return self.best_checkpoint() or find_checkpoint(self.folder)
+
+  def best_scores(self) -> Dict[str, float]:
+    """Returns the scores of the best checkpoint, {} without one."""
+    return read_best_scores(self.best_folder) or {}
+
+  def scores_of(self, checkpoint: str) -> Dict[str, float]:
+    """Returns the scores of the best checkpoint, {} of any other one."""
+    best = self.best_checkpoint()
+    if not best or os.path.abspath(best) != os.path.abspath(checkpoint):
+      return {}
+    return self.best_scores()
+
+
+def exists(folder: str) -> bool:
+  """Returns whether a folder is that of a training run."""
+  return tf.io.gfile.exists(os.path.join(folder, _RUN))
+
+
+def load(folder: str) -> Run:
+  """Reads a run.
+
+  Raises:
+    UserError: folder is not that of a training run, or its files are damaged.
+  """
+  if not exists(folder):
+    raise errors.UserError(
+        f'{folder} is not the folder of a training run: it has no {_RUN}.')
+  # Plain text: a class may be called 1e3, on or 007.
+  run = _read_yaml(os.path.join(folder, _RUN), yaml.BaseLoader)
+  params = read_params(folder)
+  if params is None:
+    raise errors.UserError(f'{folder} has no {_PARAMS}.')
+  try:
+    return Run(folder, run['experiment'], params, tuple(run['label_names']),
+               run.get('tf_tokenlearner', ''))
+  except KeyError as error:
+    raise errors.UserError(
+        f'{os.path.join(folder, _RUN)} lacks {error}.') from error
+
+
+def read_params(folder: str) -> Optional[Dict[str, Any]]:
+  """Returns the config saved in a folder as plain data; None without one.
+
+  Raises:
+    UserError: it cannot be read.
+  """
+  path = os.path.join(folder, _PARAMS)
+  return _read_yaml(path, Loader) if tf.io.gfile.exists(path) else None
+
+
+def params_beside(checkpoint: str) -> Optional[Dict[str, Any]]:
+  """Returns the config of the run that a checkpoint belongs to, or None.
+
+  Args:
+    checkpoint: path of a checkpoint, or of a folder of checkpoints.
+
+  Raises:
+    UserError: the config cannot be read.
+  """
+  folder = (checkpoint if tf.io.gfile.isdir(checkpoint)
+            else os.path.dirname(checkpoint))
+  # The best checkpoint lies in a folder inside that of the run.
+  parent = os.path.dirname(os.path.normpath(folder))
+  return read_params(folder) or read_params(parent)
+
+
+def save(run: Run) -> None:
+  """Writes the config and the class names of a run.
+
+  A reader or a killed process sees each file whole or not at all.
+  """
+  tf.io.gfile.makedirs(run.folder)
+  _write_yaml(os.path.join(run.folder, _PARAMS), dict(run.params))
+  _write_yaml(os.path.join(run.folder, _RUN), {
+      'experiment': run.experiment, 'tf_tokenlearner': run.version,
+      'label_names': list(run.label_names)})
+
+
+def latest_checkpoint(folder: str) -> Optional[str]:
+  """Returns the path of the latest checkpoint in a folder, or None.
+
+  tf.train.latest_checkpoint does the same, but takes a path for a pattern and
+  finds nothing in a folder with brackets, * or ? in its name.
+  """
+  state = tf.train.get_checkpoint_state(folder)
+  path = state.model_checkpoint_path if state else ''
+  return path if path and tf.io.gfile.exists(f'{path}.index') else None
+
+
+def find_checkpoint(path: str) -> str:
+  """Returns the checkpoint at a path, or the latest one in a folder.
+
+  Raises:
+    UserError: there is none.
+  """
+  if tf.io.gfile.isdir(path):
+    latest = latest_checkpoint(path)
+    if latest is None:
+      raise errors.UserError(
+          f'{path} holds no checkpoint. Expected the folder of a training run, '
+          'or a checkpoint such as RUN/ckpt-1000.')
+    return latest
+  if not tf.io.gfile.exists(f'{path}.index'):
+    raise errors.UserError(
+        f'There is no checkpoint at {path} (no file {path}.index).')
+  return path
+
+
+def is_averaged(checkpoint: str) -> bool:
+  """Returns whether a checkpoint holds averaged weights in place of the model's.
+
+  The best checkpoint is written while evaluation uses the averages.
+  """
+  return os.path.basename(checkpoint).startswith(_BEST_PREFIX)
+
+
+def read_best_scores(folder: str) -> Optional[Dict[str, float]]:
+  """Returns the scores of the best checkpoint in a folder; None without one.
+
+  A score whose checkpoint is gone counts as none: it could neither be beaten
+  nor found again.
+  """
+  path = os.path.join(folder, _SCORES)
+  if not (latest_checkpoint(folder) and tf.io.gfile.exists(path)):
+    return None
+  with tf.io.gfile.GFile(path) as file:
+    return json.load(file)
+
+
+def write_best_scores(folder: str, scores: Mapping[str, float]) -> None:
+  """Writes the scores of the best checkpoint."""
+  files.write_json(os.path.join(folder, _SCORES), scores)
+
+
+class CheckpointManager(tf.train.CheckpointManager):
+  """A manager that removes old checkpoints whatever the folder is called.
+
+  TensorFlow takes their paths for patterns, so brackets, * and ? in a name keep
+  every checkpoint.
+  """
+
+  def _sweep(self):
+    before = self.checkpoints
+    super()._sweep()
+    for prefix in set(before) - set(self.checkpoints):
+      folder, name = os.path.split(prefix)
+      for file in tf.io.gfile.listdir(folder or '.'):
+        if file.startswith((f'{name}.index', f'{name}.data-')):
+          tf.io.gfile.remove(os.path.join(folder, file))
+
+
+def _read_yaml(path: str, loader: type) -> Dict[str, Any]:
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      values = yaml.load(file.read(), loader)
+  except (yaml.YAMLError, tf.errors.OpError, UnicodeDecodeError) as error:
+    raise errors.UserError(
+        f'{path} cannot be read: {" ".join(str(error).split())}.') from error
+  if not isinstance(values, dict):
+    raise errors.UserError(f'{path} cannot be read: it holds no keys.')
+  return values
+
+
+def _write_yaml(path: str, values: Mapping[str, Any]) -> None:
+  with files.replacing(path) as beside:
+    with tf.io.gfile.GFile(beside, 'w') as file:
+      yaml.dump(values, file, _Dumper, allow_unicode=True, sort_keys=False,
+                default_flow_style=False)
