@@ -47,7 +47,7 @@ class _Dumper(yaml.SafeDumper):
 
 Loader.add_constructor(
     'tag:yaml.org,2002:python/tuple',
-    lambda loader, node: tuple(loader.construct_sequence(node)))
+    lambda loader, node: loader.construct_sequence(node))
 _Dumper.add_representer(list, _Dumper.represent_list)
 _Dumper.add_representer(tuple, _Dumper.represent_list)
 _Dumper.add_implicit_resolver(

@@ -3,6 +3,7 @@
 import tensorflow as tf
 import pytest
 
+from tf_tokenlearner import run_folder
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner import errors
@@ -89,9 +90,9 @@ def test_other_head_gets_a_hint(tmp_path):
 
 def test_missing_and_foreign_checkpoints(tmp_path):
   with pytest.raises(errors.UserError, match='holds no checkpoint'):
-    tf_checkpoint.find(str(tmp_path))
+    run_folder.find_checkpoint(str(tmp_path))
   with pytest.raises(errors.UserError, match='There is no checkpoint at'):
-    tf_checkpoint.find(str(tmp_path / 'ckpt-1'))
+    run_folder.find_checkpoint(str(tmp_path / 'ckpt-1'))
   foreign = tf.train.Checkpoint(x=tf.Variable(1.)).write(
       str(tmp_path / 'other'))
   with pytest.raises(errors.UserError, match='no global_step'):

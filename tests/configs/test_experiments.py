@@ -4,23 +4,24 @@ import os
 
 import pytest
 
-from tf_tokenlearner import run_folder
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
+from tf_tokenlearner import run_folder
+from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.configs import experiments
 
 
-def test_registry_lists_what_is_registered():
+def test_catalog_lists_the_registered_experiments():
   from official.core import exp_factory
   registry.register_all()
   registered = [
       # pylint: disable-next=protected-access
       name for name in exp_factory._REGISTERED_CONFIGS
       if name.startswith('tokenlearner')]
-  assert sorted(registered) == sorted(registry.EXPERIMENTS)
+  assert sorted(registered) == sorted(catalog.EXPERIMENTS)
 
 
-@pytest.mark.parametrize('name', registry.EXPERIMENTS)
+@pytest.mark.parametrize('name', catalog.EXPERIMENTS)
 def test_every_experiment_passes_its_own_checks(name):
   params = experiments.parse(name)
   model = params.task.model

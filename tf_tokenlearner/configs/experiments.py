@@ -13,6 +13,7 @@ from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.configs import overrides
 from tf_tokenlearner.configs import video_classification  # Registers.
 
+Config = cfg.ExperimentConfig  # For modules that do not import the Garden.
 # An override: a file, a text or values.
 Override = Union[str, Mapping[str, Any]]
 

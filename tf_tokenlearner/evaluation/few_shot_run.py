@@ -7,10 +7,10 @@ import os
 from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
-from official.core import config_definitions as cfg
 import tensorflow as tf
 
 from tf_tokenlearner import backbones
+from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import image_pipeline
@@ -191,7 +191,7 @@ class Score(NamedTuple):
   shared_accuracy: float
 
 
-def evaluate(params: cfg.ExperimentConfig, model_dir: str,
+def evaluate(params: experiments.Config, model_dir: str,
              data_sets: Sequence[str], shots: Sequence[int], seed: int = 0,
              checkpoint: str = '') -> List[Score]:
   """Scores the features of a run's model; prints the scores and writes them.
