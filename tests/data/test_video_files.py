@@ -2,7 +2,9 @@
 
 import fractions
 import os
+import pathlib
 import re
+import struct
 
 import av
 import numpy as np
@@ -41,6 +43,8 @@ def refused(path, **options):
     ('a.ts', 'mpeg2video', 'yuv420p'), ('a.wmv', 'wmv2', 'yuv420p'),
     ('a.mp4', 'libx264', 'yuv444p'),
     ('a.mp4', 'libx264', 'yuv422p10le'), ('a.mkv', 'ffv1', 'yuv420p16le'),
+    ('a.flv', 'flv', 'yuv420p'), ('a.3gp', 'libx264', 'yuv420p'),
+    ('a.mkv', 'libsvtav1', 'yuv420p'),
     ('a.mov', 'qtrle', 'argb'), ('a.mov', 'prores', 'yuv422p10le'),
     ('a.mkv', 'ffv1', 'bgra'),
 ])
@@ -141,6 +145,63 @@ def test_variable_rate(tmp_path, name, codec):
   assert video_making.numbers(decode(path, 20))[:27] == shown
 
 
+def test_avi_with_empty_frames(tmp_path):
+  """Each repeats the frame before; cameras and capture programs write them."""
+  path = video_making.write(
+      tmp_path / 'a.avi', video_making.numbered(5), 10, 'mpeg4',
+      seconds=[0, .8, 1.6, 2., 2.8], clock=10)
+  expected = [0] * 8 + [1] * 8 + [2] * 4 + [3] * 8 + [4]
+  assert video_making.numbers(decode(path, 10)) == expected
+  assert video_making.numbers(decode(path, 5)) == expected[::2]
+  # More of them at the end are in the header only.
+  with open(path, 'rb+') as file:
+    data = file.read()
+    at = data.index(b'strh') + 40
+    assert struct.unpack('<I', data[at:at + 4]) == (29,)
+    file.seek(at)
+    file.write(struct.pack('<I', 33))
+  assert video_making.numbers(decode(path, 10)) == expected + [4] * 4
+  with open(path, 'rb+') as file:
+    file.truncate(data.index(b'idx1'))
+  assert re.fullmatch(r'cut off, \d of \d\d frames are there', refused(path))
+
+
+def test_theora_with_empty_frames():
+  """Encoders write them for a still picture; PyAV has no encoder of Theora."""
+  path = pathlib.Path(__file__).with_name('theora_stills.ogv')
+  with av.open(str(path)) as container:
+    assert sum(not packet.size for packet in container.demux(video=0)) > 20
+  assert video_making.numbers(decode(path, 10)) == [0] * 9 + [1] * 9 + [2] * 7
+
+
+@pytest.mark.parametrize('codec,options', [
+    ('libx265', {'x265-params': 'log-level=none:keyint=10:min-keyint=10:bframes=4'
+                                ':b-adapt=0:open-gop=1:scenecut=0'}),
+    ('libx264', {'x264-params': 'keyint=10:min-keyint=10:bframes=4:b-adapt=0:'
+                                'open-gop=1:scenecut=0'})])
+def test_stream_cut_out_of_a_longer_one(tmp_path, codec, options):
+  """Frames that refer to a group of pictures before the cut are not counted."""
+  frames = np.random.default_rng(0).integers(
+      0, 255, (30, 48, 64, 3), np.uint8) // 16 + 8 * np.arange(
+          30, dtype=np.uint8)[:, None, None, None]
+  path = video_making.write(
+      tmp_path / 'a.ts', frames, 10, codec, options=options)
+  assert len(decode(path, 10)) == 30
+  with av.open(path) as container:
+    packets = [packet for packet in container.demux(video=0)
+               if packet.dts is not None]
+    key = [i for i, packet in enumerate(packets) if packet.is_keyframe][1]
+    places = {packet.dts: i for i, packet in enumerate(packets)}
+    num_leading = sum(packet.pts < packets[key].pts for packet in packets[key:])
+    assert num_leading == 4
+  for first in (key, key - 4):  # At a key frame, and inside a group.
+    cut = video_making.remux(
+        path, tmp_path / f'{first}.ts',
+        lambda packet, first=first: places[packet.dts] >= first)
+    whole = len(packets) - key - num_leading
+    assert whole <= len(decode(cut, 10)) <= len(packets) - first
+
+
 def test_times_that_do_not_start_at_zero(tmp_path):
   path = video_making.write(
       tmp_path / 'a.mkv', video_making.numbered(5), 30,
@@ -183,17 +244,34 @@ def test_pixels_become_square(tmp_path):
   assert shape(decode(path, short_side=24)) == (2, 24, 32)
 
 
-@pytest.mark.parametrize('quarters,corner', [
-    (0, (0, 0)), (1, (0, -1)), (2, (-1, -1)), (3, (-1, 0))])
-def test_turned_upright(tmp_path, quarters, corner):
-  """A clockwise turn takes the white corner from the left to the right."""
-  path = video_making.turn(video_making.write(
-      tmp_path / 'a.mp4', video_making.numbered(2, 48, 64)), quarters)
+@pytest.mark.parametrize('matrix,size,corner', [
+    ((1, 0, 0, 1), (48, 64), (0, 0)),
+    ((-1, 0, 0, 1), (48, 64), (0, -1)),  # Mirrored.
+    ((1, 0, 0, -1), (48, 64), (-1, 0)),  # Upside down, that is mirrored too.
+    ((-1, 0, 0, -1), (48, 64), (-1, -1)),  # Turned by 180 degrees.
+    ((0, 1, -1, 0), (64, 48), (0, -1)),  # Turned by 90 degrees clockwise.
+    ((0, -1, 1, 0), (64, 48), (-1, 0)),  # Turned by 270 degrees clockwise.
+    ((0, 1, 1, 0), (64, 48), (0, 0)),  # Both turns, mirrored.
+    ((0, -1, -1, 0), (64, 48), (-1, -1))])
+def test_display_matrix(tmp_path, matrix, size, corner):
+  """Size and place of the white corner tell the eight orientations apart."""
+  path = video_making.set_matrix(video_making.write(
+      tmp_path / 'a.mp4', video_making.numbered(2, 48, 64)), *matrix)
   frames = video_making.read_jpegs(decode(path))
-  assert frames.shape[1:3] == ((64, 48) if quarters % 2 else (48, 64))
+  assert frames.shape[1:3] == size
   corners = {at: frames[0][at].min() for at in
              [(0, 0), (0, -1), (-1, -1), (-1, 0)]}
   assert max(corners, key=corners.get) == corner
+
+
+def test_display_matrix_of_a_small_angle(tmp_path):
+  path = video_making.write(tmp_path / 'a.mp4', video_making.numbered(2))
+  expected = decode(path)
+  with open(path, 'rb+') as file:
+    data = file.read()
+    file.seek(data.index(b'tkhd') + 44)
+    file.write(struct.pack('>5i', 56756, 32768, 0, -32768, 56756))  # 30 degrees.
+  assert decode(path) == expected
 
 
 def test_size_that_changes_midway(tmp_path):

@@ -41,7 +41,7 @@ def numbered(count, height=48, width=64):
 
 
 def write(path, frames, rate=30, codec='libx264', pixels='yuv420p',
-          seconds=None, options=(), ratio=None, **open_options):
+          seconds=None, clock=1000, options=(), ratio=None, **open_options):
   """Encodes frames.
 
   Args:
@@ -51,6 +51,7 @@ def write(path, frames, rate=30, codec='libx264', pixels='yuv420p',
     codec: as FFmpeg calls it.
     pixels: format of the encoded frames.
     seconds: when each frame is shown; at `rate` by default.
+    clock: ticks a second, if seconds are given.
     options: of the codec, pairs.
     ratio: width of a pixel by its height.
     **open_options: of av.open.
@@ -63,12 +64,12 @@ def write(path, frames, rate=30, codec='libx264', pixels='yuv420p',
       stream.codec_context.sample_aspect_ratio = ratio
     if seconds is not None:
       stream.time_base = stream.codec_context.time_base = fractions.Fraction(
-          1, 1000)
+          1, clock)
     for i, pixels_of_frame in enumerate(frames):
       frame = av.VideoFrame.from_ndarray(pixels_of_frame, 'rgb24')
       if seconds is not None:
-        frame.pts = round(1000 * seconds[i])
-        frame.time_base = fractions.Fraction(1, 1000)
+        frame.pts = round(clock * seconds[i])
+        frame.time_base = fractions.Fraction(1, clock)
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
   return str(path)
@@ -95,18 +96,27 @@ def write_sound(path, seconds=1., frames=None):
   return str(path)
 
 
-def turn(path, quarters):
-  """Makes an MP4 file say that it is shown turned clockwise."""
+def set_matrix(path, a, b, c, d):
+  """Writes the display matrix [[a, b], [c, d]] into an MP4 file."""
   with open(path, 'rb') as file:
     data = bytearray(file.read())
-  cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarters]
   at = data.index(b'tkhd') + 4 + 40  # ISO/IEC 14496-12, 8.3.2.
   data[at:at + 36] = struct.pack(
-      '>9i', cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0,
-      1 << 30)
+      '>9i', a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
   with open(path, 'wb') as file:
     file.write(data)
   return path
+
+
+def remux(source, target, keep):
+  """Copies the packets of a video for which keep(packet) is true."""
+  with av.open(str(source)) as old, av.open(str(target), 'w') as new:
+    stream = new.add_stream_from_template(old.streams.video[0])
+    for packet in old.demux(video=0):
+      if packet.dts is not None and keep(packet):
+        packet.stream = stream
+        new.mux(packet)
+  return str(target)
 
 
 def read_jpegs(jpegs):
