@@ -1,5 +1,8 @@
 """Programs start and end as they should."""
 
+import os
+import signal
+import subprocess
 import sys
 
 from absl import flags
@@ -77,5 +80,38 @@ def test_help_lists_flags_and_more(run, monkeypatch):
 
 def test_interrupt(run):
   def main(arguments):
-    raise KeyboardInterrupt
-  assert run(main)[0] == 130
+    signal.raise_signal(signal.SIGINT)
+  code, _, err = run(main)
+  assert (code, err) == (130, '\nInterrupted. Stopping ...\n')
+
+
+def test_an_interrupt_is_announced_while_compiled_code_runs():
+  """This hash takes hours, and Python cannot interrupt it."""
+  program = subprocess.Popen(
+      [sys.executable, '-c', """if True:
+          import hashlib
+          from tf_tokenlearner import cli
+          def main(arguments):
+            print('started', flush=True)
+            hashlib.pbkdf2_hmac('md5', b'', b'', 2**31 - 1)
+            hashlib.pbkdf2_hmac('md5', b'', b'', 2**31 - 1)
+          cli.run(main)"""],
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  try:
+    assert program.stdout.readline() == 'started\n'
+    program.send_signal(signal.SIGINT)
+    assert program.stderr.readline() == '\n'
+    assert program.stderr.readline() == 'Interrupted. Stopping ...\n'
+    assert program.poll() is None
+  finally:
+    program.kill()
+    program.communicate()
+
+
+def test_characters_that_the_terminal_lacks():
+  done = subprocess.run(
+      [sys.executable, '-c', 'from tf_tokenlearner import cli\n'
+       "cli.run(lambda arguments: print('caf\\u00e9'))"],
+      env={**os.environ, 'PYTHONIOENCODING': 'ascii'}, capture_output=True,
+      text=True, check=True)
+  assert done.stdout == 'caf\\xe9\n'

@@ -52,3 +52,26 @@ def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
     os.rmdir(path)
   files.remove_stale(path + '/')
   assert [place.exists() for place in places] == [True, False]
+
+
+def test_names_that_are_not_utf8(tmp_path):
+  target = os.path.join(tmp_path, os.fsdecode(b'\xff.txt'))
+  with files.replacing(target) as path, open(path, 'w') as file:
+    file.write('new')
+  assert os.listdir(tmp_path) == [os.path.basename(target)]
+  with pytest.raises(KeyboardInterrupt):
+    with files.replacing(target) as path, open(path, 'w'):
+      raise KeyboardInterrupt
+  assert os.listdir(tmp_path) == [os.path.basename(target)]
+
+
+@pytest.mark.parametrize('name', ['a [b=0.1]', 'a*', 'a?', 'plain'])
+def test_paths_without_wildcards(tmp_path, name):
+  folder = tmp_path / name
+  folder.mkdir()
+  (folder / 'file').write_text('a')
+  with files.without_wildcards(str(folder)) as path:
+    assert not set('*?[]') & set(path)
+    with open(os.path.join(path, 'file'), encoding='utf-8') as file:
+      assert file.read() == 'a'
+  assert (folder / 'file').exists()

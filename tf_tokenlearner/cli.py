@@ -6,8 +6,11 @@ of the user end in one line on stderr and exit code 2.
 
 import gc
 import os
+import signal
+import socket
 import sys
 import textwrap
+import threading
 from typing import Callable, Optional, Sequence
 
 from absl import flags
@@ -36,12 +39,15 @@ def run(main: Callable[[Sequence[str]], Optional[int]],
     arguments = flags.FLAGS(sys.argv)
   except flags.Error as error:
     _exit_with_line(str(error))
+  # A character that the terminal lacks must not end the program.
+  sys.stdout.reconfigure(errors='backslashreplace')
+  announced = _announce_interrupts()
   try:
     code = main(arguments)
   except errors.UserError as error:
     _exit_with_line(str(error))
   except KeyboardInterrupt:
-    print('\nInterrupted.', file=sys.stderr)
+    announced.wait(1)
     sys.exit(130)
   sys.stdout.flush()
   gc.freeze()  # Else the interpreter takes seconds to tear TensorFlow down.
@@ -61,6 +67,30 @@ def refuse_arguments(arguments: Sequence[str]) -> None:
     raise errors.UserError(
         f'Not understood: {" ".join(arguments[1:])}. Everything is given as '
         '--flag=value; see --help.')
+
+
+def _announce_interrupts() -> threading.Event:
+  """Makes Ctrl-C print a line at once, also while compiled code runs.
+
+  Python raises KeyboardInterrupt only when that code returns, and tracing or
+  compiling can take a minute. Meanwhile, a thread reads the signal's number.
+
+  Returns:
+    An event that is set when the line is printed.
+  """
+  announced = threading.Event()
+  receiver, sender = socket.socketpair()
+  sender.setblocking(False)
+  signal.set_wakeup_fd(sender.fileno())
+
+  def announce(unused_sender):  # Open as long as the thread lives.
+    while number := receiver.recv(1):
+      if number[0] == signal.SIGINT:
+        print('\nInterrupted. Stopping ...', file=sys.stderr, flush=True)
+        announced.set()
+
+  threading.Thread(target=announce, args=[sender], daemon=True).start()
+  return announced
 
 
 def _exit_with_line(message: str):

@@ -4,6 +4,8 @@ import contextlib
 import glob
 import json
 import os
+import shutil
+import tempfile
 import time
 from typing import Any, Iterator
 import uuid
@@ -28,12 +30,10 @@ def replacing(path: str) -> Iterator[str]:
   beside = os.path.join(folder, f'.{name}.{uuid.uuid4().hex[:8]}.partial')
   try:
     yield beside
-    tf.io.gfile.rename(beside, path, overwrite=True)
+    # As bytes, since names of files need not be UTF-8.
+    tf.io.gfile.rename(os.fsencode(beside), os.fsencode(path), overwrite=True)
   except BaseException:
-    if tf.io.gfile.isdir(beside):
-      tf.io.gfile.rmtree(beside)
-    elif tf.io.gfile.exists(beside):
-      tf.io.gfile.remove(beside)
+    _remove(beside)
     raise
 
 
@@ -42,6 +42,19 @@ def write_json(path: str, values: Any) -> None:
   with replacing(path) as beside:
     with tf.io.gfile.GFile(beside, 'w') as file:
       json.dump(values, file, indent=2, ensure_ascii=False)
+
+
+def _remove(path: str) -> None:
+  """Removes a file or a folder, if it exists."""
+  if '://' not in path:  # A name need not be UTF-8, as gfile demands.
+    if os.path.isdir(path):
+      shutil.rmtree(path)
+    elif os.path.lexists(path):
+      os.remove(path)
+  elif tf.io.gfile.isdir(path):
+    tf.io.gfile.rmtree(path)
+  elif tf.io.gfile.exists(path):
+    tf.io.gfile.remove(path)
 
 
 def remove_stale(path: str) -> None:
@@ -57,3 +70,22 @@ def remove_stale(path: str) -> None:
   for beside in tf.io.gfile.glob(pattern):
     if time.time() - tf.io.gfile.stat(beside).mtime_nsec / 1e9 > _STALE_SECONDS:
       tf.io.gfile.rmtree(beside)
+
+
+@contextlib.contextmanager
+def without_wildcards(path: str) -> Iterator[str]:
+  """Yields a path to the same file or folder without `*`, `?`, `[` and `]`.
+
+  TensorFlow expands these characters when it reads checkpoints, so it does not
+  find the variables of a SavedModel in a folder such as 'sweep [lr=0.1]'.
+
+  Args:
+    path: a path that exists. A remote one is yielded as it is.
+  """
+  if glob.escape(path) == path or '://' in path:
+    yield path
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    link = os.path.join(folder, 'link')
+    os.symlink(os.path.abspath(path), link)
+    yield link
