@@ -161,8 +161,8 @@ def test_unreadable_files_are_left_out(opener):
   assert opener.lines[1:3] == [
       'Left out 2 of 32 images that cannot be read: dog/cut.jpg (content '
       'corrupt or cut off); dog/empty.png (empty file)',
-      'Passed over 2 files that are no images or lie outside of class folders: '
-      '1 .DS_Store, 1 .txt']
+      'Passed over 2 files: not images: 1 (dog/notes.txt); outside class '
+      'folders: 1 (.DS_Store).']
   # A stricter limit holds for a copy made under a wider one, too.
   with pytest.raises(errors.UserError, match='2 of the 32 images in .*photos'):
     opener(max_unreadable_fraction=0.01)

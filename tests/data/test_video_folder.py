@@ -9,6 +9,7 @@ from tests.data import video_making
 from tf_tokenlearner.data.builders import folder_builder
 from tf_tokenlearner.data import decoded_videos
 from tf_tokenlearner.data import video_worker
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import prepare_dataset
 from tf_tokenlearner import errors
@@ -42,7 +43,7 @@ class Packer:
   def __call__(self, **options):
     self.lines.clear()
     builder = folder_builder.VideoFolder(
-        listing=folder_listing.scan(str(self.folder), folder_listing.VIDEOS),
+        listing=folder_listing.scan(str(self.folder), file_types.VIDEOS),
         data_dir=self.data_dir, announce=self.lines.append,
         **{'fps': 10, **options})
     prepare_dataset.ensure_prepared(builder, self.lines.append)
@@ -159,8 +160,7 @@ def test_unreadable_videos(packer):
       'Resuming: 16 of 16 videos are done already.',
       'Left out 1 of 16 videos that cannot be read: run/a.mp4 (no video, or '
       'its header is cut off)',
-      'Passed over 1 files that are no videos or lie outside of class folders: '
-      '1 .jpg']
+      'Passed over 1 files: not videos: 1 (run/b.jpg).']
   with pytest.raises(errors.UserError, match='1 of the 16 videos'):
     packer()
 

@@ -8,9 +8,10 @@ import pytest
 
 from tests.data import video_making
 from tf_tokenlearner import errors
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.prediction import listing as listing_lib
 
-IMAGES, VIDEOS = listing_lib.IMAGES, listing_lib.VIDEOS
+IMAGES, VIDEOS = file_types.IMAGES, file_types.VIDEOS
 
 
 def write(path, data=b''):
@@ -82,7 +83,7 @@ def test_pipes_are_never_opened(tmp_path, monkeypatch):
     assert opened[-1] != 'pipe.png', 'It would wait for ever.'
     return open(path, *args)
 
-  monkeypatch.setattr(listing_lib, 'open', note, raising=False)
+  monkeypatch.setattr(file_types, 'open', note, raising=False)
   listing = listing_lib.find([str(tmp_path)], IMAGES)
   assert relative(listing, tmp_path) == opened == ['a.png']
   assert listing.num_others == {'other files': 1}
@@ -95,18 +96,3 @@ def test_nothing_there(folder, tmp_path):
       r'There are no videos in .*/maps, only images \(1\). This model takes '
       'videos.$')):
     listing_lib.find([os.path.join(folder, 'maps')], VIDEOS)
-
-
-@pytest.mark.parametrize('head, kinds', [
-    (b'\xff\xd8\xff\xe0', (IMAGES,)), (b'GIF89a', (IMAGES, VIDEOS)),
-    (b'RIFF0000WEBP', (IMAGES,)), (b'RIFF0000AVI ', (VIDEOS,)),
-    (b'BM0000\0\0\0\0', (IMAGES,)), (b'\x1a\x45\xdf\xa3', (VIDEOS,)),
-    (b'0000ftypisom', (VIDEOS,)), (b'0000ftypavif', ()),
-    (b'G' + b'0' * 187 + b'G', (VIDEOS,)), (b'', ())])
-def test_kinds_by_content(tmp_path, head, kinds):
-  assert listing_lib.kinds_of(write(tmp_path / 'file', head)) == kinds
-
-
-def test_kinds_by_name(tmp_path):
-  assert listing_lib.kinds_of(write(tmp_path / 'a.WEBM')) == (VIDEOS,)
-  assert listing_lib.kinds_of(str(tmp_path / 'gone.bmp')) == (IMAGES,)

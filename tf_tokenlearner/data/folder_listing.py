@@ -1,230 +1,350 @@
-"""Finds the images or videos of a folder of class folders."""
+"""Lists the images or videos of a folder of class folders."""
 
-import collections
 import dataclasses
 import hashlib
 import os
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+import pathlib
+import re
+from typing import (
+    Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
+    Set, Tuple, Union)
+import unicodedata
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.data import file_types
 
-_SPLITS = {'train': 'train', 'validation': 'validation', 'val': 'validation',
-           'valid': 'validation', 'test': 'test'}
-WHOLE = 'whole'  # The one split of a folder without split folders.
+WHOLE = 'whole'  # Split name for a folder without split folders.
+_SPLIT = re.compile(
+    r'(?P<train>train(ing)?)'
+    r'|(?P<validation>val(id(ate|ation)?)?|eval(uation)?|dev)'
+    r'|(?P<test>test(ing)?)')
+_SPLIT_SUFFIX = re.compile(
+    r'[ _-]?(images?|imgs?|pictures?|photos?|videos?|clips?|frames?|data'
+    r'|dataset|set|split)$')
+# Folders with these names are never classes if all folders are splits.
+_PLAIN_SPLITS = ('train', 'validation', 'val', 'valid', 'test')
+_NUM_NAMED = 10
+# Why files are passed over; the file type's plural is filled in.
+_OTHER_CONTENT = 'not {}'
+_UNSUPPORTED = 'format not supported, convert to JPEG'
+_OUTSIDE = 'outside class folders'
+_LINKED = 'links to folders that are listed anyway'
 
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-  """What is looked for.
-
-  Attributes:
-    noun: 'image'.
-    extensions: of its files, in lower case; the first is the usual one.
-  """
-  noun: str
-  extensions: Tuple[str, ...]
-
-  @property
-  def layout(self) -> str:
-    """How a folder of them should look."""
-    files = f'*{self.extensions[0]}'
-    return (f'Expected folder/<class>/{files} with two classes or more, or '
-            f'folder/<split>/<class>/{files} with splits train and validation, '
-            'val or test.')
-
-  def matches(self, name: str) -> bool:
-    """Whether a file is one of them, by its name."""
-    return _is_visible(name) and name.lower().endswith(self.extensions)
-
-
-IMAGES = Kind('image', ('.jpg', '.jpeg', '.png', '.gif', '.bmp', '.webp'))
-VIDEOS = Kind('video', (
-    '.mp4', '.avi', '.webm', '.mov', '.gif', '.mkv', '.m4v'))
+# (st_dev, st_ino): tells whether two paths lead to the same folder.
+_Identity = Tuple[int, int]
 
 
 class File(NamedTuple):
-  """A file of the kind, by its name."""
-  path: str  # Relative to the folder.
+  """A file to read.
+
+  Attributes:
+    path: relative to the listed folder.
+    size: in bytes.
+    mtime_ns: time of the last change.
+  """
+  path: str
   size: int
   mtime_ns: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-  """What a folder holds.
+  """Content of a folder.
 
   Attributes:
-    kind: what was looked for.
-    folder: absolute.
+    file_type: what was looked for.
+    folder: absolute path.
     class_names: of all classes; a label is an index into them.
-    splits: files of each split by class, in order of their names.
-    num_ignored: files passed over, by extension.
+    splits: files of each split by class name, sorted by their paths.
+    notes: how folder names were understood, where that could surprise.
+    ignored: paths of files that are passed over, by the reason.
   """
-  kind: Kind
+  file_type: file_types.FileType
   folder: str
   class_names: Tuple[str, ...]
   splits: Dict[str, Dict[str, List[File]]]
-  num_ignored: Dict[str, int]
+  notes: Tuple[str, ...]
+  ignored: Dict[str, List[str]]
 
   def files(self) -> Iterator[File]:
-    """Every file of every split."""
+    """Yields every file of every split."""
     for files_by_class in self.splits.values():
       for files in files_by_class.values():
         yield from files
 
   def fingerprint(self, *options: object) -> str:
-    """Changes with the files' names, sizes and times, and with options."""
+    """Returns a hash of the files' names, sizes and times, and of options."""
     digest = hashlib.sha256(repr((self.class_names, options)).encode())
     for file in self.files():
       digest.update(repr(tuple(file)).encode())
     return digest.hexdigest()[:16]
 
+  def describe_ignored(self) -> str:
+    """Returns a line on what is passed over; '' if nothing is."""
+    if not self.ignored:
+      return ''
+    count = sum(map(len, self.ignored.values()))
+    return f'Passed over {count:,} files: ' + '; '.join(
+        f'{reason}: {len(paths):,} ({_shorten(paths, 3)})'
+        for reason, paths in sorted(self.ignored.items())) + '.'
 
-def scan(folder: str, kind: Kind) -> Listing:
-  """Lists a folder; see Kind.layout. No file is opened.
 
-  Its folders are splits if all of them are called so, else classes. Files at
-  any depth below a class folder belong to the class. Hidden files and folders
-  are passed over.
+def layout(file_type: file_types.FileType) -> str:
+  """Returns a sentence that says how a folder should look."""
+  files = f'*{file_type.extensions[0]}'
+  return (f'Expected folder/<class>/{files} with two classes or more, or '
+          f'folder/<split>/<class>/{files} with splits train and validation, '
+          'val or test.')
+
+
+def scan(folder: str, file_type: file_types.FileType) -> Listing:
+  """Lists a folder; see `layout`.
+
+  The folders inside are splits if all have names of splits, in any case: train
+  or training, validation, val, valid, eval or dev, test or testing, with or
+  without a word such as _images. Else they are classes. Files at any depth
+  below a class folder belong to the class. Hidden files and folders, those of
+  operating systems, and links back into the folder are passed over.
+
+  Files are found by extension, files with other extensions by content.
+
+  Args:
+    folder: path.
+    file_type: what to look for.
 
   Raises:
-    UserError: no folder, or none of the layout.
+    UserError: there is no folder, or it does not have the layout.
   """
   folder = os.path.abspath(os.path.expanduser(folder))
   if not os.path.isdir(folder):
-    raise errors.UserError(f'There is no folder {folder}. {kind.layout}')
-  num_ignored = collections.Counter()
-  _count_others(folder, num_ignored)
-  splits = {}
-  for name in _split_folders(folder, kind):
-    split = _SPLITS[name.lower()]
-    if split in splits:
-      raise errors.UserError(
-          f'{folder} has two folders for the split {split}: keep one.')
-    splits[split] = _list_classes(folder, name, kind, num_ignored)
-  if not splits:
-    splits = {WHOLE: _list_classes(folder, '', kind, num_ignored)}
-  return Listing(
-      kind, folder, _class_names(folder, splits, kind), splits, num_ignored)
+    raise errors.UserError(
+        f'There is no folder {file_types.printable(folder)}. '
+        + layout(file_type))
+  return _Scan(folder, file_type).run()
 
 
-def find_kinds(folder: str) -> List[Kind]:
-  """The kinds that a folder holds, by extensions that only one kind has.
+def find_types(folder: str) -> List[file_types.FileType]:
+  """Returns the types of files that a folder holds.
 
-  If there are files of extensions that several have, and no others, all these.
+  A file that can be both, a GIF, counts only if there are no others.
   """
-  extensions = {os.path.splitext(name)[1].lower()
-                for _, _, names in os.walk(folder, followlinks=True)
-                for name in filter(_is_visible, names)}
-  kinds = (IMAGES, VIDEOS)
-  shared = set(IMAGES.extensions) & set(VIDEOS.extensions)
-  return ([kind for kind in kinds
-           if extensions & set(kind.extensions) - shared]
-          or [kind for kind in kinds if extensions & set(kind.extensions)])
+  found = set()
+  for parent, names, file_names in os.walk(folder, followlinks=True):
+    names[:] = _visible(names)
+    for name in _visible(file_names):
+      by_name = tuple(
+          file_type for file_type in (file_types.IMAGES, file_types.VIDEOS)
+          if file_type.matches(name))
+      found.add(by_name or file_types.detect(os.path.join(parent, name)))
+  types = (file_types.IMAGES, file_types.VIDEOS)
+  return ([file_type for file_type in types if (file_type,) in found]
+          or list(types if types in found else ()))
 
 
-def _split_folders(folder: str, kind: Kind) -> List[str]:
-  """The folders, if they are splits; none, if they are classes."""
-  names = _folders(folder)
-  splits = [name for name in names if name.lower() in _SPLITS]
-  others = sorted(set(names) - set(splits))
-  if not others:
-    return splits
-  for name in splits:  # A class may be called 'train', too.
-    if name.lower() == 'train' and not _files_inside(folder, name, kind):
+def label_name(folder_name: str) -> str:
+  """Returns the class name for the name of a folder.
+
+  Unicode is composed (NFC), as systems differ in what they store. White space
+  at the ends goes; line breaks and other control characters become spaces, as
+  files of labels have one name per line.
+  """
+  text = unicodedata.normalize('NFC', file_types.printable(folder_name))
+  return ''.join(
+      ' ' if unicodedata.category(letter) in ('Cc', 'Zl', 'Zp') else letter
+      for letter in text).strip()
+
+
+class _Scan:
+  """One listing in progress; see `scan`."""
+
+  def __init__(self, folder: str, file_type: file_types.FileType):
+    self._folder, self._file_type = folder, file_type
+    self._own_folders = _own_folders(folder)
+    self._notes: List[str] = []
+    self._ignored: Dict[str, List[str]] = {}
+
+  def run(self) -> Listing:
+    """Returns the listing."""
+    self._ignore(_OUTSIDE, sorted(
+        entry.path for entry in os.scandir(self._folder) if entry.is_file()))
+    splits, folders = {}, {}
+    for name in self._split_folders():
+      split = split_of(name)
+      if split in splits:
+        raise errors.UserError(
+            f'{self._folder} has two folders for the split {split}: '
+            f'{folders[split]} and {name}. Keep one.')
+      folders[split] = name
+      splits[split] = self._list_classes(name)
+    renamed = [f'{name} is {split}' for split, name in folders.items()
+               if name != split]
+    if renamed:
+      self._notes.append(f'Split folders of {self._folder}: '
+                         f'{", ".join(renamed)}.')
+    if not splits:
+      splits = {WHOLE: self._list_classes('')}
+    return Listing(
+        self._file_type, self._folder, self._class_names(splits), splits,
+        tuple(self._notes), self._ignored)
+
+  def _split_folders(self) -> List[str]:
+    """Returns the names of the split folders; [] if they are classes."""
+    names = _folders(self._folder)
+    splits = [name for name in names if split_of(name)]
+    others = sorted(set(names) - set(splits))
+    for name in splits:  # A class may be called 'train', too.
+      if others and split_of(name) == 'train' and not self._files_inside(name):
+        raise errors.UserError(
+            f'{self._folder} has split folders ({", ".join(splits)}) and '
+            f'others ({_shorten(others)}). Move the others elsewhere. '
+            + layout(self._file_type))
+    if not others and not (
+        all(map(self._holds_only_files, splits))
+        and any(name.lower() not in _PLAIN_SPLITS for name in splits)):
+      return splits
+    if splits:
+      self._notes.append(
+          f'{self._folder}: {_shorten(splits)} are read as classes, as '
+          + (f'{_shorten(others)} {"is" if len(others) == 1 else "are"} no '
+             'split' if others else
+             f'they hold {self._file_type.many} and no class folders')
+          + '. ' + layout(self._file_type))
+    return []
+
+  def _list_classes(self, part: str) -> Dict[str, List[File]]:
+    """Returns the files of each class folder in folder/part, by class name."""
+    top = os.path.join(self._folder, part) if part else self._folder
+    folders = {}
+    for name in _folders(top):
+      folders.setdefault(label_name(name), []).append(name)
+    for label, names in folders.items():
+      if len(names) > 1 or not label:
+        raise errors.UserError(
+            f'{top} has class folders whose names do not differ when written '
+            f'as labels: {", ".join(map(ascii, names))}. Rename or merge them.'
+            if label else
+            f'{top} has a class folder without a visible name: '
+            f'{ascii(names[0])}. Rename it.')
+    files_by_class = {
+        label: self._list_files(os.path.join(top, name))
+        for label, (name,) in folders.items()}
+    many = self._file_type.many
+    if not files_by_class:
+      inside = f'{many}, but no' if self._files_inside(part) else 'no'
       raise errors.UserError(
-          f'{folder} has split folders ({", ".join(splits)}) and others '
-          f'({_shorten(others)}): take the others elsewhere. {kind.layout}')
-  return []
-
-
-def _list_classes(
-    folder: str, part: str, kind: Kind,
-    num_ignored: Dict[str, int]) -> Dict[str, List[File]]:
-  """Files of each class folder in folder/part."""
-  top = os.path.join(folder, part) if part else folder
-  files_by_class = {
-      name: _list_files(folder, os.path.join(top, name), kind, num_ignored)
-      for name in _folders(top)}
-  if not files_by_class:
-    inside = f'{kind.noun}s, but no' if _files_inside(top, '', kind) else 'no'
-    raise errors.UserError(f'{top} has {inside} class folders. {kind.layout}')
-  empty = [name for name, files in files_by_class.items() if not files]
-  if empty:
-    raise errors.UserError(
-        f'{top} has class folders without {kind.noun}s '
-        f'({", ".join(kind.extensions)}): {_shorten(empty)}. Remove or fill '
-        'them.')
-  return files_by_class
-
-
-def _class_names(folder: str, splits, kind: Kind) -> Tuple[str, ...]:
-  """Names of all classes: those of train, if there is one."""
-  known = sorted(splits.get('train') or set().union(*splits.values()))
-  for split, files_by_class in splits.items():
-    unknown = sorted(set(files_by_class) - set(known))
-    if unknown:
+          f'{top} has {inside} class folders. {layout(self._file_type)}')
+    empty = [name for name, files in files_by_class.items() if not files]
+    if empty:
       raise errors.UserError(
-          f'{folder}: {split} has classes that train has not: '
-          f'{_shorten(unknown)}.')
-  if len(known) < 2:
-    raise errors.UserError(
-        f'{folder} has one class only, {known[0]}. {kind.layout}')
-  return tuple(known)
+          f'{top} has class folders without {many} '
+          f'({", ".join(self._file_type.extensions)}): {_shorten(empty)}. '
+          'Remove or fill them.')
+    return files_by_class
 
-
-def _list_files(
-    folder: str, top: str, kind: Kind,
-    num_ignored: Dict[str, int]) -> List[File]:
-  """Files of the kind at any depth below top."""
-  files, visited = [], set()
-  for inner, names, file_names in os.walk(top, followlinks=True):
-    status = os.stat(inner)
-    if (status.st_dev, status.st_ino) in visited:  # By a link, in circles.
-      names.clear()
-      continue
-    visited.add((status.st_dev, status.st_ino))
-    names[:] = sorted(filter(_is_visible, names))
-    for file_name in sorted(file_names):
-      if kind.matches(file_name):
+  def _list_files(self, top: str) -> List[File]:
+    """Returns the files to read at any depth below a class folder."""
+    files, visited = [], set()
+    for inner, names, file_names in os.walk(top, followlinks=True):
+      identity = _identity(inner)
+      is_link = inner != top and os.path.islink(inner)
+      if identity in visited or is_link and identity in self._own_folders:
+        self._ignore(_LINKED, [inner])
+        names.clear()
+        continue
+      visited.add(identity)
+      names[:] = _visible(names)
+      for file_name in sorted(file_names):
         path = os.path.join(inner, file_name)
+        if not self._is_wanted(path):
+          is_unsupported = file_name.lower().endswith(file_types.UNSUPPORTED)
+          self._ignore(
+              _UNSUPPORTED if is_unsupported
+              else _OTHER_CONTENT.format(self._file_type.many), [path])
+          continue
         try:
           status = os.stat(path)
           size, mtime = status.st_size, status.st_mtime_ns
-        except OSError:  # A link to nowhere; who reads it will say so.
+        except OSError:  # A broken link; reading it gives the reason.
           size, mtime = 0, 0
-        files.append(File(os.path.relpath(path, folder), size, mtime))
-      else:
-        num_ignored[_extension(file_name)] += 1
-  return files
+        files.append(
+            File(os.path.relpath(path, self._folder), size, mtime))
+    return files
+
+  def _is_wanted(self, path: str) -> bool:
+    """Returns whether a file has the type; opens only unknown extensions."""
+    name = os.path.basename(path)
+    return self._file_type.matches(name) or (
+        not file_types.is_hidden(name)
+        and self._file_type in file_types.detect(path))
+
+  def _files_inside(self, part: str) -> bool:
+    return any(entry.is_file() and self._is_wanted(entry.path)
+               for entry in os.scandir(os.path.join(self._folder, part)))
+
+  def _holds_only_files(self, part: str) -> bool:
+    return self._files_inside(part) and not _folders(
+        os.path.join(self._folder, part))
+
+  def _class_names(
+      self, splits: Mapping[str, Mapping[str, Sequence[File]]]
+  ) -> Tuple[str, ...]:
+    """Returns the names of all classes: those of train, if there is one."""
+    known = sorted(splits.get('train') or set().union(*splits.values()))
+    for split, files_by_class in splits.items():
+      unknown = sorted(set(files_by_class) - set(known))
+      if unknown:
+        raise errors.UserError(
+            f'{self._folder}: {split} has classes that train does not have: '
+            f'{_shorten(unknown)}.')
+    if len(known) < 2:
+      raise errors.UserError(
+          f'{self._folder} has only one class, {known[0]}. '
+          + layout(self._file_type))
+    return tuple(known)
+
+  def _ignore(self, reason: str, paths: Iterable[str]) -> None:
+    for path in paths:
+      self._ignored.setdefault(reason, []).append(
+          os.path.relpath(path, self._folder))
 
 
-def _count_others(folder: str, num_ignored: Dict[str, int]) -> None:
-  """Files that lie beside the class or split folders."""
-  for entry in os.scandir(folder):
-    if entry.is_file():
-      num_ignored[_extension(entry.name)] += 1
+def split_of(folder_name: str) -> Optional[str]:
+  """Returns the split that a folder's name means, None if it is no split.
+
+  Example:
+    >>> split_of('Training'), split_of('val_images'), split_of('cat')
+    ('train', 'validation', None)
+  """
+  name = folder_name.lower()
+  match = _SPLIT.fullmatch(name) or _SPLIT.fullmatch(
+      _SPLIT_SUFFIX.sub('', name))
+  return match and next(
+      split for split, text in match.groupdict().items() if text)
+
+
+def _own_folders(folder: str) -> Set[_Identity]:
+  """Returns the folder, its parents and the visible folders inside."""
+  own = set(map(_identity, pathlib.Path(folder).parents))
+  for inner, names, _ in os.walk(folder):
+    own.add(_identity(inner))
+    names[:] = _visible(names)
+  return own
+
+
+def _identity(folder: Union[str, pathlib.Path]) -> _Identity:
+  status = os.stat(folder)
+  return status.st_dev, status.st_ino
 
 
 def _folders(folder: str) -> List[str]:
-  return sorted(entry.name for entry in os.scandir(folder)
-                if entry.is_dir() and _is_visible(entry.name))
+  return _visible(
+      entry.name for entry in os.scandir(folder) if entry.is_dir())
 
 
-def _files_inside(folder: str, part: str, kind: Kind) -> bool:
-  return any(entry.is_file() and kind.matches(entry.name)
-             for entry in os.scandir(os.path.join(folder, part)))
+def _visible(names: Iterable[str]) -> List[str]:
+  return sorted(name for name in names if not file_types.is_hidden(name))
 
 
-def _is_visible(name: str) -> bool:
-  return not name.startswith('.') and name != '__MACOSX'
-
-
-def _extension(name: str) -> str:
-  """'.txt' of 'notes.txt'; the whole name if it has no extension."""
-  return os.path.splitext(name)[1].lower() or name
-
-
-def _shorten(names) -> str:
-  names = list(names)
-  return ', '.join(names[:10]) + (', ...' if len(names) > 10 else '')
+def _shorten(names: Iterable[str], count: int = _NUM_NAMED) -> str:
+  names = list(map(file_types.printable, names))
+  return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

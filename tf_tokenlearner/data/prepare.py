@@ -142,7 +142,7 @@ def _open_folder(folder: str, data_dir: str, options: Dict[str, Any]):
   from tf_tokenlearner.data import tfds_source
   kind = options.pop('kind', None)
   kinds = [kind] if kind else [
-      found.noun for found in folder_listing.find_kinds(folder)]
+      found.noun for found in folder_listing.find_types(folder)]
   if len(kinds) > 1:
     raise errors.UserError(
         f'{folder} may be one of images or of videos, by the names of its '

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_tokenlearner.data.builders import folder_builder
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import prepare_dataset
@@ -75,7 +76,7 @@ def open_image_source(
   label_key = labelled_source.find_label(
       builder.info, label_key, examples='images')
   prepare_dataset.ensure_prepared(builder, announce)
-  return _tfds_source_make_source(builder, image_key, label_key)
+  return _make_image_source(builder, image_key, label_key)
 
 
 def open_image_folder(
@@ -99,17 +100,26 @@ def open_image_folder(
       read.
   """
   builder = folder_builder.ImageFolder(
-      listing=folder_listing.scan(folder, folder_listing.IMAGES),
+      listing=_scan(folder, file_types.IMAGES, announce),
       validation_fraction=validation_fraction, seed=seed,
       max_unreadable_fraction=max_unreadable_fraction, announce=announce,
       data_dir=os.path.expanduser(data_dir) if data_dir else None)
   prepare_dataset.ensure_prepared(builder, announce)
   builder.refuse_unreadable()
-  return _tfds_source_make_source(builder, 'image', 'label')
+  return _make_image_source(builder, 'image', 'label')
 
 
-def _tfds_source_make_source(builder: tfds.core.DatasetBuilder, image_key: str,
-                 label_key: str) -> ImageSource:
+def _scan(folder: str, file_type: file_types.FileType,
+          announce: Callable[[str], None]) -> folder_listing.Listing:
+  listing = folder_listing.scan(folder, file_type)
+  for note in listing.notes:
+    announce(note)
+  return listing
+
+
+def _make_image_source(
+    builder: tfds.core.DatasetBuilder, image_key: str,
+    label_key: str) -> ImageSource:
   return ImageSource(
       builder, image_key=image_key,
       **labelled_source.label_facts(builder.info, label_key))
@@ -195,7 +205,7 @@ def open_video_source(
   label_key = labelled_source.find_label(
       builder.info, label_key, examples='videos')
   prepare_dataset.ensure_prepared(builder, announce)
-  return _make_source(builder, video_key, label_key)
+  return _make_video_source(builder, video_key, label_key)
 
 
 def open_video_folder(
@@ -221,19 +231,15 @@ def open_video_folder(
     UserError: the folder is not as it should be, or too many files cannot be
       read.
   """
-  # Brings decoders of video files, which nothing else needs.
-  # pylint: disable=g-import-not-at-top
-  from tf_tokenlearner.data.builders import folder_builder
-
   builder = folder_builder.VideoFolder(
-      listing=folder_listing.scan(folder, folder_listing.VIDEOS),
+      listing=_scan(folder, file_types.VIDEOS, announce),
       validation_fraction=validation_fraction, seed=seed, fps=fps,
       short_side=short_side, max_unreadable_fraction=max_unreadable_fraction,
       announce=announce,
       data_dir=os.path.expanduser(data_dir) if data_dir else None)
   prepare_dataset.ensure_prepared(builder, announce)
   builder.refuse_unreadable()
-  return _make_source(builder, 'video', 'label')
+  return _make_video_source(builder, 'video', 'label')
 
 
 def find_fps(tfds_name: str, data_dir: str = '') -> Optional[float]:
@@ -258,8 +264,9 @@ def find_fps(tfds_name: str, data_dir: str = '') -> Optional[float]:
   return next(float(example['fps']) for example in fps.take(1))
 
 
-def _make_source(builder: tfds.core.DatasetBuilder, video_key: str,
-                 label_key: str) -> VideoSource:
+def _make_video_source(
+    builder: tfds.core.DatasetBuilder, video_key: str,
+    label_key: str) -> VideoSource:
   return VideoSource(
       builder, video_key=video_key,
       **labelled_source.label_facts(builder.info, label_key))

@@ -13,11 +13,11 @@ from typing import (
 import tensorflow as tf
 
 from tf_tokenlearner.data import clip_sampling
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import image_files
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
-from tf_tokenlearner.prediction import listing
 
 
 # An image, uint8 [H, W, 3]; of a video the frames, JPEG files, that matter.
@@ -37,10 +37,10 @@ def make_reader(preprocessing: views.View,
     fps: what choose_fps gave.
   """
   if isinstance(preprocessing, views.ImageView):
-    return functools.partial(_read, _read_image, listing.IMAGES)
+    return functools.partial(_read, _read_image, file_types.IMAGES)
   return functools.partial(
       _read, lambda path: _read_clip(path, preprocessing, fps),
-      listing.VIDEOS)
+      file_types.VIDEOS)
 
 
 def choose_fps(preprocessing: views.View,
@@ -76,7 +76,7 @@ def choose_fps(preprocessing: views.View,
 def frames(path: str, preprocessing: views.ClipView, fps: float):
   """Yields the frames of a video as JPEG files; raises UnreadableError."""
   with _reading():
-    require_kind(path, listing.VIDEOS)
+    require_kind(path, file_types.VIDEOS)
     yield from video_files.decode(path, fps, preprocessing.stored_short_side)
 
 
@@ -96,9 +96,9 @@ def view(example: Example,
   return preprocessing.to_view(pixels(list(middle.numpy()))[tf.newaxis])[0]
 
 
-def require_kind(path: str, wanted: listing.Kind) -> None:
+def require_kind(path: str, wanted: file_types.FileType) -> None:
   """Raises UnreadableError if a file is of another kind."""
-  kinds = listing.kinds_of(path)
+  kinds = file_types.detect(path)
   if kinds and wanted not in kinds:
     raise UnreadableError(
         f'is {kinds[0].one}; this model takes {wanted.many}')

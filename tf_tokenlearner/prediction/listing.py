@@ -2,31 +2,10 @@
 
 import collections
 import os
-import stat
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence
 
-from tf_tokenlearner.data import folder_listing
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner import errors
-
-
-_HEAD = 512  # Bytes; what tells files apart lies within.
-
-
-class Kind(NamedTuple):
-  """What a model takes.
-
-  Attributes:
-    one: of them, with its article.
-    many: of them.
-    extensions: of files whose content says nothing.
-  """
-  one: str
-  many: str
-  extensions: Tuple[str, ...]
-
-
-IMAGES = Kind('an image', 'images', folder_listing.IMAGES.extensions)
-VIDEOS = Kind('a video', 'videos', folder_listing.VIDEOS.extensions)
 
 
 class Listing(NamedTuple):
@@ -40,7 +19,8 @@ class Listing(NamedTuple):
   num_others: Dict[str, int]
 
 
-def find(paths: Sequence[str], wanted: Kind, skip: str = '') -> Listing:
+def find(paths: Sequence[str], wanted: file_types.FileType,
+         skip: str = '') -> Listing:
   """Lists files as they are given, and of folders those of a kind.
 
   At any depth. Hidden files and folders are passed over.
@@ -60,7 +40,7 @@ def find(paths: Sequence[str], wanted: Kind, skip: str = '') -> Listing:
       found.setdefault(os.path.realpath(path), path)
       continue
     for file in _walk(path, skip and os.path.realpath(skip)):
-      real, kinds = os.path.realpath(file), kinds_of(file)
+      real, kinds = os.path.realpath(file), file_types.detect(file)
       if wanted in kinds:
         found.setdefault(real, file)
       else:
@@ -88,46 +68,6 @@ def describe(num_others: Dict[str, int]) -> str:
   return ', '.join(f'{what} ({count:,})' for what, count in num_others.items())
 
 
-def kinds_of(path: str) -> Tuple[Kind, ...]:
-  """What a file can be read as, by its content, or else its extension.
-
-  Nothing if it is a pipe, a device or the like: they may never answer.
-  """
-  try:
-    if not stat.S_ISREG(os.stat(path).st_mode):
-      return ()
-    with open(path, 'rb') as file:
-      head = file.read(_HEAD)
-  except OSError:
-    head = b''
-  if head.startswith(b'GIF8'):
-    return IMAGES, VIDEOS
-  if _is_image(head):
-    return IMAGES,
-  if _is_video(head):
-    return VIDEOS,
-  extension = os.path.splitext(path)[1].lower()
-  return tuple(
-      kind for kind in (IMAGES, VIDEOS) if extension in kind.extensions)
-
-
-def _is_image(head: bytes) -> bool:
-  return (head.startswith((b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'))
-          or head[:4] == b'RIFF' and head[8:12] == b'WEBP'
-          or head[:2] == b'BM' and head[6:10] == bytes(4))
-
-
-def _is_video(head: bytes) -> bool:
-  """Of the containers that video_files opens; the raw ones have no mark."""
-  is_picture = head[8:11] in (b'avi', b'hei', b'mif')  # AVIF and HEIF.
-  return (head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide') and not is_picture
-          or head[:4] == b'RIFF' and head[8:12] == b'AVI '
-          or head.startswith((
-              b'\x1a\x45\xdf\xa3', b'FLV\x01', b'OggS', b'\x00\x00\x01\xba',
-              b'\x00\x00\x01\xb3', b'\x30\x26\xb2\x75\x8e\x66\xcf\x11'))
-          or head[:1] == b'G' and head[188:189] == b'G')
-
-
 def _walk(folder: str, skip: str) -> Iterator[str]:
   """Yields visible files in order of their names, following links once."""
   seen = set()
@@ -137,7 +77,7 @@ def _walk(folder: str, skip: str) -> Iterator[str]:
       folders.clear()
       continue
     seen.add(real)
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
+    folders[:] = sorted(name for name in folders if not file_types.is_hidden(name))
     for name in sorted(names):
-      if not name.startswith('.'):
+      if not file_types.is_hidden(name):
         yield os.path.join(parent, name)

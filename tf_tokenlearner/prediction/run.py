@@ -8,6 +8,7 @@ from typing import (
 
 import numpy as np
 
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples
@@ -92,7 +93,7 @@ def predict(model: str, paths: Sequence[str], options: Options) -> int:
   fps = examples.choose_fps(export.preprocessing, options.fps)
   is_image = isinstance(export.preprocessing, views.ImageView)
   listing = listing_lib.find(
-      paths, listing_lib.IMAGES if is_image else listing_lib.VIDEOS,
+      paths, file_types.IMAGES if is_image else file_types.VIDEOS,
       options.attention_dir)
   if listing.num_others:
     _tell('Passed over: ' + listing_lib.describe(listing.num_others) + '.')

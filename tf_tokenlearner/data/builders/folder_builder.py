@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from tf_tokenlearner.data.builders import labelled_videos
 from tf_tokenlearner.data.builders import unreadable_files
 from tf_tokenlearner.data import decoded_videos
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import image_files
 from tf_tokenlearner.data import stratified_split
@@ -97,13 +98,12 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     content = self._content_features()
     return tfds.core.DatasetInfo(
         builder=self,
-        description=f'{self._listing.kind.noun.capitalize()}s of a folder of '
-        'class folders.',
+        description=f'{self._listing.file_type.many.capitalize()} of a folder '
+        'of class folders.',
         features=tfds.features.FeaturesDict({
             **content,
-            'label': tfds.features.ClassLabel(names=[
-                unreadable_files.printable(name).strip()
-                for name in self._listing.class_names]),
+            'label': tfds.features.ClassLabel(names=list(
+                self._listing.class_names)),
         }),
         supervised_keys=(next(iter(content)), 'label'),
         metadata=tfds.core.MetadataDict())
@@ -112,7 +112,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Raises UserError if too many of the packed files could not be read."""
     unreadable_files.refuse(
         self.info, self._max_unreadable_fraction,
-        f'{self._listing.kind.noun}s in {self._listing.folder}',
+        f'{self._listing.file_type.noun}s in {self._listing.folder}',
         'task.train_data.max_unreadable_fraction, or of data.prepare '
         '--max_unreadable_fraction')
 
@@ -159,18 +159,13 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           'Make room, or set another data_dir.')
 
   def _announce_left_out(self) -> None:
-    """Two lines at most: unreadable files, and files of another kind."""
-    noun = self._listing.kind.noun
-    left_out = unreadable_files.describe(self.info, noun)
-    if left_out:
-      self._announce(left_out)
-    ignored = self._listing.num_ignored
-    if ignored:
-      kinds = sorted(ignored, key=lambda kind: (-ignored[kind], kind))
-      self._announce(
-          f'Passed over {sum(ignored.values()):,} files that are no {noun}s or '
-          'lie outside of class folders: '
-          + _shorten(f'{ignored[kind]:,} {kind}' for kind in kinds))
+    """Announces unreadable files, and files of other types, in a line each.
+    """
+    for line in (
+        unreadable_files.describe(self.info, self._listing.file_type.noun),
+        self._listing.describe_ignored()):
+      if line:
+        self._announce(line)
 
   def _hold_out(self, paths_by_class: Dict[str, List[str]]):
     """{'train', 'validation'}, or 'train' alone if nothing is held out."""
@@ -182,7 +177,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._seed)
     if not held_out:
       raise errors.UserError(
-          f'{self._listing.folder} has too few {self._listing.kind.noun}s to '
+          f'{self._listing.folder} has too few {self._listing.file_type.noun}s to '
           'hold any out for validation: add some, or set '
           'validation_fraction=0.')
     return {
@@ -197,13 +192,13 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       empty = [name for name, paths in paths_by_class.items() if not paths]
       if empty and (split == 'train' or len(empty) == len(paths_by_class)):
         raise errors.UserError(
-            f'{self._listing.folder}: no {self._listing.kind.noun} of {split} '
+            f'{self._listing.folder}: no {self._listing.file_type.noun} of {split} '
             f'can be read in {_shorten(empty)}. Remove or fill these class '
             'folders.')
 
 
 def _shorten(names: Iterable[str]) -> str:
-  names = list(map(unreadable_files.printable, names))
+  names = list(map(file_types.printable, names))
   return ', '.join(names[:_NUM_NAMED]) + (
       ', ...' if len(names) > _NUM_NAMED else '')
 
@@ -247,7 +242,7 @@ class ImageFolder(FolderBuilder, skip_registration=True):
       image = image_files.load(self._full_path(path))
     except image_files.UnreadableImageError as error:  # It could be, just now.
       raise errors.UserError(
-          f'{unreadable_files.printable(path)} changed while '
+          f'{file_types.printable(path)} changed while '
           f'{self._listing.folder} was packed: {error}. Start again.'
       ) from error
     return {'image': io.BytesIO(image)}
@@ -307,4 +302,4 @@ class VideoFolder(FolderBuilder, skip_registration=True):
   def _load(self, path: str) -> Dict[str, Any]:
     return labelled_videos.make(
         self._decoded.load(self._full_path(path)), self._fps,
-        unreadable_files.printable(path))
+        file_types.printable(path))

@@ -7,7 +7,7 @@ import re
 from typing import Dict, Iterator, List, NoReturn, Sequence, Tuple
 
 from tf_tokenlearner import errors
-from tf_tokenlearner.data import folder_listing
+from tf_tokenlearner.data import file_types
 
 
 def find_files(folder: str) -> List[str]:
@@ -32,7 +32,7 @@ def find_videos(files: Sequence[str]) -> Dict[str, str]:
   videos = {}
   for path in reversed(files):
     name = os.path.basename(path)
-    if folder_listing.VIDEOS.matches(name):
+    if file_types.VIDEOS.matches(name):
       stem = os.path.splitext(name)[0]
       if not (stem in videos and '/replacement' in videos[stem]
               and '/replacement' not in path):

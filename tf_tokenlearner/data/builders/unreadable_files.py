@@ -1,10 +1,10 @@
 """What a data set remembers of files that could not be read."""
 
-import os
 from typing import Mapping
 
 import tensorflow_datasets as tfds
 
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner import errors
 
 _NUM_NAMED = 10
@@ -27,7 +27,7 @@ def remember(info: tfds.core.DatasetInfo, num_files: int,
   """
   info.metadata.update(
       num_files=num_files, num_unreadable=len(unreadable),
-      unreadable=[f'{printable(path)} ({reason})' for path, reason
+      unreadable=[f'{file_types.printable(path)} ({reason})' for path, reason
                   in list(unreadable.items())[:_NUM_NAMED]])
 
 
@@ -65,11 +65,6 @@ def describe(info: tfds.core.DatasetInfo, noun: str) -> str:
   return (f'Left out {info.metadata["num_unreadable"]:,} of '
           f'{info.metadata["num_files"]:,} {noun}s that cannot be read: '
           f'{_listed(info)}')
-
-
-def printable(name: str) -> str:
-  """A file name as text, whatever its bytes are."""
-  return os.fsencode(name).decode(errors='replace')
 
 
 def _listed(info: tfds.core.DatasetInfo) -> str:
