@@ -35,6 +35,7 @@ setuptools.setup(
         'numpy>=1.26,<3',  # Arrays of checkpoints and exports.
         'PyYAML>=6,<7',  # Configs.
         'scikit-learn>=1.5,<2',  # The embedded digits.
+        'scipy>=1.11,<2',  # Resizes position embeddings.
         # Pictures that TensorFlow misreads; the Garden brings it as well.
         'opencv-python-headless>=4.8,<6',
         # Videos: knows the time of every frame, raises on corrupt files.

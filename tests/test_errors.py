@@ -30,3 +30,10 @@ def test_nothing_known():
 
 def test_user_error_is_a_value_error():
   assert issubclass(errors.UserError, ValueError)
+
+
+def test_long_lists_of_problems_are_cut():
+  assert errors.problem_list(['one']) == ' one'
+  lines = errors.problem_list([f'no {i}' for i in range(30)]).splitlines()
+  assert lines[0] == '' and lines[1] == '  no 0'
+  assert lines[-2:] == ['  no 19', '  ... and 10 more']

@@ -1,7 +1,7 @@
 """Mistakes of the person at the keyboard, told in one line."""
 
 import difflib
-from typing import Iterable
+from typing import Iterable, Sequence
 
 _NEAR = .5  # Share of letters in common; below it names only look at random.
 
@@ -35,3 +35,17 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
   near = [other for other in ranked[:6] if nearness[other] >= _NEAR]
   return UserError(f'Unknown {kind} {name!r}. Nearest of the {len(known)} '
                    f'known: {", ".join(near or ranked[:3])}.')
+
+
+def problem_list(problems: Sequence[str], limit: int = 20) -> str:
+  """Returns the end of a message: one problem inline, several on lines.
+
+  Args:
+    problems: at least one.
+    limit: number of problems that are listed; the others are counted.
+  """
+  if len(problems) == 1:
+    return f' {problems[0]}'
+  if len(problems) > limit:
+    problems = [*problems[:limit], f'... and {len(problems) - limit} more']
+  return ''.join(f'\n  {problem}' for problem in problems)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests import goldens
 from tf_tokenlearner import backbones
-from tf_tokenlearner.checkpoints import flax_names
+from tf_tokenlearner.checkpoints import scenic
 
 NAMES = sorted(path.stem for path in goldens.FOLDER.glob('vivit_*.npz'))
 FACTORIZED = [name for name in NAMES if 'factorized' in name]
@@ -15,7 +15,7 @@ JOINT = [name for name in NAMES if name not in FACTORIZED]
 
 def classifier(backbone, golden):
   model = backbones.Classifier(backbone, golden.kwargs['num_classes'])
-  flax_names.load_scenic(model, golden.params)
+  scenic.load_scenic(model, golden.params)
   return model
 
 

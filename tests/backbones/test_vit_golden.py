@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests import goldens
 from tf_tokenlearner import backbones
 from tf_tokenlearner import checkpoints
-from tf_tokenlearner.checkpoints import flax_names
+from tf_tokenlearner.checkpoints import scenic
 
 SCENIC = sorted(
     path.stem for path in goldens.FOLDER.glob('vit_*.npz'))
@@ -52,7 +52,7 @@ def test_equals_scenic(name, capsys):
   sizes = {key: golden.kwargs[key]
            for key in ('num_layers', 'mlp_dim', 'num_heads')}
   model = make_model(golden, **sizes)
-  flax_names.load_scenic(model, golden.params)
+  scenic.load_scenic(model, golden.params)
   assert capsys.readouterr().err == (
       f'Loaded {len(golden.params)} arrays into {len(model.variables)} '
       'variables: nothing stays fresh, nothing is left over.\n')

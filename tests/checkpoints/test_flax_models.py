@@ -30,8 +30,11 @@ def like_factorized():
 
 def build(name, like):
   golden = goldens.read(name)
-  return golden, flax_models.build(
-      golden.params, flax_names.SCENIC, like, 'FILE')
+  return golden, flax_models.build(weights(golden.params), like)
+
+
+def weights(arrays, **options):
+  return flax_names.Weights('FILE', 'test', arrays, **options)
 
 
 def check(name, like):
@@ -103,14 +106,15 @@ def test_other_kinds_of_models(name, like, message):
     build(name, like())
 
 
-@pytest.mark.parametrize('spelling, expected', [
-    (flax_names.SCENIC, (2, 8)), (flax_names.VISION_TRANSFORMER, (4, 4))])
+@pytest.mark.parametrize('prefers_square, expected', [
+    (False, (2, 8)), (True, (4, 4))])
 def test_square_that_the_grid_of_the_model_would_fit_as_well(
-    spelling, expected):
+    prefers_square, expected):
   like = backbones.Classifier(backbones.VisionTransformer(
       backbones.ViTSpec('Ti/4', **SIZES), (8, 32, 3)), 2)
-  assert flax_models._Reader({}, spelling, like, None)._grid(16) == expected
-  assert flax_models._Reader({}, spelling, like, (1, 16))._grid(16) == (1, 16)
+  some = weights({}, prefers_square=prefers_square)
+  assert flax_models._Sizes(some, like, None)._grid(16) == expected
+  assert flax_models._Sizes(some, like, (1, 16))._grid(16) == (1, 16)
 
 
 def test_numbers_that_lack_one():
@@ -120,4 +124,4 @@ def test_numbers_that_lack_one():
                if f'{kind}0/' not in name}
     with pytest.raises(errors.UserError,
                        match=f'FILE cannot be loaded: it lacks .*{kind}0'):
-      flax_models.build(damaged, flax_names.SCENIC, like_image(), 'FILE')
+      flax_models.build(weights(damaged), like_image())

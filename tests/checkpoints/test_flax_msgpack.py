@@ -60,7 +60,7 @@ def test_large_arrays_come_in_pieces(tmp_path):
   tree = flax_msgpack.read(write(tmp_path / 'x', {'a': {'b': chunked}}))
   np.testing.assert_array_equal(tree['a']['b'], whole)
   del pieces['3']
-  with pytest.raises(errors.UserError, match='an array in pieces does not come '
+  with pytest.raises(errors.UserError, match='the chunks of an array do not fit '
                      'together'):
     flax_msgpack.read(write(tmp_path / 'y', {'a': chunked}))
 
@@ -83,7 +83,7 @@ def test_leaves_that_are_no_numbers(tmp_path, leaf, message):
 def test_cut_off(tmp_path, share):
   data = GOLDEN.read_bytes()
   (tmp_path / 'x').write_bytes(data[:int(share * len(data))])
-  with pytest.raises(errors.UserError, match='is no complete msgpack file'):
+  with pytest.raises(errors.UserError, match='is not a complete msgpack file'):
     flax_msgpack.read(str(tmp_path / 'x'))
 
 
@@ -95,7 +95,7 @@ def test_nested_too_deep(tmp_path):
 
 def test_other_files_and_none(tmp_path):
   (tmp_path / 'x').write_bytes(b'\x81' * 5000)  # Dicts as keys of dicts.
-  with pytest.raises(errors.UserError, match='is no complete msgpack file'):
+  with pytest.raises(errors.UserError, match='is not a complete msgpack file'):
     flax_msgpack.read(str(tmp_path / 'x'))
   with pytest.raises(errors.UserError, match='expected keys and values, found '
                      'list'):

@@ -8,6 +8,7 @@ from tests import goldens
 from tests.backbones import tiny
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import flax_names
+from tf_tokenlearner.checkpoints import scenic
 from tf_tokenlearner import errors
 from tf_tokenlearner import layers
 
@@ -91,18 +92,12 @@ def test_every_kind_of_number_is_taken(dtype):
   np.testing.assert_array_equal(layer.norm.beta, np.arange(16))
 
 
-def test_long_lists_are_cut():
-  lines = flax_names.as_list([f'no {i}' for i in range(30)]).splitlines()
-  assert lines[0] == '' and lines[1] == '  no 0'
-  assert lines[-2:] == ['  no 19', '  ... and 10 more']
-
-
 def test_arrays_that_cannot_even_be_joined():
   """Query, key and value of one block, one of them of another width."""
   block = layers.TransformerEncoderBlock(num_heads=2, mlp_dim=12)
   block.build([None, 6, 8])
   prefix = 'encoderblock_0/'
-  entries = list(flax_names.block_entries(block, prefix, flax_names.SCENIC))
+  entries = list(flax_names.block_entries(block, prefix))
   params = {name: np.zeros([8, 2, 4]) for name in entries[2].sources}
   first = entries[2].sources[0]
   params[first] = np.zeros([9, 2, 4])
@@ -117,7 +112,7 @@ def test_another_number_of_heads_is_refused(entry):
   """The folded kernels would have the same size, and the model be wrong."""
   block = layers.TransformerEncoderBlock(num_heads=2, mlp_dim=12)
   block.build([None, 6, 8])
-  entry = list(flax_names.block_entries(block, '', flax_names.SCENIC))[entry]
+  entry = list(flax_names.block_entries(block, ''))[entry]
   shape = {1: [4, 2], 3: [8, 4, 2]}[1 if 'bias' in entry.sources[0] else 3]
   if 'out' in entry.sources[0]:
     shape = [4, 2, 8]
@@ -146,12 +141,11 @@ def test_lists_of_several_lengths_are_no_array():
 ])
 def test_every_variable_has_one_entry(kwargs):
   model = backbones.Classifier(tiny.vit(**kwargs), 5)
-  for spelling in (flax_names.SCENIC, flax_names.VISION_TRANSFORMER):
-    entries = list(flax_names.classifier_entries(model, spelling))
-    assert sorted(entry.variable.name for entry in entries) == sorted(
-        variable.name for variable in model.variables)
-    sources = [source for entry in entries for source in entry.sources]
-    assert len(set(sources)) == len(sources)
+  entries = list(flax_names.classifier_entries(model))
+  assert sorted(entry.variable.name for entry in entries) == sorted(
+      variable.name for variable in model.variables)
+  sources = [source for entry in entries for source in entry.sources]
+  assert len(set(sources)) == len(sources)
 
 
 @pytest.mark.parametrize('make, kwargs', [
@@ -162,7 +156,7 @@ def test_every_variable_has_one_entry(kwargs):
 ])
 def test_every_variable_of_a_video_model_has_one_entry(make, kwargs):
   model = backbones.Classifier(make(**kwargs), 5)
-  entries = list(flax_names.classifier_entries(model, flax_names.SCENIC))
+  entries = list(flax_names.classifier_entries(model))
   assert sorted(entry.variable.name for entry in entries) == sorted(
       variable.name for variable in model.variables)
   sources = [source for entry in entries for source in entry.sources]
@@ -177,7 +171,7 @@ def test_a_model_without_official_checkpoints():
   with pytest.raises(
       errors.UserError, match='There are no official checkpoints of Other; '
       'they fit VisionTransformer, VideoVisionTransformer, Factorized'):
-    flax_names.load_scenic(model, {})
+    scenic.load_scenic(model, {})
 
 
 @pytest.mark.parametrize('kwargs, kind', [
@@ -191,7 +185,7 @@ def test_what_the_official_code_does_not_have_is_refused(kwargs, kind):
   with pytest.raises(
       errors.UserError, match=f'There are no official checkpoints with {kind}; '
       'they have tokenizer=token_learner and fuser=token_fuser.'):
-    flax_names.load_scenic(model, {})
+    scenic.load_scenic(model, {})
 
 
 def test_patches_do_not_become_tubelets_of_several_frames():
@@ -199,7 +193,7 @@ def test_patches_do_not_become_tubelets_of_several_frames():
   model = backbones.Classifier(tiny.vivit(), 5)
   with pytest.raises(errors.UserError, match=r'other shape: embedding/kernel '
                      r'\[\(8, 8, 3, 24\)\] does not fit .* \(2, 4, 4, 3, 8\)'):
-    flax_names.load_scenic(model, golden.params)
+    scenic.load_scenic(model, golden.params)
 
 
 def test_whole_model_is_left_as_it_was():
@@ -207,6 +201,6 @@ def test_whole_model_is_left_as_it_was():
   model = backbones.Classifier(tiny.vit(token_learner_location=1), 5)
   before = [tf.identity(variable) for variable in model.variables]
   with pytest.raises(errors.UserError, match='The checkpoint does not fit'):
-    flax_names.load_scenic(model, golden.params)
+    scenic.load_scenic(model, golden.params)
   for variable, value in zip(model.variables, before):
     np.testing.assert_array_equal(variable, value)

@@ -13,6 +13,7 @@ from official.vision.ops import preprocess_ops
 from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import checkpoints
 from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import garden_vit
 
 IMAGES = np.random.default_rng(3).integers(0, 256, [3, 8, 12, 3]).astype(
@@ -65,16 +66,16 @@ def test_same_image_same_logits(tmp_path, capsys, options):
 
 def test_pixels_that_were_not_normalised(tmp_path):
   theirs = garden(pooler='gap')
-  model = garden_vit.read_model(
-      save(theirs, tmp_path), ours(), normalized=False)
+  model = flax_models.build(
+      garden_vit.read(save(theirs, tmp_path), normalized=False), ours())
   x = IMAGES / 127.5 - 1
   np.testing.assert_allclose(model(x), theirs(x), atol=1e-5)
 
 
 def test_grey_images_have_no_mean_of_three_channels(tmp_path):
   theirs = garden(channels=1, pooler='gap')
-  model = garden_vit.read_model(
-      save(theirs, tmp_path), ours((8, 12, 1)))
+  model = flax_models.build(
+      garden_vit.read(save(theirs, tmp_path)), ours((8, 12, 1)))
   x = IMAGES[..., :1] / 127.5 - 1
   np.testing.assert_allclose(model(x), theirs(x), atol=1e-5)
 
@@ -82,7 +83,8 @@ def test_grey_images_have_no_mean_of_three_channels(tmp_path):
 def test_model_alone_without_its_backbone_by_name(tmp_path):
   theirs = garden(pooler='token')
   path = tf.train.Checkpoint(model=theirs).write(str(tmp_path / 'ckpt'))
-  model = garden_vit.read_model(path, ours(pooler='token'), normalized=False)
+  model = flax_models.build(
+      garden_vit.read(path, normalized=False), ours(pooler='token'))
   x = IMAGES / 127.5 - 1
   np.testing.assert_allclose(model(x), theirs(x), atol=1e-5)
 
@@ -99,13 +101,13 @@ def test_into_token_learner_of_another_size(tmp_path):
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(layer_scale_init_value=.1), 'layer_scale.*which no plain vision'),
-    (dict(head_norm=True), r'holds model/layer_with_weights-1/\w+, which no'),
+    (dict(layer_scale_init_value=.1), 'layer_scale.*which a plain vision'),
+    (dict(head_norm=True), r'holds model/layer_with_weights-1/\w+, which a pl'),
 ])
 def test_parts_that_we_do_not_have(tmp_path, options, message):
   path = save(garden(pooler='gap', **options), tmp_path)
   with pytest.raises(errors.UserError, match=message):
-    garden_vit.read_model(path, ours())
+    flax_models.build(garden_vit.read(path), ours())
 
 
 def test_damaged_values(tmp_path):
@@ -113,7 +115,7 @@ def test_damaged_values(tmp_path):
   data = tmp_path / f'{os.path.basename(path)}.data-00000-of-00001'
   data.write_bytes(data.read_bytes()[:1000])
   with pytest.raises(errors.UserError, match='cannot be read .* damaged'):
-    garden_vit.read_model(path, ours())
+    flax_models.build(garden_vit.read(path), ours())
 
 
 def test_backbone_alone_has_no_head(tmp_path):
@@ -121,4 +123,4 @@ def test_backbone_alone_has_no_head(tmp_path):
   path = tf.train.Checkpoint(backbone=theirs.backbone).write(
       str(tmp_path / 'ckpt'))
   with pytest.raises(errors.UserError, match='lacks output_projection/bias'):
-    garden_vit.read_model(path, ours())
+    flax_models.build(garden_vit.read(path), ours())

@@ -1,7 +1,8 @@
-"""Any checkpoint starts a model, told apart by what it holds."""
+"""Tests of starting from a checkpoint of any format."""
 
 import importlib.util
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from tests.backbones import tiny_clips
 from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import backbones
 from tf_tokenlearner import checkpoints
+from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner import errors
+from tf_tokenlearner import run_folder
 
 SCENIC = ['scenic_checkpoint_msgpack', 'scenic_checkpoint_orbax',
           'scenic_checkpoint_msgpack_optimizer_target']
@@ -34,7 +37,7 @@ def test_public_weights(tmp_path, capsys):
       (16, 8, 3), token_learner_location=1, num_tokens=2)
   assert checkpoints.initialize(model, path, 'backbone') == path
   assert capsys.readouterr().err.splitlines() == [
-      f'What came from {path} (public ViT weights):',
+      f'Loaded from {path} (public ViT weights):',
       '  patch_embedding                 the same',
       '  position_embedding              2 x 2 positions resized to 4 x 2',
       '  encoder/block_0..1              the same',
@@ -87,6 +90,42 @@ def test_run_of_ours_into_one_with_token_learner(tmp_path, capsys):
         model.backbone.encoder.stages[ours].get_weights(),
         theirs.backbone.encoder.stages[block].get_weights()):
       np.testing.assert_array_equal(now, then)
+
+
+def test_best_checkpoint_of_a_run(tmp_path):
+  """Evaluation and export take the best one, too."""
+  run = run_folder.Run(
+      str(tmp_path), 'any', {'trainer': {
+          'best_checkpoint_export_subdir': 'best_ckpt'}}, ('a', 'b'))
+  run_folder.save(run)
+  model = tiny_checkpoints.classifier()
+  save = lambda prefix: tf.train.Checkpoint(model=model).save(str(prefix))
+  latest = save(tmp_path / 'ckpt')
+  assert initialization.find(str(tmp_path)) == latest
+  best = save(tmp_path / 'best_ckpt' / 'best_ckpt')
+  assert initialization.find(str(tmp_path)) == best
+  assert initialization.find(latest) == latest
+
+
+@pytest.mark.parametrize('name', ['npz', 'run', *SCENIC])
+def test_brackets_in_paths(tmp_path, name):
+  """TensorFlow takes paths for patterns when it searches checkpoints."""
+  if 'orbax' in name and importlib.util.find_spec('tensorstore') is None:
+    pytest.skip('TensorStore (the extra orbax) is not installed')
+  folder = tmp_path / 'sweep [lr=1e-3] *?{a,b}'
+  folder.mkdir()
+  model = tiny_checkpoints.classifier()
+  if name == 'npz':
+    path = npz(folder, class_token=False)
+  elif name == 'run':
+    path = str(folder)
+    tiny_checkpoints.write_run(folder, model)
+  else:
+    path = str(folder / 'x')
+    shutil.copytree(goldens.FOLDER / name, path)
+  source = initialization.read(path, model)
+  assert source.path.startswith(str(folder))
+  assert source.model.count_params()
 
 
 def test_run_of_other_heads_is_refused(tmp_path):
@@ -157,10 +196,10 @@ def test_model_that_is_no_transformer(tmp_path, capsys):
     (lambda path: None, 'There is no checkpoint at'),
     (lambda path: path.mkdir(), 'holds no checkpoint: expected a run of this '
      r'project .* named checkpoint_STEP'),
-    (lambda path: path.write_bytes(b'GIF89a'), 'is no complete msgpack file'),
-    (lambda path: path.write_bytes(b''), 'is no complete msgpack file'),
+    (lambda path: path.write_bytes(b'GIF89a'), 'is not a complete msgpack file'),
+    (lambda path: path.write_bytes(b''), 'is not a complete msgpack file'),
     (lambda path: path.write_bytes(b'PK\x03\x04 and no more'),
-     'is no complete .npz file'),
+     'is not a complete .npz file'),
 ])
 def test_what_is_no_checkpoint(tmp_path, plain, make, message):
   make(tmp_path / 'x')

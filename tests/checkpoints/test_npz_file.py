@@ -57,7 +57,7 @@ def test_cut_off(tmp_path, share):
   path = tmp_path / 'cut.npz'
   data = GOLDEN.read_bytes()
   path.write_bytes(data[:int(share * len(data))])
-  with pytest.raises(errors.UserError, match='is no complete .npz file .*cut '
+  with pytest.raises(errors.UserError, match='is not a complete .npz file .*cut '
                      'off: copy it again'):
     npz_file.read(str(path))
 
@@ -67,7 +67,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
   data = bytearray(GOLDEN.read_bytes())
   data[5000] ^= 1
   path.write_bytes(data)
-  with pytest.raises(errors.UserError, match='is no complete .npz file'):
+  with pytest.raises(errors.UserError, match='is not a complete .npz file'):
     npz_file.read(str(path))
 
 
@@ -119,7 +119,7 @@ def test_claim_of_the_list_of_members_is_no_proof(tmp_path):
     (as_npy(np.zeros(2, [('a', 'f4')])), 'only arrays of numbers are read'),
     (as_npy(np.zeros(2)).replace(b'\x93NUMPY\x01', b'\x93NUMPY\x03'),
      r'kernel has a header of version \(3, 0\)'),
-    (b'no array at all', 'is no complete .npz file'),
+    (b'no array at all', 'is not a complete .npz file'),
 ])
 def test_members_that_are_no_numbers(tmp_path, member, message):
   path = write(tmp_path / 'x.npz', kernel=member)
@@ -131,7 +131,7 @@ def test_other_zip_files_and_none(tmp_path):
   path = str(tmp_path / 'x.zip')
   with zipfile.ZipFile(path, 'w') as archive:
     archive.writestr('notes.txt', 'hello')
-  with pytest.raises(errors.UserError, match='notes.txt, which is no array'):
+  with pytest.raises(errors.UserError, match='notes.txt, which is not an array'):
     npz_file.read(path)
   with pytest.raises(errors.UserError, match='There is no file'):
     npz_file.read(str(tmp_path / 'nowhere.npz'))

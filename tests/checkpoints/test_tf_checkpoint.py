@@ -31,7 +31,7 @@ def test_all_is_restored(tmp_path, capsys):
   fresh = make_model()
   for variable in fresh.variables:
     variable.assign(tf.zeros_like(variable))
-  tf_checkpoint.initialize(fresh, save(saved, tmp_path), 'all')
+  tf_checkpoint.load(fresh, save(saved, tmp_path), 'all')
   for ours, theirs in zip(fresh.variables, saved.variables):
     tf.debugging.assert_equal(ours, theirs)
   assert 'Initialised 19 variables of model' in capsys.readouterr().err
@@ -41,7 +41,7 @@ def test_backbone_alone_leaves_the_head(tmp_path):
   saved, fresh = make_model(num_classes=5), make_model()
   for variable in fresh.variables:
     variable.assign(tf.zeros_like(variable))
-  tf_checkpoint.initialize(fresh, save(saved, tmp_path), 'backbone')
+  tf_checkpoint.load(fresh, save(saved, tmp_path), 'backbone')
   for ours, theirs in zip(
       fresh.backbone.variables, saved.backbone.variables):
     tf.debugging.assert_equal(ours, theirs)
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused_untouched(tmp_path, modules):
   model = make_model()
   before = [variable.numpy() for variable in model.variables]
   with pytest.raises(errors.UserError, match='does not fit the model:\n'):
-    tf_checkpoint.initialize(model, path, modules)
+    tf_checkpoint.load(model, path, modules)
   for variable, value in zip(model.variables, before):
     tf.debugging.assert_equal(variable, value)
 
@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_refused_untouched(tmp_path, modules):
 def test_other_head_gets_a_hint(tmp_path):
   path = save(make_model(), tmp_path)
   with pytest.raises(errors.UserError, match='init_checkpoint_modules='):
-    tf_checkpoint.initialize(make_model(num_classes=9), path, 'all')
+    tf_checkpoint.load(make_model(num_classes=9), path, 'all')
 
 
 def test_missing_and_foreign_checkpoints(tmp_path):

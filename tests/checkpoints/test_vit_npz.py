@@ -8,6 +8,7 @@ from tests import goldens
 from tests.checkpoints import tiny_checkpoints
 from tf_tokenlearner import backbones
 from tf_tokenlearner import checkpoints
+from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import vit_npz
 from tf_tokenlearner import errors
 
@@ -45,7 +46,7 @@ def test_says_what_came(tmp_path, plain, capsys):
   path = tiny_checkpoints.write_vit(tmp_path / 'vit.npz')
   done = checkpoints.load_vision_transformer_npz(plain, path, head='fresh')
   assert capsys.readouterr().err == (
-      f'What came from {path} (public ViT weights):\n{done}\n')
+      f'Loaded from {path} (public ViT weights):\n{done}\n')
   assert str(done).endswith('  fresh: head\n  not used: head')
 
 
@@ -143,7 +144,7 @@ def test_pre_logits(tmp_path):
   arrays = tiny_checkpoints.vit_arrays(representation=tiny_checkpoints.WIDTH)
   path = tiny_checkpoints.write(tmp_path / 'vit.npz', arrays)
   without = tiny_checkpoints.classifier(pooler='token')
-  with pytest.raises(errors.UserError, match='stands behind pre_logits, which '
+  with pytest.raises(errors.UserError, match='follows pre_logits, which '
                      'the model does not have: set representation_size=8'):
     checkpoints.load_vision_transformer_npz(without, path)
   done = checkpoints.load_vision_transformer_npz(without, path, head='fresh')
@@ -162,7 +163,7 @@ def test_head_of_a_class_token_behind_a_mean_is_told(tmp_path):
   path = tiny_checkpoints.write_vit(tmp_path / 'vit.npz')
   done = checkpoints.load_vision_transformer_npz(
       tiny_checkpoints.classifier(), path)
-  assert done.notes == ('the head was trained behind pooler=token, the model '
+  assert done.notes == ('the head was trained with pooler=token, the model '
                         'has pooler=gap',)
 
 
@@ -182,10 +183,11 @@ def renamed_block(arrays):
 DAMAGES = {
     'missing key': (
         without(f'{ATTENTION_1}query/kernel'),
-        f'do not go together: missing: {ATTENTION_1}query/kernel$'),
+        'do not go together: missing: Transformer/encoderblock_1/'
+        'MultiHeadDotProductAttention_0/query/kernel$'),
     'missing patches': (without('embedding/kernel'),
                         'cannot be loaded: it lacks embedding/kernel.'),
-    'missing head': (without('head/bias'), 'it lacks head/bias.'),
+    'missing head': (without('head/bias'), 'it lacks output_projection/bias.'),
     'missing block': (renamed_block, 'it lacks Transformer/encoderblock_1.'),
     'no blocks': (lambda arrays: [arrays.pop(name) for name in list(arrays)
                                   if 'encoderblock' in name],
@@ -205,7 +207,7 @@ DAMAGES = {
         changed(f'{ATTENTION_1}query/kernel', np.transpose),
         r'query/kernel.* \[\(4, 2, 8\), \(8, 2, 4\), \(8, 2, 4\)\] does not'),
     'transposed head': (changed('head/kernel', np.transpose),
-                        r'head/kernel \[\(5, 8\)\] .*transpose does'),
+                        r'output_projection/kernel \[\(5, 8\)\] .*transpose does'),
     'other heads in one block': (
         changed(f'{ATTENTION_1}out/kernel', lambda x: x.reshape(4, 2, 8)),
         r'out/kernel \[\(4, 2, 8\)\] does not fit'),
@@ -220,6 +222,11 @@ DAMAGES = {
     'patches folded': (
         changed('embedding/kernel', lambda x: x.reshape(48, 8)),
         r'embedding/kernel \[48, 8\] is neither of images'),
+    'both spellings of a name': (
+        lambda arrays: arrays.update({f'{BLOCK_1}LayerNorm_1/bias': np.ones(8)}),
+        'Both Transformer/encoderblock_1/LayerNorm_[12]/bias and Transformer/'
+        'encoderblock_1/LayerNorm_[12]/bias are Transformer/encoderblock_1/'
+        'LayerNorm_1/bias'),
     'objects': (changed('head/bias', lambda x: x.astype(object)),
                 'head/bias is an array of Python objects'),
 }
@@ -243,7 +250,7 @@ def test_cut_off(tmp_path, plain):
   path = tmp_path / 'vit.npz'
   tiny_checkpoints.write_vit(path)
   path.write_bytes(path.read_bytes()[:-100])
-  with pytest.raises(errors.UserError, match='is no complete .npz file'):
+  with pytest.raises(errors.UserError, match='is not a complete .npz file'):
     checkpoints.load_vision_transformer_npz(plain, str(path))
 
 
@@ -267,7 +274,7 @@ def test_model_of_clips(tmp_path):
   video = backbones.Classifier(
       backbones.VideoVisionTransformer(spec, (4, 8, 8, 3)), 5)
   path = tiny_checkpoints.write(tmp_path / 'vit.npz', arrays)
-  image = vit_npz.read_model(path, video)
+  image = flax_models.build(vit_npz.read(path), video)
   done = checkpoints.load_vision_transformer_npz(video, path)
   assert not done.fresh and not done.unused
   images = np.random.default_rng(1).normal(size=[2, 8, 8, 3])

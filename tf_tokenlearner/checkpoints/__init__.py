@@ -3,9 +3,8 @@
 from tf_tokenlearner import lazy
 
 __getattr__, __dir__ = lazy.attach(__name__, {
-    'flax_names': ('load_scenic',),
     'initialization': ('initialize',),
-    'scenic': ('read_scenic_checkpoint',),
+    'scenic': ('load_scenic', 'read_scenic_checkpoint'),
     'token_learner_init': ('insert_token_learner',),
     'vit_npz': ('load_vision_transformer_npz',),
 })

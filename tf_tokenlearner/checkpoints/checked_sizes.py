@@ -1,20 +1,20 @@
-"""Refuses files that claim to hold more than can have been put into them."""
+"""Refuses files whose arrays claim more bytes than the file can hold."""
 
 from tf_tokenlearner import errors
 
 
-_MOST_OF_A_BYTE = 1032  # What deflate can make of one; weights hardly shrink.
+_MAX_COMPRESSION = 1032  # Of deflate; weights hardly compress.
 
 
 def require_possible(path: str, claimed: int, stored: int) -> None:
-  """Raises UserError before room is made for what cannot be there.
+  """Raises UserError before memory is allocated for arrays that cannot exist.
 
   Args:
-    path: of the file or folder, for the error.
-    claimed: bytes of all its arrays, as it says itself.
-    stored: bytes that it has.
+    path: of the file or folder, for the message.
+    claimed: bytes of all arrays, as the file claims.
+    stored: size of the file in bytes.
   """
-  if claimed > _MOST_OF_A_BYTE * stored:
+  if claimed > _MAX_COMPRESSION * stored:
     raise errors.UserError(
         f'{path} claims to hold {claimed:,} bytes of arrays, which cannot come '
         f'from the {stored:,} bytes that are there: it is damaged.')

@@ -1,7 +1,7 @@
-"""Builds the model that the arrays of a Flax checkpoint belong to.
+"""Builds the model that the weights of a public checkpoint belong to.
 
-Their shapes tell its sizes. What they do not tell, such as where a TokenLearner
-stands without a Fuser, is taken from the model that they are meant for.
+The shapes of the arrays give its sizes. What they do not give, such as the
+location of a TokenLearner without a Fuser, is taken from the model to start.
 """
 
 import math
@@ -18,44 +18,42 @@ from tf_tokenlearner import errors
 _Grid = Tuple[int, int]
 
 
-def build(arrays: Mapping[str, np.ndarray], spelling: flax_names.Spelling,
-          like: backbones.Classifier, path: str,
+def build(weights: flax_names.Weights, like: backbones.Classifier,
           grid_size: Optional[_Grid] = None) -> backbones.Classifier:
-  """A classifier with these weights, every array in its place.
+  """Builds a classifier with these weights; every array must have a place.
 
   Args:
-    arrays: flat, keys joined by '/'.
-    spelling: which of the public layouts this is.
-    like: the model that the weights are meant for.
-    path: where they come from, for errors.
+    weights: as a reader returns them.
+    like: the model that will start from the weights.
     grid_size: (H, W) in patches; None: that of like if it fits, or a square;
-      of .npz files a square first.
+      the square first if weights prefer it.
 
   Raises:
-    UserError: arrays are missing, left over, or do not go together.
+    UserError: arrays are missing, left over, or contradict each other.
   """
-  reader = _Reader(arrays, spelling, like, grid_size)
+  sizes = _Sizes(weights, like, grid_size)
   try:
     model = backbones.Classifier(
-        reader.backbone(), reader.size(f'{spelling.head}/bias'))
+        sizes.backbone(), sizes.size(f'{flax_names.HEAD}/bias'))
   except errors.UserError as error:
-    raise errors.UserError(f'{path} cannot be loaded: {error}') from error
-  flax_names.assign(flax_names.classifier_entries(model, spelling), arrays,
-                     f'The arrays in {path} do not go together')
+    raise errors.UserError(f'{weights.path} cannot be loaded: {error}'
+                           ) from error
+  flax_names.assign(flax_names.classifier_entries(model), weights.arrays,
+                    f'The arrays in {weights.path} do not go together')
   return model
 
 
-class _Reader:
-  """Reads sizes off shapes; of vectors where possible: they have one axis."""
+class _Sizes:
+  """Reader of a model's sizes from shapes, of vectors where possible."""
 
-  def __init__(self, arrays, spelling, like, grid_size):
-    self._arrays = arrays
-    self._spelling = spelling
+  def __init__(self, weights, like, grid_size):
+    self._arrays = weights.arrays
+    self._prefers_square = weights.prefers_square
     self._like = like.backbone
     self._grid_size = grid_size
 
   def backbone(self):
-    """A backbone of the right kind and sizes, its weights still random."""
+    """Returns a backbone of the right class and sizes, with random weights."""
     kernel = self.shape('embedding/kernel')
     if len(kernel) not in (4, 5):
       raise errors.UserError(
@@ -110,30 +108,30 @@ class _Reader:
         spec, (frames * t, grid[0] * h, grid[1] * w, channels))
 
   def _encoder(self, prefix: str) -> Dict:
-    """Sizes of the blocks, and what is between them."""
+    """Returns the options of the blocks and of the layers between them."""
     num_layers = self._count(f'{prefix}/encoderblock_')
     first = f'{prefix}/encoderblock_0/'
-    heads = self.shape(f'{first}{self._spelling.attention}/query/bias')
+    heads = self.shape(f'{first}{flax_names.ATTENTION}/query/bias')
     if len(heads) != 2:
       raise errors.UserError(
-          f'{first}{self._spelling.attention}/query/bias {list(heads)} is not '
+          f'{first}{flax_names.ATTENTION}/query/bias {list(heads)} is not '
           '[heads, width of a head].')
     return dict(
         num_layers=num_layers,
         hidden_size=self.size(f'{prefix}/encoder_norm/scale'),
-        mlp_dim=self.size(f'{first}{self._spelling.mlp}/Dense_0/bias'),
+        mlp_dim=self.size(f'{first}{flax_names.MLP}/Dense_0/bias'),
         num_heads=heads[0],
         **self._token_learner(prefix, num_layers))
 
   def _token_learner(self, prefix: str, num_layers: int) -> Dict:
-    for version, kind in (('v1.1', 'TokenLearnerModuleV11_'),
-                          ('v1.0', 'TokenLearnerModule_')):
-      num_learners = self._count(f'{prefix}/{kind}', optional=True)
+    for version, module in (('v1.1', 'TokenLearnerModuleV11_'),
+                            ('v1.0', 'TokenLearnerModule_')):
+      num_learners = self._count(f'{prefix}/{module}', optional=True)
       if num_learners:
         break
     else:
       return {}
-    learner = f'{prefix}/{kind}0/'
+    learner = f'{prefix}/{module}0/'
     if version == 'v1.1':
       token_learner = backbones.TokenLearnerSpec(
           version, self.size(f'{learner}token_masking/Dense_0/bias'))
@@ -152,10 +150,10 @@ class _Reader:
                                 else self._location(num_learners)))
 
   def _location(self, num_learners: int) -> List[int]:
-    """Where the learners stand, which the arrays do not tell."""
+    """Returns the learners' locations, which the arrays do not tell."""
     locations = [k for k, _ in self._like.spec.token_learners()]
     if len(locations) != num_learners or self._like.spec.use_token_fuser:
-      return list(range(num_learners))  # Of no use to like: any will do.
+      return list(range(num_learners))  # The model to start ignores them.
     return locations
 
   def _pooling(self, class_token: str) -> Dict:
@@ -185,14 +183,11 @@ class _Reader:
     return shape[1] - (class_token in self._arrays)
 
   def _grid(self, positions: int) -> _Grid:
-    """(H, W): as given, or else a square or as in the model.
-
-    Where both fit, .npz files, which are of square images, speak for a square.
-    """
+    """Returns (H, W): as given, or else a square or that of the model."""
     side = math.isqrt(positions)
     own = self._like.spec.grid_size(self._like.input_size)
     likely = [own, (side, side)]
-    if self._spelling is flax_names.VISION_TRANSFORMER:
+    if self._prefers_square:
       likely.reverse()
     for grid in [self._grid_size] if self._grid_size else likely:
       if math.prod(grid) == positions:
@@ -204,7 +199,7 @@ class _Reader:
            'of the same grid.'))
 
   def _frames_and_grid(self, positions: int) -> Tuple[int, _Grid]:
-    """T and (H, W); one of the two must be as in the model."""
+    """Returns T and (H, W); one of the two must be that of the model."""
     frames = self._like.spec.num_frames(self._like.input_size)
     own = self._grid_size or self._like.spec.grid_size(self._like.input_size)
     found = set()
@@ -221,7 +216,7 @@ class _Reader:
     return found.pop()
 
   def _count(self, prefix: str, optional: bool = False) -> int:
-    """How many prefix0, prefix1, ... there are."""
+    """Returns the number of prefix0, prefix1, ..."""
     pattern = re.compile(re.escape(prefix) + r'(\d+)/')
     found = {int(match[1]) for name in self._arrays
              if (match := pattern.match(name))}
@@ -231,7 +226,7 @@ class _Reader:
     return len(found)
 
   def size(self, name: str) -> int:
-    """The length of a vector."""
+    """Returns the length of a vector."""
     shape = self.shape(name)
     if len(shape) != 1:
       raise errors.UserError(
@@ -239,7 +234,7 @@ class _Reader:
     return shape[0]
 
   def shape(self, name: str) -> Tuple[int, ...]:
-    """The shape of an array that must be there."""
+    """Returns the shape of an array that must exist."""
     if name not in self._arrays:
       raise errors.UserError(f'it lacks {name}.')
     return self._arrays[name].shape

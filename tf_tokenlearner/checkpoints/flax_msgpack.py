@@ -1,8 +1,8 @@
-"""Reads the files that Flax writes in the msgpack format, without Flax.
+"""Reads Flax's msgpack files without Flax.
 
-An array is an extension of type 1: packed (shape, name of the dtype, raw
-bytes); a number of NumPy's is the same as type 3. An array above a gigabyte is
-cut up. Source: flax/serialization.py.
+An array is an extension of type 1 that holds (shape, dtype name, raw bytes); a
+NumPy scalar is the same of type 3. Arrays above a gigabyte come in chunks.
+Source: flax/serialization.py.
 """
 
 import math
@@ -24,21 +24,21 @@ _CHUNKED = '__msgpack_chunked_array__'
 
 
 def read(path: str) -> Dict[str, Any]:
-  """The nested dict in a file; its leaves are arrays and plain values.
+  """Returns the nested dict in a file; leaves are arrays and plain values.
 
   Args:
     path: local or remote, as tf.io.gfile understands it.
 
   Raises:
-    UserError: no such file, one that was cut off or altered, or anything in it
-      that is not an array of numbers of the size it claims.
+    UserError: the file does not exist, was cut off or altered, or holds arrays
+      of anything but numbers or of other sizes than they claim.
   """
   if not tf.io.gfile.exists(path):
     raise errors.UserError(f'There is no file {path}.')
   with tf.io.gfile.GFile(path, 'rb') as file:
     data = file.read()
   try:
-    # Nothing in there may claim to be larger than the file.
+    # msgpack refuses objects that claim to be larger than the file.
     tree = msgpack.unpackb(
         data, ext_hook=_unpack_extension, raw=False, strict_map_key=True)
   except errors.UserError as error:
@@ -46,25 +46,26 @@ def read(path: str) -> Dict[str, Any]:
   except (ValueError, TypeError, UnicodeDecodeError,
           msgpack.exceptions.UnpackException) as error:
     raise errors.UserError(
-        f'{path} is no complete msgpack file ({error or "it nests too deep"}). '
-        'It may have been cut off: copy it again.') from error
+        f'{path} is not a complete msgpack file '
+        f'({error or "it nests too deep"}). It may have been cut off: copy it '
+        'again.') from error
   if not isinstance(tree, dict):
     raise errors.UserError(
-        f'{path} is no checkpoint of Flax: expected keys and values, found '
+        f'{path} is not a checkpoint of Flax: expected keys and values, found '
         f'{type(tree).__name__}.')
   try:
     return _join_chunks(tree)
   except RecursionError as error:
     raise errors.UserError(
-        f'{path} is no checkpoint of Flax: it nests too deep.') from error
+        f'{path} is not a checkpoint of Flax: it nests too deep.') from error
   except (errors.UserError, KeyError, TypeError, ValueError) as error:
     raise errors.UserError(
-        f'{path}: an array in pieces does not come together ({error}).'
+        f'{path}: the chunks of an array do not fit together ({error}).'
     ) from error
 
 
 def _unpack_extension(code: int, data: bytes) -> Any:
-  if code == _COMPLEX:  # No weight is one.
+  if code == _COMPLEX:  # Weights are real.
     return None
   if code not in (_ARRAY, _SCALAR):
     raise errors.UserError(
@@ -106,6 +107,6 @@ def _join_chunks(tree: Any) -> Any:
   if _CHUNKED not in tree:
     return {name: _join_chunks(value) for name, value in tree.items()}
   in_order = lambda parts: [parts[str(i)] for i in range(len(parts))]
-  # reshape refuses chunks that are not of the whole's size.
+  # reshape refuses chunks of another total size.
   return np.concatenate(in_order(tree['chunks'])).reshape(
       _whole_numbers(in_order(tree['shape'])))

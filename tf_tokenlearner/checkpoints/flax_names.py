@@ -1,8 +1,14 @@
-"""Puts the arrays of an official JAX checkpoint into a model of ours."""
+"""Weights by their names in the official JAX code, and our variables.
 
-import sys
+Every reader of public checkpoints returns this intermediate form: a flat dict
+of arrays under the names and in the shapes of the official TokenLearner code in
+Scenic, such as 'Transformer/encoderblock_0/LayerNorm_0/scale'. A reader of
+another layout renames its arrays and reshapes them; see vit_npz and garden_vit.
+"""
+
+import re
 from typing import (
-    Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple,
+    Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence,
     Tuple)
 
 import numpy as np
@@ -13,78 +19,107 @@ from tf_tokenlearner.backbones import encoder as encoder_lib
 from tf_tokenlearner import errors
 from tf_tokenlearner import layers
 
+ATTENTION = 'MultiHeadDotProductAttention_0'
+SECOND_NORM = 'LayerNorm_1'
+MLP = 'MlpBlock_0'
+HEAD = 'output_projection'
+
+
+class Weights(NamedTuple):
+  """Weights of a model, as a reader returns them.
+
+  Attributes:
+    path: the file or folder that was read.
+    source: what it is, for messages, such as 'public ViT weights'.
+    arrays: {official name: array}.
+    prefers_square: if the positions fit both a square grid and that of the
+      model to start, they are a square.
+  """
+  path: str
+  source: str
+  arrays: Mapping[str, np.ndarray]
+  prefers_square: bool = False
+
 
 class Entry(NamedTuple):
-  """One variable and how to make its value from arrays of the checkpoint."""
+  """A variable and how to make its value from official arrays."""
   variable: tf.Variable
   sources: Tuple[str, ...]
   convert: Callable[..., np.ndarray] = lambda array: array
 
 
-class Spelling(NamedTuple):
-  """The names in which the two public layouts differ."""
-  attention: str
-  second_norm: str
-  mlp: str
-  head: str
+def rename(names: Iterable[str],
+           rules: Sequence[Tuple[str, str]]) -> Dict[str, str]:
+  """Returns {name: official name}.
 
+  Args:
+    names: names of arrays in a checkpoint.
+    rules: (regular expression, replacement), applied in order to every name.
 
-SCENIC = Spelling('MultiHeadDotProductAttention_0', 'LayerNorm_1',
-                  'MlpBlock_0', 'output_projection')
-VISION_TRANSFORMER = Spelling('MultiHeadDotProductAttention_1', 'LayerNorm_2',
-                              'MlpBlock_3', 'head')
+  Raises:
+    UserError: two names become the same.
+  """
+  renamed, taken = {}, {}
+  for name in names:
+    official = name
+    for pattern, replacement in rules:
+      official = re.sub(pattern, replacement, official)
+    if official in taken:
+      raise errors.UserError(
+          f'Both {taken[official]} and {name} are {official}.')
+    taken[official] = name
+    renamed[name] = official
+  return renamed
 
 
 def classifier_entries(
-    model: backbones.Classifier, spelling: Spelling) -> Iterator[Entry]:
-  """Every variable of a classifier, in order of the forward path.
+    model: backbones.Classifier) -> Iterator[Entry]:
+  """Yields every variable of a classifier, in order of the forward path.
 
   Raises:
     UserError: the official code has no model like this one.
   """
   backbone = model.backbone
   if type(backbone) not in _BACKBONE_ENTRIES:
-    known = ', '.join(kind.__name__ for kind in _BACKBONE_ENTRIES)
+    known = ', '.join(known.__name__ for known in _BACKBONE_ENTRIES)
     raise errors.UserError(
         f'There are no official checkpoints of {type(backbone).__name__}; they '
         f'fit {known}.')
-  yield from _BACKBONE_ENTRIES[type(backbone)](backbone, spelling)
+  yield from _BACKBONE_ENTRIES[type(backbone)](backbone)
   if isinstance(backbone.pre_logits, layers.MatmulDense):
     yield from _kernel_bias(backbone.pre_logits, 'pre_logits')
-  yield from _kernel_bias(model.head, spelling.head)
+  yield from _kernel_bias(model.head, HEAD)
 
 
 def image_entries(
-    vit: backbones.VisionTransformer, spelling: Spelling) -> Iterator[Entry]:
-  """A vision transformer less its pre_logits."""
+    vit: backbones.VisionTransformer) -> Iterator[Entry]:
+  """Yields the variables of a ViT without pre_logits."""
   yield from _kernel_bias(vit.patch_embedding.projection, 'embedding')
   yield from _class_token(vit.class_token, 'cls')
   yield from _positions(vit.position_embedding, 'Transformer')
-  yield from encoder_entries(vit.encoder, 'Transformer', spelling)
+  yield from encoder_entries(vit.encoder, 'Transformer')
 
 
 def video_entries(
-    vivit: backbones.VideoVisionTransformer,
-    spelling: Spelling) -> Iterator[Entry]:
-  """ViViT, with or without TokenLearner, less its pre_logits."""
+    vivit: backbones.VideoVisionTransformer) -> Iterator[Entry]:
+  """Yields the variables of a ViViT without pre_logits."""
   yield from _tubelets(vivit.tubelet_embedding)
   yield from _class_token(vivit.class_token, 'cls')
   yield from _positions(vivit.position_embedding, 'Transformer')
-  yield from encoder_entries(vivit.encoder, 'Transformer', spelling)
+  yield from encoder_entries(vivit.encoder, 'Transformer')
 
 
 def factorized_entries(
-    vivit: backbones.FactorizedVideoVisionTransformer,
-    spelling: Spelling) -> Iterator[Entry]:
-  """ViViT's factorised encoder less its pre_logits."""
+    vivit: backbones.FactorizedVideoVisionTransformer) -> Iterator[Entry]:
+  """Yields the variables of a ViViT with factorised encoder, as above."""
   space, time = 'SpatialTransformer', 'TemporalTransformer'
   yield from _tubelets(vivit.tubelet_embedding)
   yield from _class_token(vivit.class_token, f'cls_{space}')
   yield from _positions(vivit.position_embedding, space)
-  yield from encoder_entries(vivit.spatial_encoder, space, spelling)
+  yield from encoder_entries(vivit.spatial_encoder, space)
   yield from _class_token(vivit.temporal_class_token, f'cls_{time}')
   yield from _positions(vivit.temporal_position_embedding, time)
-  yield from encoder_entries(vivit.temporal_encoder, time, spelling)
+  yield from encoder_entries(vivit.temporal_encoder, time)
 
 
 _BACKBONE_ENTRIES = {
@@ -95,9 +130,9 @@ _BACKBONE_ENTRIES = {
 
 
 def encoder_entries(
-    encoder: backbones.Encoder, prefix: str,
-    spelling: Spelling) -> Iterator[Entry]:
-  """Blocks, learners and fusers, numbered each in its own sequence."""
+    encoder: backbones.Encoder, prefix: str) -> Iterator[Entry]:
+  """Yields the variables of an encoder; each class of layers is counted apart.
+  """
   blocks = learners = 0
   for stage in encoder.stages:
     if isinstance(stage, encoder_lib.TokenLearnerStage):
@@ -110,35 +145,33 @@ def encoder_entries(
       learners += 1
     block = getattr(stage, 'block', stage)
     if isinstance(block, layers.TransformerEncoderBlock):
-      yield from block_entries(
-          block, f'{prefix}/encoderblock_{blocks}/', spelling)
+      yield from block_entries(block, f'{prefix}/encoderblock_{blocks}/')
       blocks += 1
   yield from _norm(encoder.norm, f'{prefix}/encoder_norm')
 
 
 def _require_official(stage: encoder_lib.TokenLearnerStage):
-  """Raises UserError for what is in the place of a TokenLearner or Fuser."""
+  """Raises UserError for layers that the official code does not have."""
   fuser = getattr(stage, 'token_fuser', None)
-  for layer, kinds in (
+  for layer, official in (
       (stage.token_learner, (layers.TokenLearner, layers.TokenLearnerV11)),
       (fuser, (layers.TokenFuser, type(None)))):
-    if not isinstance(layer, kinds):
+    if not isinstance(layer, official):
       raise errors.UserError(
           f'There are no official checkpoints with {type(layer).__name__}; '
           'they have tokenizer=token_learner and fuser=token_fuser.')
 
 
 def block_entries(
-    block: layers.TransformerEncoderBlock, prefix: str,
-    spelling: Spelling) -> Iterator[Entry]:
-  """One transformer block; q, k and v become one kernel."""
-  attention = f'{prefix}{spelling.attention}'
-  qkv = lambda kind: tuple(
-      f'{attention}/{name}/{kind}' for name in ('query', 'key', 'value'))
+    block: layers.TransformerEncoderBlock, prefix: str) -> Iterator[Entry]:
+  """Yields the variables of a block; query, key and value become one kernel."""
+  attention = f'{prefix}{ATTENTION}'
+  qkv = lambda part: tuple(
+      f'{attention}/{name}/{part}' for name in ('query', 'key', 'value'))
   width, heads = block.attention.qkv.kernel.shape[0], block.num_heads
 
   def require(array, *shape):
-    # Folded, heads of any number have the same size: check before folding.
+    # After folding, the number of heads would no longer show.
     if array.shape != shape:
       raise ValueError
     return array
@@ -158,16 +191,16 @@ def block_entries(
       block.attention.output_dense.kernel, (f'{attention}/out/kernel',),
       lambda x: require(x, heads, d, width).reshape(-1, width))
   yield Entry(block.attention.output_dense.bias, (f'{attention}/out/bias',))
-  yield from _norm(block.mlp_norm, f'{prefix}{spelling.second_norm}')
-  yield from _mlp(block.mlp, f'{prefix}{spelling.mlp}')
+  yield from _norm(block.mlp_norm, f'{prefix}{SECOND_NORM}')
+  yield from _mlp(block.mlp, f'{prefix}{MLP}')
 
 
 def token_learner_entries(
     layer: tf.Module, prefix: str = '', index: int = -1) -> Iterator[Entry]:
-  """A TokenLearner of either version; index -1 is a module by itself."""
+  """Yields the variables of a TokenLearner; index -1 is a separate module."""
   is_v10 = isinstance(layer, layers.TokenLearner)
-  kind = 'TokenLearnerModule' if is_v10 else 'TokenLearnerModuleV11'
-  path = '' if index < 0 else f'{prefix}/{kind}_{index}/'
+  module = 'TokenLearnerModule' if is_v10 else 'TokenLearnerModuleV11'
+  path = '' if index < 0 else f'{prefix}/{module}_{index}/'
   yield from _norm(layer.norm, f'{path}LayerNorm_0')
   if is_v10:
     for i, conv in enumerate(layer.convs):
@@ -178,7 +211,7 @@ def token_learner_entries(
 
 def token_fuser_entries(
     layer: layers.TokenFuser, prefix: str = '') -> Iterator[Entry]:
-  """A TokenFuser."""
+  """Yields the variables of a TokenFuser."""
   if layer.use_normalization:
     yield from _norm(layer.norm_before, f'{prefix}fuser_mix_norm1')
     yield from _norm(layer.norm_after, f'{prefix}fuser_mix_norm2')
@@ -188,7 +221,7 @@ def token_fuser_entries(
 
 
 def _tubelets(layer: layers.TubeletEmbedding) -> Iterator[Entry]:
-  """Patches of sampled frames have no axis of time there."""
+  """Yields kernel and bias; kernels of sampled frames lack the time axis."""
   yield Entry(layer.kernel, ('embedding/kernel',),
               lambda x: x[np.newaxis] if x.ndim == 4 else x)
   yield Entry(layer.bias, ('embedding/bias',))
@@ -219,40 +252,19 @@ def _mlp(layer: layers.MlpBlock, path: str) -> Iterator[Entry]:
   yield from _kernel_bias(layer.output_dense, f'{path}/Dense_1')
 
 
-def load_scenic(
-    model: backbones.Classifier, params: Mapping[str, Any]) -> None:
-  """Loads the parameters of an official TokenLearner or ViViT model.
-
-  All of them, into all of the model, and says how many; for a model that
-  differs in its head, size or TokenLearner, see initialize.
-
-  Args:
-    model: the classifier of the same architecture, for images or clips.
-    params: nested dict of arrays, as Flax gives it.
-
-  Raises:
-    UserError: arrays missing, left over or of another shape; all are listed,
-      and the model is left as it was. Or there is no official model like this.
-  """
-  arrays = flatten(params)
-  assign(classifier_entries(model, SCENIC), arrays)
-  print(f'Loaded {len(arrays)} arrays into {len(model.variables)} variables: '
-        'nothing stays fresh, nothing is left over.', file=sys.stderr)
-
-
 def assign(entries: Iterable[Entry],
            arrays: Mapping[str, np.ndarray],
            complaint: str = 'The checkpoint does not fit the model') -> None:
-  """Gives every entry its arrays: all of them, and no other, or none.
+  """Assigns arrays to variables: all arrays to all variables, or none.
 
   Args:
-    entries: what goes where.
-    arrays: flat, keys joined by '/'.
-    complaint: what the error begins with.
+    entries: variables and the names of their arrays.
+    arrays: {official name: array}.
+    complaint: beginning of the error message.
 
   Raises:
-    UserError: arrays missing, left over, of another shape or of other things
-      than numbers; all are listed.
+    UserError: arrays are missing, left over, of another shape or not numbers;
+      the message lists all of them.
   """
   values, problems, used = [], [], set()
   for variable, sources, convert in entries:
@@ -261,11 +273,11 @@ def assign(entries: Iterable[Entry],
     if absent:
       problems += [f'missing: {source}' for source in absent]
       continue
-    others = [source for source in sources
-              if not _holds_numbers(arrays[source])]
-    if others:
+    not_numbers = [source for source in sources
+                   if not _holds_numbers(arrays[source])]
+    if not_numbers:
       problems += [f'no numbers: {source} holds {arrays[source].dtype}'
-                   for source in others]
+                   for source in not_numbers]
       continue
     received = [arrays[source].shape for source in sources]
     try:
@@ -280,36 +292,29 @@ def assign(entries: Iterable[Entry],
     values.append((variable, value))
   problems += [f'left over: {name}' for name in sorted(set(arrays) - used)]
   if problems:
-    raise errors.UserError(f'{complaint}:{as_list(problems)}')
+    raise errors.UserError(f'{complaint}:{errors.problem_list(problems)}')
   for variable, value in values:
     variable.assign(value)
 
 
-def as_list(problems: List[str], limit: int = 20) -> str:
-  """One problem on the same line, several as lines of their own."""
-  if len(problems) == 1:
-    return f' {problems[0]}'
-  if len(problems) > limit:
-    problems = [*problems[:limit], f'... and {len(problems) - limit} more']
-  return ''.join(f'\n  {problem}' for problem in problems)
-
-
 def _holds_numbers(array: np.ndarray) -> bool:
-  """Whether the values are real numbers; TensorFlow would cast others."""
+  """Returns whether values are real numbers; TensorFlow would cast others."""
   return (array.dtype.kind in 'fiub'
           or array.dtype == tf.bfloat16.as_numpy_dtype)
 
 
-def _transposed(variable: tf.Variable, received: List[Tuple[int, ...]]) -> str:
-  is_so = len(received) == 1 and received[0] == tuple(variable.shape)[::-1]
-  return ', but its transpose does' if is_so else ''
+def _transposed(
+    variable: tf.Variable, received: Sequence[Tuple[int, ...]]) -> str:
+  """Returns a hint if the transpose would fit, or ''."""
+  fits = len(received) == 1 and received[0] == tuple(variable.shape)[::-1]
+  return ', but its transpose does' if fits else ''
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = '') -> Dict[str, np.ndarray]:
-  """{'a': {'b': x}} -> {'a/b': x}.
+  """Flattens a nested dict: {'a': {'b': x}} becomes {'a/b': x}.
 
   Raises:
-    UserError: x is a list of lists of several lengths.
+    UserError: x is a nested list of unequal lengths.
   """
   flat = {}
   for name, value in tree.items():

@@ -1,6 +1,6 @@
-"""Starts a model from a checkpoint of any of the formats that are known.
+"""Starts a model from a checkpoint of any supported format.
 
-What a path holds is told by what is there, never by its name.
+The format is detected from the content, not from the name.
 """
 
 from typing import Callable, NamedTuple, Optional
@@ -10,9 +10,7 @@ import tensorflow as tf
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import flax_models
-from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import garden_vit
-from tf_tokenlearner.checkpoints import npz_file
 from tf_tokenlearner.checkpoints import run_model
 from tf_tokenlearner.checkpoints import scenic
 from tf_tokenlearner.checkpoints import tf_checkpoint
@@ -22,110 +20,128 @@ from tf_tokenlearner.checkpoints import vit_npz
 from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
 
-MODULES = {'all': 'keep', 'backbone': 'fresh'}  # What becomes of the head.
+MODULES = {'all': 'keep', 'backbone': 'fresh'}  # Values: the fate of the head.
+
+# Readers of public checkpoints, in the order in which they are asked. To support
+# another format, write a module with `matches(path) -> bool` and
+# `read(path) -> flax_names.Weights`, and list it here. The last one takes every
+# file that no other recognises.
+_READERS = (vit_npz, garden_vit, scenic)
 
 
 class Source(NamedTuple):
-  """A checkpoint, read.
+  """A checkpoint that was read.
 
   Attributes:
-    path: the file or folder that was taken.
-    kind: what it is, in words.
+    path: the checkpoint, a file or folder.
+    source: what it is, for messages.
     model: with its weights; None: to be restored variable by variable.
   """
   path: str
-  kind: str
+  source: str
   model: Optional[backbones.Classifier]
 
 
 def initialize(model: backbones.Classifier, path: str, modules: str = 'all',
                tubelets: str = 'central_frame',
                examples: Optional[Callable[[int], np.ndarray]] = None) -> str:
-  """Loads a checkpoint into a fresh model and says what came of it.
+  """Loads a checkpoint into a fresh model and prints what was loaded.
 
   Args:
     model: built classifier, for images or clips.
-    path: a checkpoint or run of this project; a .npz file in the layout of the
-      public ViT weights; a msgpack file or Orbax folder of Scenic; a checkpoint
-      of the Model Garden's ViT; or a folder of checkpoints.
+    path: a checkpoint or run of this project; a .npz file of public ViT
+      weights; a msgpack file or Orbax folder of Scenic; a checkpoint of the
+      Model Garden's ViT; or a folder of checkpoints. See `find`.
     modules: 'all', or 'backbone' to leave the head fresh.
     tubelets: how patches become tubelets; see transfer.transfer.
-    examples: gives so many examples as in training; with it, TokenLearners that
-      the checkpoint does not have start as token_learner_start says, and else
-      at random.
+    examples: returns as many training examples as it is asked for. If given,
+      TokenLearners that the checkpoint lacks start as described in
+      token_learner_init, otherwise at random.
 
   Returns:
-    The checkpoint that was taken.
+    Path of the checkpoint.
 
   Raises:
-    UserError: there is none, it is damaged, or it does not fit; the model is
-      left as it was.
+    UserError: there is no checkpoint, it is damaged, or it does not fit; the
+      model stays as it was.
   """
   if modules not in MODULES:
     raise errors.unknown_name('task.init_checkpoint_modules', modules, MODULES)
   source = read(path, model)
   if source.model is None:
-    return tf_checkpoint.initialize(model, source.path, modules)
+    tf_checkpoint.load(model, source.path, modules)
+    return source.path
   done = transfer.transfer(source.model, model, MODULES[modules], tubelets)
   if examples:
     done = done._replace(notes=(
         *done.notes, *token_learner_init.start_at_means(
             model, done.fresh,
             examples(token_learner_init.num_examples(model)))))
-  transfer.say(source.path, source.kind, done)
+  transfer.say(source.path, source.source, done)
   return source.path
 
 
-def read(path: str, like: backbones.Classifier) -> Source:
-  """Reads a checkpoint; what it does not say of its model is as in like.
+def find(path: str) -> str:
+  """Returns the path of the checkpoint that a path stands for.
+
+  A run stands for its best checkpoint, as in evaluation and export; another
+  folder for its latest. No weights are read, so this check comes first.
+
+  Args:
+    path: a checkpoint, or a folder with checkpoints.
 
   Raises:
-    UserError: there is none, it is damaged, or of no format that is known.
+    UserError: there is no checkpoint.
   """
-  is_folder = tf.io.gfile.isdir(path)
-  if is_folder and not run_folder.latest_checkpoint(path):
-    if not scenic.is_scenic(path):
+  if tf.io.gfile.isdir(path):
+    if run_folder.exists(path) or run_folder.latest_checkpoint(path):
+      return run_model.find_checkpoint(path)
+    if not scenic.matches(path):
       raise errors.UserError(
           f'{path} holds no checkpoint: expected a run of this project or of '
           'the Model Garden, or files or folders of Scenic named '
           'checkpoint_STEP.')
-    return _read_scenic(path, like)
-  if is_folder or not tf.io.gfile.exists(path):
-    return _read_tensorflow(run_folder.find_checkpoint(path), like)
+    return scenic.find(path)
+  if not tf.io.gfile.exists(path):
+    return run_model.find_checkpoint(path)
   if path.endswith('.index') or '.data-00' in path:
     raise errors.UserError(
         f'{path} is one of the files of a checkpoint; give its path without '
         'the ending, such as RUN/ckpt-1000.')
-  transfer.require_known(type(like.backbone))
-  if npz_file.is_npz(path):
-    return Source(path, vit_npz.KIND,
-                  vit_npz.read_model(path, like))
-  return _read_scenic(path, like)
+  return path
 
 
-def _read_scenic(path: str, like: backbones.Classifier) -> Source:
-  transfer.require_known(type(like.backbone))
-  path = scenic.find(path)
-  params = flax_names.flatten(scenic.read_scenic_checkpoint(path))
-  return Source(path, 'checkpoint of Scenic', flax_models.build(
-      params, flax_names.SCENIC, like, path))
+def read(path: str, like: backbones.Classifier) -> Source:
+  """Reads a checkpoint.
+
+  Args:
+    path: as in `find`.
+    like: model to start; gives the options that a checkpoint does not tell.
+
+  Raises:
+    UserError: there is no checkpoint, it is damaged, or of an unknown format.
+  """
+  path = find(path)
+  for reader in _READERS:
+    if reader.matches(path):
+      transfer.require_known(type(like.backbone))
+      weights = reader.read(path)
+      return Source(path, weights.source, flax_models.build(weights, like))
+  return _read_own(path, like)
 
 
-def _read_tensorflow(path: str, like: backbones.Classifier) -> Source:
-  variables = tf_checkpoint.variables(path)
-  if garden_vit.is_garden_vit(variables):
-    transfer.require_known(type(like.backbone))
-    return Source(path, 'ViT of the Model Garden',
-                  garden_vit.read_model(path, like))
-  if not any(name.startswith('model/backbone/') for name in variables):
+def _read_own(path: str, like: backbones.Classifier) -> Source:
+  """Reads a checkpoint of this project."""
+  if not any(name.startswith('model/backbone/')
+             for name in tf_checkpoint.variables(path)):
     raise errors.UserError(
         f'{path} is a checkpoint of neither this project nor the Model '
         'Garden\'s ViT.')
-  kind = 'run of this project'
+  source = 'run of this project'
   run = run_model.describe(path)
   ours = type(like.backbone)
   if run is None or (
       run.backbone_class is ours and not transfer.is_known(ours)):
-    return Source(path, kind, None)
+    return Source(path, source, None)
   transfer.require_kinds(run.backbone_class, ours)
-  return Source(path, kind, run_model.read_model(path, run))
+  return Source(path, source, run_model.read_model(path, run))

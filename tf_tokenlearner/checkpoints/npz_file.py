@@ -1,8 +1,8 @@
-"""Reads .npz files as numbers and nothing else.
+"""Reads .npz files of untrusted origin, as arrays of numbers only.
 
-np.load believes what a file says of itself: it runs code for arrays of objects
-and makes room for whatever size a header claims. Here every header is read
-first and compared with the bytes that are there.
+np.load trusts the file: it runs code for arrays of objects and allocates the
+size that a header claims. Here every header is read first and compared with the
+bytes that exist.
 """
 
 import math
@@ -16,7 +16,7 @@ import tensorflow as tf
 from tf_tokenlearner.checkpoints import checked_sizes
 from tf_tokenlearner import errors
 
-# What zipfile and NumPy raise for files that were cut off or altered.
+# Errors of zipfile and NumPy about files that were cut off or altered.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError,
            ValueError, tf.errors.OpError)
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0,
@@ -24,27 +24,27 @@ _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0,
 
 
 class _Member(NamedTuple):
-  """One array in the file, not read yet."""
+  """An array in the file that is not read yet."""
   name: str
   shape: Tuple[int, ...]
   dtype: np.dtype
 
 
 def is_npz(path: str) -> bool:
-  """Whether a file begins as a zip archive does."""
+  """Returns whether a file starts like a zip archive."""
   with tf.io.gfile.GFile(path, 'rb') as file:
     return file.read(4) == b'PK\x03\x04'
 
 
 def read(path: str) -> Dict[str, np.ndarray]:
-  """The arrays of a .npz file by their names.
+  """Returns {name: array} of a .npz file.
 
   Args:
     path: local or remote, as tf.io.gfile understands it.
 
   Raises:
-    UserError: no such file, one that was cut off or altered, or anything in it
-      that is not an array of numbers of the size it claims.
+    UserError: the file does not exist, was cut off or altered, or holds
+      anything but arrays of numbers of the sizes they claim.
   """
   if not tf.io.gfile.exists(path):
     raise errors.UserError(f'There is no file {path}.')
@@ -52,7 +52,7 @@ def read(path: str) -> Dict[str, np.ndarray]:
     with tf.io.gfile.GFile(path, 'rb') as file:
       with zipfile.ZipFile(file) as archive:
         members = [_check(path, archive, info) for info in archive.infolist()]
-        # The list of the members can lie as well as the arrays' headers can.
+        # The archive's directory can be as wrong as the arrays' headers.
         checked_sizes.require_possible(
             path, sum(info.file_size for info in archive.infolist()),
             file.size())
@@ -61,17 +61,17 @@ def read(path: str) -> Dict[str, np.ndarray]:
     raise
   except _DAMAGE as error:
     raise errors.UserError(
-        f'{path} is no complete .npz file ({error}). It may have been cut off: '
-        'copy it again.') from error
+        f'{path} is not a complete .npz file ({error}). It may have been cut '
+        'off: copy it again.') from error
 
 
 def _check(path: str, archive: zipfile.ZipFile,
            info: zipfile.ZipInfo) -> _Member:
-  """Refuses what is no array of numbers of the size that it claims."""
+  """Returns a member; refuses anything but numbers of the size they claim."""
   name = info.filename.removesuffix('.npy')
   if name == info.filename:
     raise errors.UserError(
-        f'{path} holds {info.filename}, which is no array; expected a .npz '
+        f'{path} holds {info.filename}, which is not an array; expected a .npz '
         'file as np.savez writes it.')
   with archive.open(info) as file:
     version = np.lib.format.read_magic(file)

@@ -1,4 +1,4 @@
-"""Reads the folders that Orbax writes, with TensorStore alone."""
+"""Reads Orbax folders with TensorStore, without Orbax."""
 
 import contextlib
 import json
@@ -16,42 +16,42 @@ _METADATA = '_METADATA'
 
 
 def is_orbax(path: str) -> bool:
-  """Whether a folder looks like one of Orbax's."""
+  """Returns whether a folder looks like one of Orbax."""
   return any(tf.io.gfile.exists(os.path.join(path, name))
              for name in (_METADATA, 'manifest.ocdbt'))
 
 
 def read(path: str, top: str) -> Dict[str, Any]:
-  """The nested dict of arrays below a key of the saved tree.
+  """Returns the nested dict of arrays under a key of the saved tree.
 
   Args:
     path: folder of one step.
-    top: the key, such as 'params'; {} comes back if there is none.
+    top: the key, such as 'params'; {} is returned if it does not exist.
 
   Raises:
     UserError: TensorStore is not installed, or the folder was not written by
-      Orbax, or only in part, or claims more than it can hold.
+      Orbax, is incomplete, or claims more bytes than it can hold.
   """
   try:
     import tensorstore  # pylint: disable=g-import-not-at-top
   except ImportError as error:
     raise errors.UserError(
-        f'{path} was written by Orbax, which takes TensorStore to read: pip '
+        f'{path} was written by Orbax; reading it needs TensorStore: pip '
         'install \'tf_tokenlearner[orbax]\'.') from error
   metadata = _read_metadata(path)
   stores = {}
   for names in metadata['keys']:
     if names[0] != top:
       continue
-    with _said_of(path, names):
+    with _array_named(path, names):
       store = stores[names] = tensorstore.open(
           _spec(path, '.'.join(names), metadata), open=True).result()
     if store.dtype.numpy_dtype.kind not in 'fiubV':  # V is bfloat16.
       raise errors.UserError(
           f'{path}: {"/".join(names)} holds {store.dtype.name}; only arrays '
           'of numbers are read.')
-  # TensorStore makes room for whatever an array claims, and ends the program
-  # where there is none.
+  # TensorStore allocates whatever an array claims, and aborts the program if
+  # that fails.
   checked_sizes.require_possible(
       path, sum(math.prod(store.shape) * store.dtype.numpy_dtype.itemsize
                 for store in stores.values()), _num_bytes(path))
@@ -60,14 +60,14 @@ def read(path: str, top: str) -> Dict[str, Any]:
     branch = tree
     for name in names[1:-1]:
       branch = branch.setdefault(name, {})
-    with _said_of(path, names):
+    with _array_named(path, names):
       branch[names[-1]] = np.asarray(store.read().result())
   return tree
 
 
 @contextlib.contextmanager
-def _said_of(path: str, names: Tuple[str, ...]):
-  """Turns what TensorStore raises into an error that names the array."""
+def _array_named(path: str, names: Tuple[str, ...]):
+  """Converts errors of TensorStore to a UserError that names the array."""
   try:
     yield
   except (ValueError, OSError) as error:
@@ -78,13 +78,13 @@ def _said_of(path: str, names: Tuple[str, ...]):
 
 
 def _num_bytes(folder: str) -> int:
-  """Of all files in it."""
+  """Returns the size of all files in a folder."""
   return sum(tf.io.gfile.stat(os.path.join(place, name)).length
              for place, _, names in tf.io.gfile.walk(folder) for name in names)
 
 
 def _read_metadata(path: str) -> Dict[str, Any]:
-  """keys: of every leaf, as tuples; and how the arrays are stored."""
+  """Returns the keys of every leaf, and how the arrays are stored."""
   file_name = os.path.join(path, _METADATA)
   try:
     with tf.io.gfile.GFile(file_name) as file:
@@ -92,7 +92,7 @@ def _read_metadata(path: str) -> Dict[str, Any]:
     keys = [_names(leaf) for leaf in values['tree_metadata'].values()]
     return {'keys': keys, 'is_one_database': bool(values['use_ocdbt']),
             'driver': 'zarr3' if values.get('use_zarr3') else 'zarr',
-            # Else what is zero was left out, and what is missing is zero.
+            # Otherwise zeros were not written, and missing chunks are zero.
             'is_whole': bool(
                 values.get('store_array_data_equal_to_fill_value'))}
   except (tf.errors.OpError, ValueError, LookupError, TypeError,
@@ -103,6 +103,7 @@ def _read_metadata(path: str) -> Dict[str, Any]:
 
 
 def _names(leaf: Dict[str, Any]) -> Tuple[str, ...]:
+  """Returns the path of a leaf in the tree."""
   names = tuple(str(key['key']) for key in leaf['key_metadata'])
   if any('/' in name or '..' in name for name in names):
     raise ValueError(f'{names} would lie outside of the folder')
@@ -110,7 +111,7 @@ def _names(leaf: Dict[str, Any]) -> Tuple[str, ...]:
 
 
 def _spec(path: str, name: str, metadata: Dict[str, Any]) -> Dict[str, Any]:
-  """Where TensorStore finds an array."""
+  """Returns TensorStore's specification of an array."""
   url = path if '://' in path else 'file://' + os.path.abspath(path)
   store = (
       {'driver': 'ocdbt', 'base': f'{url}/', 'path': f'{name}/'}

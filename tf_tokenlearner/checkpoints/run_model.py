@@ -34,6 +34,17 @@ class Description(NamedTuple):
         self.backbone_class(spec, self.input_size), self.num_classes)
 
 
+def find_checkpoint(path: str) -> str:
+  """Returns the checkpoint at a path: of a run the best, of a folder the latest.
+
+  Raises:
+    UserError: there is none.
+  """
+  if run_folder.exists(path):
+    return run_folder.load(path).find_checkpoint()
+  return run_folder.find_checkpoint(path)
+
+
 def describe(checkpoint: str) -> Optional[Description]:
   """Returns the model of the run that a checkpoint belongs to, or None.
 

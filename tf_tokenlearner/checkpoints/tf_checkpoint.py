@@ -1,7 +1,8 @@
-"""Restores TensorFlow checkpoints, and says what does not fit.
+"""Restores TensorFlow checkpoints strictly.
 
-TensorFlow matches what it can and keeps silent about the rest, so that a model
-half restored scores like a bad one. Here everything fits or nothing is loaded.
+TensorFlow restores the variables that match and ignores the rest, so a model
+restored in part scores like a bad one. Here any mismatch is an error that lists
+the differences, and nothing is loaded.
 """
 
 import contextlib
@@ -13,7 +14,6 @@ import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner import errors
-from tf_tokenlearner import run_folder
 
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -21,11 +21,11 @@ _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
 
 @dataclasses.dataclass
 class Difference:
-  """What stands in the way of restoring.
+  """Differences between a checkpoint and a model.
 
   Attributes:
-    missing: variables that the checkpoint has not.
-    extra: variables that the model has not.
+    missing: variables that the checkpoint lacks.
+    extra: variables that the model lacks.
     other_shape: (variable, shape in the checkpoint, shape in the model).
   """
   missing: List[str] = dataclasses.field(default_factory=list)
@@ -37,22 +37,20 @@ class Difference:
     return bool(self.missing or self.extra or self.other_shape)
 
   def names(self) -> List[str]:
-    """Every variable concerned."""
+    """Returns the names of all variables that differ."""
     return (self.missing + self.extra
             + [name for name, _, _ in self.other_shape])
 
   def __str__(self):
-    lines = [f'  missing in the checkpoint: {name}' for name in self.missing]
-    lines += [f'  extra in the checkpoint: {name}' for name in self.extra]
-    lines += [f'  other shape: {name}, {theirs} in the checkpoint, {ours} in '
-              'the model' for name, theirs, ours in self.other_shape]
-    if len(lines) > 20:
-      lines[20:] = [f'  ... and {len(lines) - 20} more']
-    return '\n'.join(lines)
+    return errors.problem_list([
+        *(f'missing in the checkpoint: {name}' for name in self.missing),
+        *(f'extra in the checkpoint: {name}' for name in self.extra),
+        *(f'other shape: {name}, {theirs} in the checkpoint, {ours} in the '
+          'model' for name, theirs, ours in self.other_shape)])
 
 
 def compare(path: str, module: tf_keras.Model, name: str) -> Difference:
-  """What differs between a module and its part of a checkpoint.
+  """Compares a module with its part of a checkpoint.
 
   Args:
     path: of a checkpoint.
@@ -81,30 +79,25 @@ def compare(path: str, module: tf_keras.Model, name: str) -> Difference:
 
 
 def require_fit(path: str, module: tf_keras.Model, name: str = 'model') -> None:
-  """Raises UserError that lists every variable that does not fit."""
+  """Raises a UserError that lists the variables that differ, if any."""
   difference = compare(path, module, name)
   if difference:
     raise errors.UserError(
         f'Checkpoint {path} does not fit the model. Give the config that it '
-        'was trained with, or another --model_dir. What differs:\n'
-        f'{difference}')
+        f'was trained with, or another --model_dir. Differences:{difference}')
 
 
-def initialize(model: tf_keras.Model, path: str, modules: str) -> str:
-  """Loads a checkpoint of this project into a fresh model.
+def load(model: tf_keras.Model, path: str, modules: str) -> None:
+  """Loads a checkpoint of this project into a fresh model of the same kind.
 
   Args:
     model: built classifier.
-    path: checkpoint, or the folder of a run (its latest one is taken).
+    path: of the checkpoint.
     modules: 'all', or 'backbone' to leave the head fresh.
 
-  Returns:
-    The checkpoint that was taken.
-
   Raises:
-    UserError: there is no checkpoint, or it does not fit.
+    UserError: the checkpoint cannot be read or does not fit.
   """
-  path = run_folder.find_checkpoint(path)
   name, module = (('model', model) if modules == 'all'
                   else ('model/backbone', model.backbone))
   difference = compare(path, module, name)
@@ -114,47 +107,46 @@ def initialize(model: tf_keras.Model, path: str, modules: str) -> str:
       hint = ('\nOnly the head differs: task.init_checkpoint_modules=backbone '
               'takes the rest.')
     raise errors.UserError(
-        f'Checkpoint {path} does not fit the model:\n{difference}{hint}')
+        f'Checkpoint {path} does not fit the model:{difference}{hint}')
   root = (model if modules == 'all'
           else tf.train.Checkpoint(backbone=model.backbone))
   read(path, root)
   print(f'Initialised {len(module.variables)} variables of {name} from {path}.',
-        file=sys.stderr)  # While training runs, stdout goes to a log.
-  return path
+        file=sys.stderr)  # In training, stdout goes to a log.
 
 
 def read(path: str, model: Any) -> None:
-  """Assigns to a model, or parts of it, what a checkpoint has under 'model'.
+  """Restores a model, or parts of it, from 'model' in a checkpoint.
 
   Args:
-    path: of a checkpoint that require_fit has passed.
+    path: of a checkpoint that passed require_fit.
     model: trackable object.
 
   Raises:
     UserError: the values cannot be read.
   """
-  with damage_told(path):
+  with damage_reported(path):
     tf.train.Checkpoint(model=model).read(path).expect_partial()
 
 
 @contextlib.contextmanager
-def damage_told(path: str):
-  """Turns what TensorFlow raises on reading a damaged checkpoint into one line.
+def damage_reported(path: str):
+  """Converts TensorFlow's errors about a damaged checkpoint to a UserError.
 
-  It finds out late: only the list of the variables is read before the values.
+  TensorFlow detects damage late, when it reads the values of the variables.
   """
   try:
     yield
   except (tf.errors.OpError, IndexError) as error:
     reason = str(getattr(error, 'message', error)).partition(' [Op:')[0]
-    reason = reason.rpartition('}} ')[2]  # Before it stands the operation.
+    reason = reason.rpartition('}} ')[2]  # Without the name of the operation.
     raise errors.UserError(
         f'{path} cannot be read ({reason}). It is damaged: copy it again.'
     ) from error
 
 
 def global_step(path: str) -> int:
-  """The training step at which a checkpoint was written.
+  """Returns the training step at which a checkpoint was written.
 
   Raises:
     UserError: not a checkpoint of a training run.
@@ -169,7 +161,7 @@ def global_step(path: str) -> int:
 
 
 def variables(path: str) -> Dict[str, List[int]]:
-  """Variable paths of a checkpoint and their shapes.
+  """Returns {name: shape} of the variables in a checkpoint.
 
   Raises:
     UserError: path is not a readable checkpoint.
@@ -185,10 +177,10 @@ def variables(path: str) -> Dict[str, List[int]]:
 
 def _variable_paths(
     module: tf_keras.Model, name: str) -> List[Tuple[str, tf.Variable]]:
-  """Each variable once, with the shortest path of attribute names to it."""
+  """Returns each variable once, with its shortest path of attribute names."""
   ours = {variable.ref() for variable in module.variables}
   found, seen, queue = [], set(), [(name, module)]
-  for path, node in queue:  # The queue grows while it is walked.
+  for path, node in queue:  # The loop appends to the queue.
     if id(node) in seen:
       continue
     seen.add(id(node))
@@ -202,7 +194,7 @@ def _variable_paths(
 
 
 def _find(root: Any, names: List[str]):
-  """The variable at a path of attribute names, or None."""
+  """Returns the variable at a path of attribute names, or None."""
   node = root
   for name in names:
     node = tf.train.TrackableView.children(node).get(name)

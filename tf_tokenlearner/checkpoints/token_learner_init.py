@@ -1,4 +1,8 @@
-"""Puts a TokenLearner into a plain transformer that is trained already."""
+"""Inserts TokenLearners into trained plain transformers.
+
+A new TokenLearner starts near mean pooling: each token is about the mean of one
+part of the feature map.
+"""
 
 import dataclasses
 import math
@@ -14,35 +18,34 @@ from tf_tokenlearner.checkpoints import run_model
 from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner import errors
 from tf_tokenlearner import layers
-from tf_tokenlearner import run_folder
 
 
 STARTS = ('random', 'mean')
-_POSITIONS = 16384  # What is enough to fit on, over all examples.
-_PIECE = 8  # Examples at a time through the network.
+_POSITIONS = 16384  # Enough to fit on, over all examples.
+_PIECE = 8  # Examples per pass through the network.
 _STEPS, _RATE, _DECAY = 300, 0.1, 0.1
 
 
 def num_examples(model: backbones.Classifier) -> int:
-  """How many examples start_at_means looks at, at most 64."""
+  """Returns the number of examples that start_at_means needs, at most 64."""
   positions = model.backbone.position_embedding.embedding.shape[1]
   return min(max(_POSITIONS // positions, 1), 64)
 
 
 def start_at_means(model: backbones.Classifier, names: Collection[str],
                    examples: np.ndarray) -> Tuple[str, ...]:
-  """Lets each token of new TokenLearners start near the mean of its part.
+  """Starts new TokenLearners near mean pooling over parts of the map.
 
   Args:
-    model: classifier whose other weights are trained; a transformer.
-    names: of the TokenLearners, as transfer.Transfer.fresh has them.
+    model: classifier around a transformer whose other weights are trained.
+    names: of the TokenLearners, as in transfer.Transfer.fresh.
     examples: [B, height, width, channels] or [B, frames, ...], as in training.
 
   Returns:
-    What is to be said of each.
+    A note for the user about each TokenLearner.
 
   Raises:
-    UserError: one of version v1.0, whose masks are no shares.
+    UserError: a TokenLearner has version v1.0, whose masks do not sum to 1.
   """
   notes = []
   for name, layer, x, grid in _new_learners(model, names, examples):
@@ -64,9 +67,10 @@ def start_at_means(model: backbones.Classifier, names: Collection[str],
 def _new_learners(
     model: backbones.Classifier, names: Collection[str], examples: np.ndarray
 ) -> Iterator[Tuple[str, tf_keras.layers.Layer, tf.Tensor, Tuple[int, int]]]:
-  """(name, TokenLearner, what comes to it [B*T, N, C], (H, W)), in order.
+  """Yields (name, TokenLearner, its inputs [B*T, N, C], (H, W)), in order.
 
-  Every one runs as the caller has left it when the next one's turn comes.
+  The inputs of the next one are computed with the weights that the caller has
+  assigned to this one.
   """
   backbone = model.backbone
   encoder = getattr(backbone, 'encoder', None) or backbone.spatial_encoder
@@ -82,18 +86,18 @@ def _new_learners(
         n = x.shape[1] // stage.num_frames
         yield (name, stage.token_learner,
                tf.reshape(x, [-1, n, x.shape[2]]), grid)
-      # Behind a TokenLearnerStage the next one sees tokens.
+      # After a TokenLearnerStage the next one sees tokens.
       if not isinstance(stage, encoder_lib.TokenFuserStage):
         grid = _cut(grid, stage.token_learner.num_tokens)
     pieces = [stage(piece, training=False) for piece in pieces]
 
 
 def pooling_weights(grid: Tuple[int, int], num_tokens: int) -> np.ndarray:
-  """Weights of mean pooling, [S, N]: S parts of a map, of equal area.
+  """Returns weights [S, N] of mean pooling over S parts of equal area.
 
-  The map is cut into rows and columns of parts, as square as S allows; a
-  position that a cut goes through belongs to both sides in part. Their mean is
-  the mean of the map.
+  The map is cut into rows and columns of parts, as square as S allows. A
+  position that a cut divides belongs to both sides in proportion, so the mean
+  of the parts is the mean of the map.
   """
   rows, columns = (_shares(size, parts)
                    for size, parts in zip(grid, _cut(grid, num_tokens)))
@@ -102,7 +106,7 @@ def pooling_weights(grid: Tuple[int, int], num_tokens: int) -> np.ndarray:
 
 
 def _cut(grid: Tuple[int, int], num_tokens: int) -> Tuple[int, int]:
-  """(rows, columns) of as many parts, as square as can be."""
+  """Returns (rows, columns) of num_tokens parts that are nearest to squares."""
   h, w = grid
   cuts = [(rows, num_tokens // rows) for rows in range(1, num_tokens + 1)
           if num_tokens % rows == 0]
@@ -110,7 +114,7 @@ def _cut(grid: Tuple[int, int], num_tokens: int) -> Tuple[int, int]:
 
 
 def _shares(size: int, parts: int) -> np.ndarray:
-  """Of each of so many equal parts of a line in its cells, [parts, size]."""
+  """Returns shares [parts, size] of equal parts of a line in its cells."""
   start = np.arange(parts)[:, np.newaxis] * size / parts
   cell = np.arange(size)
   overlap = (np.minimum(start + size / parts, cell + 1)
@@ -119,14 +123,14 @@ def _shares(size: int, parts: int) -> np.ndarray:
 
 
 def fit_scores(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
-  """The matrix [C, S] for which softmax(x @ matrix) comes near the targets.
+  """Returns the matrix [C, S] for which softmax(x @ matrix) fits the targets.
 
-  The softmax is over positions; minimises cross-entropy by Adam with a little
-  weight decay, which is convex and draws nothing at random.
+  The softmax is over positions. Adam minimises the cross-entropy with weight
+  decay, a convex and deterministic problem.
 
   Args:
-    x: normalised, [B, N, C].
-    targets: [S, N], each row sums to 1.
+    x: normalised features [B, N, C].
+    targets: [S, N]; each row sums to 1.
   """
   b, n, c = x.shape
   x = x.reshape([-1, c])
@@ -147,22 +151,22 @@ def fit_scores(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def set_scores(layer: layers.TokenLearnerV11, x: np.ndarray,
                matrix: np.ndarray) -> None:
-  """Makes a TokenLearner score positions by x @ matrix.
+  """Sets the MLP of a TokenLearner to compute the scores x @ matrix.
 
-  Its MLP can: gelu(z) - gelu(-z) = z, so that two hidden units carry one linear
-  one. The units left over keep what they have drawn and start without a say.
+  As gelu(z) - gelu(-z) = z, two hidden units compute one linear unit. The other
+  hidden units keep their random input weights and get zero output weights.
 
   Args:
-    layer: built; its LayerNorm as it starts.
-    x: what the LayerNorm gives for examples, [B, N, C]; sets the scale.
-    matrix: [C, S]; of more columns than half the hidden units, the strongest
-      combinations are kept.
+    layer: built, with its initial LayerNorm.
+    x: outputs [B, N, C] of the LayerNorm for examples; sets the scale.
+    matrix: [C, S]; reduced to the rank that the hidden units can hold, by its
+      strongest singular vectors.
   """
   hidden, out = layer.mlp.hidden, layer.mlp.output_dense
   left, strengths, right = np.linalg.svd(matrix, full_matrices=False)
   rank = min(len(strengths), hidden.units // 2)
   scale = np.maximum((x @ left[:, :rank]).std(axis=(0, 1)), 1e-6)
-  into = left[:, :rank] / scale  # Units of a deviation of about 1.
+  into = left[:, :rank] / scale  # Standard deviation of units: about 1.
   out_of = (scale * strengths[:rank])[:, np.newaxis] * right[:rank]
   kernel = hidden.kernel.numpy()
   kernel[:, :2 * rank] = np.concatenate([into, -into], axis=1)
@@ -177,27 +181,27 @@ def set_scores(layer: layers.TokenLearnerV11, x: np.ndarray,
 def insert_token_learner(
     plain: Union[backbones.Classifier, str], location: int, num_tokens: int,
     examples: np.ndarray, **options: Any) -> backbones.Classifier:
-  """A plain classifier with a TokenLearner in it, to be fine-tuned shortly.
+  """Returns a plain classifier with a TokenLearner inserted, for fine-tuning.
 
-  All other weights are kept. Each token starts near the mean of its own part of
-  the map, as token_learner_start says, which needs a few examples.
+  All other weights are kept. Each token starts near the mean of one part of the
+  map, see start_at_means.
 
   Args:
     plain: classifier around a transformer without TokenLearner; or the folder
-      of a run of this project, or a checkpoint in it. A class token is dropped,
-      and the head sees the mean of the tokens instead.
-    location: block that is to be the first to see tokens, counted from 0.
+      of a run of this project, or a checkpoint in it. A class token is dropped:
+      the head sees the mean of the tokens instead.
+    location: first block that sees tokens, counted from 0.
     num_tokens: S.
     examples: [B, height, width, channels] or [B, frames, ...], as in training;
       64 are enough.
     **options: of the new model's spec, such as token_learner.
 
   Returns:
-    A new classifier; plain is left as it was.
+    A new classifier; plain stays as it was.
 
   Raises:
-    UserError: plain has a TokenLearner, or is no transformer, the spec makes no
-      sense, there are fewer positions than tokens, or no examples of its
+    UserError: plain has a TokenLearner or is not a transformer, the spec is
+      invalid, there are fewer positions than tokens, or examples have another
       size.
   """
   if location is None:
@@ -239,7 +243,7 @@ def insert_token_learner(
 
 
 def _read(path: str) -> backbones.Classifier:
-  path = run_folder.find_checkpoint(path)
+  path = run_model.find_checkpoint(path)
   run = run_model.describe(path)
   if run is None:
     raise errors.UserError(

@@ -1,10 +1,10 @@
-"""Starts a model from the weights of another, part by part.
+"""Transfers the weights of one model to another, layer by layer.
 
-The two may differ in their head, in TokenLearners between the blocks, in the
-size of images or clips; and a video model may start from an image model, as in
-Arnab et al. 2021 (arXiv 2103.15691), section 3.4: positions repeated over time,
-patch kernels put into the central frame of a tubelet or spread over all of its
-frames.
+The models may differ in their head, in TokenLearners between the blocks and in
+the size of images or clips. A video model may start from an image model, as in
+Arnab et al. 2021 (arXiv 2103.15691), section 3.4: positions are repeated over
+time, patch kernels are placed at the central frame of a tubelet or averaged
+over all of its frames.
 """
 
 import itertools
@@ -14,24 +14,24 @@ import sys
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
+from scipy import ndimage
 import tf_keras
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner.backbones import encoder as encoder_lib
-from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner import errors
 
 
 def resize(embedding: np.ndarray, old_grid: Tuple[int, ...],
            new_grid: Tuple[int, ...]) -> np.ndarray:
-  """Interpolates linearly along each axis of a grid.
+  """Interpolates position embeddings linearly along each axis of their grid.
 
-  The corners of the grids lie on each other, as in interpolate_positional_
-  embeddings of the official ViViT code (unlike in tf.image.resize). That takes
-  square grids only; here any grid of any number of axes.
+  The corners of the grids are aligned, as in interpolate_positional_embeddings
+  of the official ViViT code, and unlike in tf.image.resize. The official code
+  takes square grids only; here the grid may have any size and number of axes.
 
   Args:
-    embedding: [N, C], N the product of old_grid; no class token.
+    embedding: [N, C], N the product of old_grid; without class token.
     old_grid: such as (H, W), or (T,).
     new_grid: of as many axes.
 
@@ -39,49 +39,36 @@ def resize(embedding: np.ndarray, old_grid: Tuple[int, ...],
     float32 [product of new_grid, C]; equal to embedding if the grids are.
   """
   x = np.asarray(embedding, np.float32).reshape([*old_grid, -1])
-  for axis, size in enumerate(new_grid):
-    x = _resize_axis(x, axis, size)
+  factors = [new / old for new, old in zip(new_grid, old_grid)]
+  x = ndimage.zoom(x, (*factors, 1), order=1)
   return x.reshape([-1, x.shape[-1]])
 
 
 def repeat(embedding: np.ndarray, num_frames: int) -> np.ndarray:
-  """[N, C] -> [T*N, C]: the same in each frame, as in Arnab et al. 2021."""
+  """Repeats [N, C] for each frame to [T*N, C], as in Arnab et al. 2021."""
   return np.tile(embedding, [num_frames, 1])
-
-
-def _resize_axis(x: np.ndarray, axis: int, size: int) -> np.ndarray:
-  old = x.shape[axis]
-  if size == old:
-    return x
-  at = np.linspace(0, old - 1, size) if size > 1 else np.zeros(1)
-  below = np.minimum(at.astype(int), max(old - 2, 0))
-  above = np.minimum(below + 1, old - 1)
-  share = (at - below).astype(np.float32).reshape(
-      [-1] + [1] * (x.ndim - axis - 1))
-  return (np.take(x, below, axis) * (1 - share)
-          + np.take(x, above, axis) * share)
 
 
 TUBELETS = ('central_frame', 'average')
 HEADS = ('keep', 'fresh', 'zero')
 _FRESH_HEAD = "task.init_checkpoint_modules=backbone (in Python head='fresh')"
-# Where a part of a video model stands in the image model.
+# Names of layers of a video model in the image model.
 _IN_IMAGE_MODEL = {'tubelet_embedding': 'patch_embedding',
                    'spatial_encoder': 'encoder'}
-# Weights of the same shapes do other things in layers that differ in these.
+# Layers with weights of equal shapes compute other things if these differ.
 _MUST_AGREE = ('num_heads', 'pooling', 'use_normalization')
 _TRANSFORMERS = (backbones.VisionTransformer, backbones.VideoVisionTransformer,
                  backbones.FactorizedVideoVisionTransformer)
 
 
 class Transfer(NamedTuple):
-  """What came of it.
+  """Result of a transfer.
 
   Attributes:
-    loaded: (part of the model, how it came from the other).
-    fresh: parts of the model that the other does not have.
-    unused: parts of the other that the model does not have.
-    notes: what else is to be known.
+    loaded: (layer of the model, how it was transferred).
+    fresh: layers of the model that the source lacks.
+    unused: layers of the source that the model lacks.
+    notes: further lines for the user.
   """
   loaded: Tuple[Tuple[str, str], ...]
   fresh: Tuple[str, ...]
@@ -89,7 +76,7 @@ class Transfer(NamedTuple):
   notes: Tuple[str, ...] = ()
 
   def __str__(self):
-    """A line for each part, equal neighbours in one: 'encoder/block_0..11'."""
+    """Returns a line per layer; joins equal ones, as 'encoder/block_0..11'."""
     lines = [f'  {name:<32}{how}' for name, how in _fold(self.loaded)]
     for title, names in (('fresh', self.fresh), ('not used', self.unused)):
       if names:
@@ -99,19 +86,19 @@ class Transfer(NamedTuple):
     return '\n'.join(lines)
 
 
-def say(path: str, kind: str, done: Transfer) -> None:
-  """Prints what came from a checkpoint of some kind."""
-  # While training runs, stdout goes to a log.
-  print(f'What came from {path} ({kind}):\n{done}', file=sys.stderr)
+def say(path: str, source: str, done: Transfer) -> None:
+  """Prints what was loaded from a checkpoint."""
+  # In training, stdout goes to a log.
+  print(f'Loaded from {path} ({source}):\n{done}', file=sys.stderr)
 
 
 def is_known(backbone_class: type) -> bool:
-  """Whether transfer knows the parts of such a backbone."""
+  """Returns whether transfer supports a class of backbones."""
   return backbone_class in _TRANSFORMERS
 
 
 def require_known(backbone_class: type) -> None:
-  """Raises UserError if such a backbone has other parts than a ViT."""
+  """Raises UserError if transfer does not support a class of backbones."""
   if not is_known(backbone_class):
     raise errors.UserError(
         f'{backbone_class.__name__} cannot start from an image model, nor from '
@@ -120,45 +107,46 @@ def require_known(backbone_class: type) -> None:
 
 
 def require_kinds(source_class: type, backbone_class: type) -> None:
-  """Raises UserError if weights of one cannot start the other."""
+  """Raises UserError if one class of backbones cannot start another."""
   require_known(backbone_class)
   if source_class not in (backbones.VisionTransformer, backbone_class):
     raise errors.UserError(
         f'Weights of {source_class.__name__} cannot start '
-        f'{backbone_class.__name__}: expected a checkpoint of the same kind of '
-        'model, or of an image model.')
+        f'{backbone_class.__name__}: expected a checkpoint of the same class '
+        'of models, or of an image model.')
 
 
 def transfer(source: backbones.Classifier, model: backbones.Classifier,
              head: str = 'keep', tubelets: str = 'central_frame') -> Transfer:
   """Assigns the weights of one classifier to another.
 
-  Blocks are matched by their number, whatever stands between them: a plain ViT
-  gives its blocks to one with TokenLearner, whose TokenLearner is fresh.
+  Blocks are matched by number, whatever lies between them: a model with
+  TokenLearner takes the blocks of a plain ViT, and its TokenLearner stays fresh.
 
   Args:
-    source: classifier around a transformer for images or clips, restored.
-    model: classifier around one of the same kind, or one for clips if source is
-      for images; nothing is assigned if anything does not fit.
-    head: 'keep' takes it over, which needs the same classes; 'fresh' leaves the
-      model's own; 'zero' makes it zero.
-    tubelets: 'central_frame', the kernel stands at frame t // 2 of t and the
-      others are zero; 'average', a t-th of it stands at each.
+    source: restored classifier around a transformer for images or clips.
+    model: classifier around a transformer of the same class, or around one for
+      clips if source is for images.
+    head: 'keep' loads it, which needs the same classes; 'fresh' keeps the
+      model's own; 'zero' sets it to zero.
+    tubelets: 'central_frame' places the patch kernel at frame t // 2 of t, with
+      zeros elsewhere; 'average' places a t-th of it at each frame.
 
   Raises:
-    UserError: the models do not fit; the message lists what differs.
+    UserError: the models do not fit; the message lists the differences, and
+      nothing is assigned.
   """
   if tubelets not in TUBELETS:
     raise errors.unknown_name('task.init_tubelets', tubelets, TUBELETS)
   if head not in HEADS:
     raise errors.unknown_name('head', head, HEADS)
-  kinds = type(source.backbone), type(model.backbone)
-  require_kinds(*kinds)
+  classes = type(source.backbone), type(model.backbone)
+  require_kinds(*classes)
   theirs, ours = dict(_parts(source)), dict(_parts(model))
   _require_head(theirs, ours, head)
   loaded, fresh, assignments, misfits, used = [], [], [], [], set()
   for name, part in ours.items():
-    their_name = _name_in_source(name, kinds[0] is kinds[1])
+    their_name = _name_in_source(name, classes[0] is classes[1])
     if their_name not in theirs or (name == 'head' and head != 'keep'):
       fresh.append(name)
       continue
@@ -177,8 +165,8 @@ def transfer(source: backbones.Classifier, model: backbones.Classifier,
       assignments.append((variable, value))
   if misfits:
     raise errors.UserError(
-        'The checkpoint does not fit the model. What differs:'
-        + flax_names.as_list(misfits) + (
+        'The checkpoint does not fit the model. Differences:'
+        + errors.problem_list(misfits) + (
             f'\nOnly the head differs: {_FRESH_HEAD} takes the rest.'
             if all(line.startswith('head:') for line in misfits) else ''))
   if head == 'zero':
@@ -193,19 +181,19 @@ def transfer(source: backbones.Classifier, model: backbones.Classifier,
                   tuple(_notes(source.backbone, model.backbone, head)))
 
 
-def _name_in_source(name: str, is_same_kind: bool) -> str:
-  if is_same_kind:
+def _name_in_source(name: str, is_same_class: bool) -> str:
+  if is_same_class:
     return name
   first, *rest = name.split('/')
   return '/'.join([_IN_IMAGE_MODEL.get(first, first), *rest])
 
 
 def _require_head(theirs: Dict, ours: Dict, head: str):
-  """A head of the right shape may still have been trained on other features."""
+  """Raises UserError if a kept head was trained on other features."""
   has, wants = 'pre_logits' in theirs, 'pre_logits' in ours
   if head == 'keep' and has != wants:
     raise errors.UserError(
-        'The head of the checkpoint stands behind '
+        'The head of the checkpoint follows '
         + ('pre_logits, which the model does not have: set representation_size='
            f'{theirs["pre_logits"].units}' if has else
            'no pre_logits, which the model has: leave representation_size out')
@@ -214,12 +202,12 @@ def _require_head(theirs: Dict, ours: Dict, head: str):
 
 def _disagreements(name: str, theirs: tf_keras.layers.Layer,
                    ours: tf_keras.layers.Layer) -> List[str]:
-  """What weights of the right shapes would hide."""
-  kinds = type(theirs).__name__, type(ours).__name__
+  """Returns differences that weights of equal shapes would hide."""
+  classes = type(theirs).__name__, type(ours).__name__
   if (len(theirs.weights) != len(ours.weights)
-      or (kinds[0] != kinds[1] and name != 'tubelet_embedding')):
-    return [f'{name}: {kinds[0]} with {len(theirs.weights)} weights in the '
-            f'checkpoint, {kinds[1]} with {len(ours.weights)} in the model']
+      or (classes[0] != classes[1] and name != 'tubelet_embedding')):
+    return [f'{name}: {classes[0]} with {len(theirs.weights)} weights in the '
+            f'checkpoint, {classes[1]} with {len(ours.weights)} in the model']
   values = [(attribute, getattr(theirs, attribute, None),
              getattr(ours, attribute, None)) for attribute in _MUST_AGREE]
   return [f'{name}: {attribute}={a} in the checkpoint, {b} in the model'
@@ -227,7 +215,7 @@ def _disagreements(name: str, theirs: tf_keras.layers.Layer,
 
 
 def _other_tokens(source: tf_keras.Model, model: tf_keras.Model) -> List[str]:
-  """Positions of learned tokens, which have no order to be resized along."""
+  """Returns a difference in tokens per frame; they have no order to resize."""
   a, b = (backbone.spec.tokens_per_frame() for backbone in (source, model))
   return [] if a == b else [
       f'temporal_position_embedding: {a} tokens of each frame in the '
@@ -238,17 +226,17 @@ def _notes(source: tf_keras.Model, model: tf_keras.Model,
            head: str) -> Iterator[str]:
   poolers = source.spec.pooler, model.spec.pooler
   if head == 'keep' and poolers[0] != poolers[1]:
-    yield (f'the head was trained behind pooler={poolers[0]}, the model has '
+    yield (f'the head was trained with pooler={poolers[0]}, the model has '
            f'pooler={poolers[1]}')
 
 
 def _parts(
     model: backbones.Classifier) -> Iterator[Tuple[str, tf_keras.layers.Layer]]:
-  """Every layer with weights, by a name that does not depend on its place."""
+  """Yields each layer with weights by a name independent of its position."""
   for layer in model.backbone.layers:
     if isinstance(layer, backbones.Encoder):
       yield from ((name, part) for name, part in _encoder_parts(layer)
-                  if part.weights)  # Means over a grid have none.
+                  if part.weights)  # Grid pooling has none.
     elif layer.weights:
       yield layer.name, layer
   yield 'head', model.head
@@ -270,7 +258,7 @@ def _encoder_parts(encoder: backbones.Encoder):
 def _fit(name: str, theirs: tf_keras.layers.Layer, ours: tf_keras.layers.Layer,
          source: tf_keras.Model, model: tf_keras.Model,
          tubelets: str) -> Tuple[Optional[str], List[np.ndarray]]:
-  """How one part is fitted (None: it is not), and the values of its weights."""
+  """Returns how a layer was adapted (None: unchanged), and its weights."""
   values = theirs.get_weights()
   if name == 'tubelet_embedding' and isinstance(
       source, backbones.VisionTransformer):
@@ -291,7 +279,7 @@ def _fit(name: str, theirs: tf_keras.layers.Layer, ours: tf_keras.layers.Layer,
 
 
 def _inflate(kernel: np.ndarray, frames: int, tubelets: str) -> np.ndarray:
-  """[h, w, channels, C] -> [t, h, w, channels, C]."""
+  """Inflates a patch kernel [h, w, channels, C] to [t, h, w, channels, C]."""
   if tubelets == 'average':
     return np.stack([kernel / frames] * frames)
   inflated = np.zeros([frames, *kernel.shape], kernel.dtype)
@@ -301,7 +289,7 @@ def _inflate(kernel: np.ndarray, frames: int, tubelets: str) -> np.ndarray:
 
 def _grid(backbone: tf_keras.Model,
           layer: tf_keras.layers.Layer) -> Tuple[int, ...]:
-  """(H, W), or (T, H, W) if every frame has positions of its own."""
+  """Returns (H, W), or (T, H, W) if frames have separate positions."""
   grid = backbone.spec.grid_size(backbone.input_size)
   rows = layer.embedding.shape[1] - (backbone.spec.pooler == 'token')
   frames = rows // math.prod(grid)
@@ -315,8 +303,8 @@ def _temporal_grid(backbone: tf_keras.Model) -> Tuple[int, int]:
 
 def _fit_positions(value: np.ndarray, ours: tf_keras.layers.Layer,
                    old: Tuple[int, ...], new: Tuple[int, ...]):
-  """Resizes the grid if need be, then repeats it over time if need be."""
-  rows, = value  # [N, C], before them the row of a class token.
+  """Resizes positions if needed, then repeats them over time if needed."""
+  rows, = value  # [N, C], or [1 + N, C] with a class token.
   own_rows = ours.embedding.numpy()[0]
   class_row, rows = np.split(rows, [-math.prod(old)])
   how = f'{_times(old)} positions'
@@ -328,7 +316,7 @@ def _fit_positions(value: np.ndarray, ours: tf_keras.layers.Layer,
   if repeats > 1:
     rows = repeat(rows, repeats)
     how += f', repeated {repeats} times'
-  if len(own_rows) > math.prod(new):  # Of a fresh class token, its own stays.
+  if len(own_rows) > math.prod(new):  # A fresh class token keeps its own.
     rows = np.concatenate([class_row if len(class_row) else own_rows[:1], rows])
   return how, [rows[np.newaxis]]
 
@@ -338,9 +326,9 @@ def _times(grid: Tuple[int, ...]) -> str:
 
 
 def _fold(rows):
-  """Joins neighbours that differ in a number only: block_0, block_1 -> 0..1."""
-  kind = lambda row: (re.sub(r'\d+$', '', row[0]), *row[1:])
-  for _, group in itertools.groupby(rows, kind):
+  """Joins neighbours that differ in a number only, to 'block_0..1'."""
+  without_number = lambda row: (re.sub(r'\d+$', '', row[0]), *row[1:])
+  for _, group in itertools.groupby(rows, without_number):
     group = list(group)
     last = re.search(r'\d+$', group[-1][0])
     joined = len(group) > 1 and last

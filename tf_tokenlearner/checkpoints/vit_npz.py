@@ -1,20 +1,50 @@
-"""Checkpoints in the layout of the public ViT and AugReg weights.
+"""Reads the public ViT and AugReg weights.
 
-That is a .npz file of flat names, as google-research/vision_transformer writes
-it. Positions are resized with aligned corners, as there (scipy.ndimage.zoom of
-order 1).
+They are .npz files with flat names, as google-research/vision_transformer
+writes them. Positions are resized with aligned corners, as there
+(scipy.ndimage.zoom of order 1).
 """
 
 from typing import Optional, Tuple
+
+import tensorflow as tf
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import npz_file
 from tf_tokenlearner.checkpoints import transfer
+from tf_tokenlearner import errors
+
+_SOURCE = 'public ViT weights'
+_RENAMED = (
+    ('/MultiHeadDotProductAttention_1/', f'/{flax_names.ATTENTION}/'),
+    ('/LayerNorm_2/', f'/{flax_names.SECOND_NORM}/'),
+    ('/MlpBlock_3/', f'/{flax_names.MLP}/'),
+    ('^head/', f'{flax_names.HEAD}/'),
+)
 
 
-KIND = 'public ViT weights'
+def matches(path: str) -> bool:
+  """Returns whether a path is a .npz file, by its content."""
+  return (tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
+          and npz_file.is_npz(path))
+
+
+def read(path: str) -> flax_names.Weights:
+  """Reads a .npz file.
+
+  Raises:
+    UserError: no such file, a damaged one, or an array has two names.
+  """
+  arrays = npz_file.read(path)
+  try:
+    names = flax_names.rename(arrays, _RENAMED)
+  except errors.UserError as error:
+    raise errors.UserError(f'{path} cannot be loaded: {error}') from error
+  return flax_names.Weights(
+      path, _SOURCE, {names[name]: array for name, array in arrays.items()},
+      prefers_square=True)
 
 
 def load_vision_transformer_npz(
@@ -28,10 +58,10 @@ def load_vision_transformer_npz(
   with another head, no pre_logits.
 
   Args:
-    model: a classifier of as wide and deep a transformer.
+    model: a classifier around a transformer of the same width and depth.
     path: the .npz file, local or remote.
-    head: 'keep' takes it over, which needs the same classes; 'fresh' leaves the
-      model's own; 'zero' makes it zero.
+    head: 'keep' loads it, which needs the same classes; 'fresh' keeps the
+      model's own; 'zero' sets it to zero.
     grid_size: (H, W), the positions in the file; None: a square.
     tubelets: as in transfer.transfer, for models of clips.
 
@@ -40,17 +70,10 @@ def load_vision_transformer_npz(
 
   Raises:
     UserError: no such file, a damaged one, or one that does not fit; the model
-      is left as it was.
+      stays as it was.
   """
-  source = read_model(path, model, grid_size)
-  done = transfer.transfer(source, model, head, tubelets)
-  transfer.say(path, KIND, done)
+  weights = read(path)
+  done = transfer.transfer(
+      flax_models.build(weights, model, grid_size), model, head, tubelets)
+  transfer.say(path, weights.source, done)
   return done
-
-
-def read_model(
-    path: str, like: backbones.Classifier,
-    grid_size: Optional[Tuple[int, int]] = None) -> backbones.Classifier:
-  """The plain classifier that a file holds; like and grid_size as above."""
-  return flax_models.build(
-      npz_file.read(path), flax_names.VISION_TRANSFORMER, like, path, grid_size)
