@@ -60,8 +60,8 @@ def test_large_arrays_come_in_pieces(tmp_path):
   tree = flax_msgpack.read(write(tmp_path / 'x', {'a': {'b': chunked}}))
   np.testing.assert_array_equal(tree['a']['b'], whole)
   del pieces['3']
-  with pytest.raises(errors.UserError, match='the chunks of an array do not fit '
-                     'together'):
+  with pytest.raises(errors.UserError, match='the chunks of an array do not '
+                     'fit together'):
     flax_msgpack.read(write(tmp_path / 'y', {'a': chunked}))
 
 

@@ -196,7 +196,8 @@ def test_model_that_is_no_transformer(tmp_path, capsys):
     (lambda path: None, 'There is no checkpoint at'),
     (lambda path: path.mkdir(), 'holds no checkpoint: expected a run of this '
      r'project .* named checkpoint_STEP'),
-    (lambda path: path.write_bytes(b'GIF89a'), 'is not a complete msgpack file'),
+    (lambda path: path.write_bytes(b'GIF89a'),
+     'is not a complete msgpack file'),
     (lambda path: path.write_bytes(b''), 'is not a complete msgpack file'),
     (lambda path: path.write_bytes(b'PK\x03\x04 and no more'),
      'is not a complete .npz file'),

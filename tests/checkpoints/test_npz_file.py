@@ -57,8 +57,8 @@ def test_cut_off(tmp_path, share):
   path = tmp_path / 'cut.npz'
   data = GOLDEN.read_bytes()
   path.write_bytes(data[:int(share * len(data))])
-  with pytest.raises(errors.UserError, match='is not a complete .npz file .*cut '
-                     'off: copy it again'):
+  with pytest.raises(errors.UserError, match='is not a complete .npz file .*cut'
+                     ' off: copy it again'):
     npz_file.read(str(path))
 
 
@@ -131,7 +131,7 @@ def test_other_zip_files_and_none(tmp_path):
   path = str(tmp_path / 'x.zip')
   with zipfile.ZipFile(path, 'w') as archive:
     archive.writestr('notes.txt', 'hello')
-  with pytest.raises(errors.UserError, match='notes.txt, which is not an array'):
+  with pytest.raises(errors.UserError, match='notes.txt, which is not an arr'):
     npz_file.read(path)
   with pytest.raises(errors.UserError, match='There is no file'):
     npz_file.read(str(tmp_path / 'nowhere.npz'))

@@ -206,8 +206,9 @@ DAMAGES = {
     'transposed query': (
         changed(f'{ATTENTION_1}query/kernel', np.transpose),
         r'query/kernel.* \[\(4, 2, 8\), \(8, 2, 4\), \(8, 2, 4\)\] does not'),
-    'transposed head': (changed('head/kernel', np.transpose),
-                        r'output_projection/kernel \[\(5, 8\)\] .*transpose does'),
+    'transposed head': (
+        changed('head/kernel', np.transpose),
+        r'output_projection/kernel \[\(5, 8\)\] .*transpose does'),
     'other heads in one block': (
         changed(f'{ATTENTION_1}out/kernel', lambda x: x.reshape(4, 2, 8)),
         r'out/kernel \[\(4, 2, 8\)\] does not fit'),
@@ -223,7 +224,8 @@ DAMAGES = {
         changed('embedding/kernel', lambda x: x.reshape(48, 8)),
         r'embedding/kernel \[48, 8\] is neither of images'),
     'both spellings of a name': (
-        lambda arrays: arrays.update({f'{BLOCK_1}LayerNorm_1/bias': np.ones(8)}),
+        lambda arrays: arrays.update(
+            {f'{BLOCK_1}LayerNorm_1/bias': np.ones(8)}),
         'Both Transformer/encoderblock_1/LayerNorm_[12]/bias and Transformer/'
         'encoderblock_1/LayerNorm_[12]/bias are Transformer/encoderblock_1/'
         'LayerNorm_1/bias'),

@@ -65,7 +65,8 @@ def test_scale_jitter():
   """Sides of 80 / number; what would be smaller than the crop is as large."""
   tf.random.set_seed(0)
   boxes = np.concatenate([
-      clip_sampling.random_box(tf.constant([100, 150]), (80, 80), 100, [0.7, 2.])
+      clip_sampling.random_box(
+          tf.constant([100, 150]), (80, 80), 100, [0.7, 2.])
       for _ in range(300)])
   assert (boxes[:, 2] == boxes[:, 3]).all()
   assert boxes[:, 2].max() == 100 and 40 <= boxes[:, 2].min() < 45

@@ -61,4 +61,6 @@ def test_channels_are_converted():
 def test_flip():
   frames = tiny_videos.noise(3)
   np.testing.assert_array_equal(
-      clip_sampling.flip(tf.constant(frames)), frames[:, :, ::-1])
+      clip_sampling.flip_left_right(tf.constant(frames)), frames[:, :, ::-1])
+  np.testing.assert_array_equal(
+      clip_sampling.flip_up_down(tf.constant(frames)), frames[:, ::-1])

@@ -37,7 +37,11 @@ def fixture_maker(tmp_path):
 
 @pytest.fixture(name='change_worker')
 def fixture_change_worker(tmp_path, monkeypatch):
-  return lambda text: video_making.change_worker(tmp_path, monkeypatch, text)
+  def change(text, whole=False):
+    video_making.change_worker(
+        tmp_path, monkeypatch,
+        text if whole else video_making.ODD_WORKER.format(text))
+  return change
 
 
 def test_working_folder(monkeypatch):
@@ -108,7 +112,7 @@ def test_odd_names(maker):
 
 
 def test_video_that_crashes_the_decoder(maker, change_worker):
-  change_worker(video_making.ODD_WORKER.format('os.kill(os.getpid(), signal.SIGSEGV)'))
+  change_worker('os.kill(os.getpid(), signal.SIGSEGV)')
   paths = maker.write(5)
   assert maker.decoded().decode(paths) == {
       paths[2]: 'makes the decoder crash (SIGSEGV)'}
@@ -116,7 +120,7 @@ def test_video_that_crashes_the_decoder(maker, change_worker):
 
 def test_process_that_is_killed(maker, change_worker):
   """As by the kernel when memory runs out."""
-  change_worker(video_making.ODD_WORKER.format('os.kill(os.getpid(), signal.SIGKILL)'))
+  change_worker('os.kill(os.getpid(), signal.SIGKILL)')
   paths = maker.write(5)
   with pytest.raises(errors.UserError, match=(
       'A process was killed while it decoded .*2.avi, most often because '
@@ -127,8 +131,8 @@ def test_process_that_is_killed(maker, change_worker):
 
 def test_video_that_takes_too_long(maker, change_worker):
   """The time limit is an alarm, which here rings at once."""
-  change_worker(video_making.ODD_WORKER.format(
-      'os.kill(os.getpid(), signal.SIGALRM)'))
+  change_worker(
+      'os.kill(os.getpid(), signal.SIGALRM)')
   paths = maker.write(3)
   assert maker.decoded().decode(paths) == {
       paths[2]: 'takes longer than 1,800 s to decode'}
@@ -138,19 +142,19 @@ def test_video_that_takes_too_long(maker, change_worker):
     ('import no_such_package', "exit code 1: .*No module named 'no_such_pack"),
     ('raise SystemExit(3)', 'exit code 3: no message')])
 def test_processes_that_do_not_start(maker, change_worker, program, message):
-  change_worker(program)
+  change_worker(program, whole=True)
   with pytest.raises(RuntimeError, match=message):
     maker.decoded().decode(maker.write(2))
 
 
 def test_library_that_prints(maker, change_worker):
-  change_worker(video_making.ODD_WORKER.format('print("hello"); os.system("echo hello")'))
+  change_worker('print("hello"); os.system("echo hello")')
   assert maker.decoded().decode(maker.write(3)) == {}
 
 
 def test_failing_writes_are_passed_on(maker, change_worker):
-  change_worker(video_making.ODD_WORKER.format(
-      'return {"failed": (28, "No space left on device")}'))
+  change_worker(
+      'return {"failed": (28, "No space left on device")}')
   with pytest.raises(OSError, match='No space left') as error:
     maker.decoded().decode(maker.write(3))
   assert error.value.errno == 28
@@ -180,7 +184,7 @@ def test_options_out_of_range(maker, options, message):
 
 
 def test_no_process_stays_when_it_is_left(maker, change_worker):
-  change_worker(video_making.ODD_WORKER.format('time.sleep(999)'))
+  change_worker('time.sleep(999)')
   paths = maker.write(4)
   generator = maker.decoded()._decode(paths)
   os.makedirs(maker.folder)

@@ -1,4 +1,4 @@
-"""Files that say what is in a folder of videos."""
+"""Tests of finding videos and reading label files."""
 
 import pytest
 
@@ -19,6 +19,27 @@ def test_videos_at_any_depth(tmp_path):
   assert label_files.find_videos(files) == {
       name: f'{tmp_path}/{path}' for name, path in (
           ('a', 'a.mp4'), ('b', 'x/b.MKV'), ('c', 'x/y/c.webm'))}
+
+
+@pytest.mark.parametrize('name', [
+    'a.3gp', 'a.flv', 'a.ogv', 'a.wmv', 'a.mpg', 'a.m2ts', 'a.gif'])
+def test_extensions_of_videos(tmp_path, name):
+  assert label_files.find_videos(make(tmp_path, name)) == {
+      'a': f'{tmp_path}/{name}'}
+
+
+def test_videos_by_content(tmp_path):
+  """Transport streams share the extension of TypeScript."""
+  files = make(tmp_path, 'code.ts', 'a.ts', 'a.txt')
+  (tmp_path / 'code.ts').write_text('const x = 3;')
+  (tmp_path / 'a.ts').write_bytes((b'G' + bytes(187)) * 4)
+  assert label_files.find_videos(files) == {'a': f'{tmp_path}/a.ts'}
+
+
+def test_folders_that_are_not_searched(tmp_path):
+  make(tmp_path, 'x/a.mp4', '@eaDir/b.mp4', '.AppleDouble/c.mp4', '#recycle/d')
+  (tmp_path / 'x' / 'up').symlink_to(tmp_path)
+  assert label_files.find_files(str(tmp_path)) == [f'{tmp_path}/x/a.mp4']
 
 
 @pytest.mark.parametrize('paths,first', [

@@ -314,8 +314,8 @@ def test_bad_avid_files(preparer):
   preparer.write_avid()
   preparer.write(avid_val__json='{"cccccccc.mp4": "sleeping"}')
   assert preparer.fails('avid') == (
-      f'{preparer.folder}/avid_val.json has labels that avid_train.json has '
-      'not: sleeping.')
+      f'{preparer.folder}/avid_val.json has labels that avid_train.json '
+      'lacks: sleeping.')
 
 
 @pytest.mark.parametrize('name,fps,short_side', [

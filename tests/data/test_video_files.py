@@ -175,8 +175,8 @@ def test_theora_with_empty_frames():
 
 
 @pytest.mark.parametrize('codec,options', [
-    ('libx265', {'x265-params': 'log-level=none:keyint=10:min-keyint=10:bframes=4'
-                                ':b-adapt=0:open-gop=1:scenecut=0'}),
+    ('libx265', {'x265-params': 'log-level=none:keyint=10:min-keyint=10:'
+                                'bframes=4:b-adapt=0:open-gop=1:scenecut=0'}),
     ('libx264', {'x264-params': 'keyint=10:min-keyint=10:bframes=4:b-adapt=0:'
                                 'open-gop=1:scenecut=0'})])
 def test_stream_cut_out_of_a_longer_one(tmp_path, codec, options):
@@ -270,7 +270,8 @@ def test_display_matrix_of_a_small_angle(tmp_path):
   with open(path, 'rb+') as file:
     data = file.read()
     file.seek(data.index(b'tkhd') + 44)
-    file.write(struct.pack('>5i', 56756, 32768, 0, -32768, 56756))  # 30 degrees.
+    # Turned by 30 degrees.
+    file.write(struct.pack('>5i', 56756, 32768, 0, -32768, 56756))
   assert decode(path) == expected
 
 

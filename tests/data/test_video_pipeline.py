@@ -1,4 +1,4 @@
-"""Clips, views and labels of the batches."""
+"""Tests of clips, views and labels of the batches."""
 
 import dataclasses
 from typing import Optional
@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from official.vision.configs import common
 from official.vision.ops import augment
 from tensorflow.python.framework import config as determinism
@@ -249,6 +250,66 @@ def test_flip_is_the_only_change():
             clip, scaled(frames[:, :, ::-1]), atol=1e-6)
       mirrored += is_mirrored
   assert 8 < mirrored < 32
+
+
+def test_vertical_flip_is_the_only_change():
+  frames = tiny_videos.noise(2, 8, 8)
+  params = training_config(min_image_size=8, aug_rand_vflip=True)
+  seen = set()
+  for clips, _ in build(params, Source([frames], [0]), (2, 8, 8, 3)).take(10):
+    for clip in clips:
+      upright, flipped = (np.allclose(clip, scaled(x), atol=1e-6)
+                          for x in (frames, frames[:, ::-1]))
+      assert upright != flipped
+      seen.add(upright)
+  assert seen == {True, False}
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_rotation_is_the_same_for_all_frames(channels):
+  frames = np.repeat(tiny_videos.noise(1, 24, 24)[..., :channels], 3, 0)
+  seen = set()
+  for clips, _ in build(
+      training_config(min_image_size=24, aug_rotation=45.),
+      Source([frames], [0]), (3, 24, 24, channels)).take(4):
+    np.testing.assert_allclose(clips[:, 1:], clips[:, :-1], atol=1e-5)
+    seen |= {clip.numpy().tobytes() for clip in clips}
+    # About the centre, which stays; corners come from elsewhere.
+    centre = np.abs(clips[:, :, 11:13, 11:13] - scaled(frames)[:, 11:13, 11:13])
+    assert centre.max() < .3 < np.abs(clips - scaled(frames)).max()
+  assert len(seen) == 8
+
+
+def test_grey_clips_are_jittered():
+  frames = np.repeat(tiny_videos.noise(1, 24, 24)[..., :1], 3, 0)
+  clips, _ = next(iter(build(
+      training_config(min_image_size=24, color_jitter_probability=1.),
+      Source([frames], [0]), (3, 24, 24, 1))))
+  assert np.abs(clips).max() <= 1 + 1e-6
+  assert np.abs(clips - scaled(frames)).max() > .02
+
+
+def test_seed_reaches_every_random_op():
+  """Also with deterministic ops, which refuse ops without a seed."""
+  options = dict(
+      scale_jitter=[1., 2.], min_image_size=24, aug_rand_hflip=True,
+      aug_rand_vflip=True, aug_rotation=20., color_jitter_probability=.5,
+      color_drop_probability=.3, aug_type=common.Augmentation(type='randaug'))
+  source = Source([tiny_videos.noise(8, 24, 40, seed=i) for i in range(3)],
+                  [0, 1, 2])
+
+  def first_clips(seed):
+    tf_keras.utils.set_random_seed(seed)  # As the trainer does.
+    dataset = build(training_config(**options), source, (3, 16, 16, 3))
+    return np.stack([clips for clips, _ in dataset.take(4)])
+
+  determinism.enable_op_determinism()
+  try:
+    first = first_clips(1)
+    np.testing.assert_array_equal(first_clips(1), first)
+    assert np.abs(first_clips(2) - first).mean() > .05
+  finally:
+    determinism.disable_op_determinism()
 
 
 @pytest.mark.parametrize('options', [
@@ -577,7 +638,7 @@ def test_sensible_options_are_taken():
 
 
 @pytest.mark.parametrize('options, channels, message', [
-    (dict(temporal_stride=-1), 3, 'temporal_stride must be at least 1; or 0.*'
+    (dict(temporal_stride=-1), 3, 'temporal_stride must be at least 1, or 0 .*'
      '; received -1'),
     (dict(num_test_clips=2), 3, 'num_test_clips is for evaluation; training '
      'takes one clip of each video; received 2'),
@@ -593,9 +654,9 @@ def test_sensible_options_are_taken():
     (dict(color_jitter_probability=1.1), 3, 'color_jitter_probability must lie '
      'in'),
     (dict(color_drop_probability=-.1), 3, 'color_drop_probability must lie in'),
-    (dict(color_jitter_probability=.1), 1, 'color_jitter_probability needs 3 '
+    (dict(color_drop_probability=.1), 1, 'color_drop_probability needs 3 '
      'channels; received 0.1'),
-    (dict(color_drop_probability=.1), 1, 'color_drop_probability needs 3'),
+    (dict(aug_rotation=200.), 3, 'aug_rotation must lie in .* degrees'),
     (dict(short_videos='repeat'), 3,
      "^Unknown task.train_data.short_videos 'repeat'. Known: "),
     (dict(labels_of='frame'), 3,
@@ -614,7 +675,7 @@ def test_options_that_cannot_be(options, channels, message):
 
 def test_options_that_do_not_go_together():
   with pytest.raises(errors.UserError, match='task.validation_data.labels_of '
-                     'is for training; evaluation asks for'):
+                     'is for training; evaluation needs the'):
     video_pipeline.check_options(
         'validation_data', evaluation_config(labels_of='clip'), (4, 6, 6, 3))
   mix = training_config(mixup_and_cutmix=common.MixupAndCutmix())

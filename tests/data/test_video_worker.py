@@ -105,10 +105,12 @@ def test_decode_to_file(tmp_path):
   path = video_making.write(
       tmp_path / 'a.avi', video_making.numbered(3), 10, 'mpeg4')
   options = {'path': path, 'fps': 10, 'short_side': 32}
-  assert video_worker.decode_to_file(target=str(tmp_path / 'clip'), **options) == {}
+  assert not video_worker.decode_to_file(
+      target=str(tmp_path / 'clip'), **options)
   assert (tmp_path / 'clip').stat().st_size
-  assert video_worker.decode_to_file(target=str(tmp_path / 'no' / 'clip'), **options
-                             ) == {'failed': (2, 'No such file or directory')}
+  assert video_worker.decode_to_file(
+      target=str(tmp_path / 'no' / 'clip'), **options
+  ) == {'failed': (2, 'No such file or directory')}
 
 
 def test_one_odd_video_does_not_end_all(tmp_path, monkeypatch):

@@ -22,10 +22,10 @@ from tf_tokenlearner import run_folder
 
 MODULES = {'all': 'keep', 'backbone': 'fresh'}  # Values: the fate of the head.
 
-# Readers of public checkpoints, in the order in which they are asked. To support
-# another format, write a module with `matches(path) -> bool` and
-# `read(path) -> flax_names.Weights`, and list it here. The last one takes every
-# file that no other recognises.
+# Readers of public checkpoints, in the order in which they are asked. To add a
+# format, write a module with `matches(path) -> bool` and
+# `read(path) -> flax_names.Weights`, and list it here. The last reader takes
+# every file that no other recognises.
 _READERS = (vit_npz, garden_vit, scenic)
 
 

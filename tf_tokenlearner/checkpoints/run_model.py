@@ -35,7 +35,7 @@ class Description(NamedTuple):
 
 
 def find_checkpoint(path: str) -> str:
-  """Returns the checkpoint at a path: of a run the best, of a folder the latest.
+  """Returns the checkpoint at a path: a run's best, another folder's latest.
 
   Raises:
     UserError: there is none.

@@ -121,7 +121,7 @@ def transfer(source: backbones.Classifier, model: backbones.Classifier,
   """Assigns the weights of one classifier to another.
 
   Blocks are matched by number, whatever lies between them: a model with
-  TokenLearner takes the blocks of a plain ViT, and its TokenLearner stays fresh.
+  TokenLearner takes the blocks of a plain ViT and keeps a fresh TokenLearner.
 
   Args:
     source: restored classifier around a transformer for images or clips.

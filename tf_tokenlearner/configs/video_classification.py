@@ -52,6 +52,8 @@ class DataConfig(cfg.DataConfig):
     color_drop_probability: of a clip becoming grey.
     aug_type: the Garden's RandAugment, less its Cutout, which is of some frames
       only, or AutoAugment; one draw for a clip.
+    aug_rand_vflip: turn every second clip upside down, mirrored.
+    aug_rotation: rotate a clip by a random angle of up to so many degrees.
     mixup_and_cutmix: the Garden's mixup and cutmix; a batch in training.
     cache: keep what was read, encoded, in memory.
     fps: frames a second that are stored of the files of a folder.
@@ -74,6 +76,8 @@ class DataConfig(cfg.DataConfig):
   color_jitter_probability: float = 0.
   color_drop_probability: float = 0.
   aug_type: Optional[common.Augmentation] = None
+  aug_rand_vflip: bool = False
+  aug_rotation: float = 0.
   mixup_and_cutmix: Optional[common.MixupAndCutmix] = None
   fps: float = 25.
   stored_short_side: int = 256

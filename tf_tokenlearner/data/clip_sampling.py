@@ -1,4 +1,4 @@
-"""From stored frames to the pixels of clips."""
+"""Chooses frames of videos and crops of frames."""
 
 from typing import Callable, List, Sequence
 
@@ -7,21 +7,24 @@ import tensorflow as tf
 from tf_tokenlearner.data import pixel_ops
 
 
-MAX_FPS = 240
+MAX_FPS = 240  # Highest rate at which videos are decoded.
 
 SHORT_VIDEOS = ('loop', 'pad')
 
 
 def random_start(
     length: tf.Tensor, num_frames: int, stride: int) -> tf.Tensor:
-  """First frame of a clip, each that leaves room for it as likely; int32 [].
+  """Draws the first frame of a clip, uniformly among those with enough room.
 
-  A video that is shorter than the clip starts with its first frame.
+  A clip of a video that is too short starts with its first frame.
 
   Args:
     length: int32 [], frames of the video.
     num_frames: T, frames of the clip.
     stride: frames of the video from one frame of the clip to the next.
+
+  Returns:
+    int32 [].
   """
   return tf.random.uniform(
       [], 0, _last_start(length, num_frames, stride) + 1, tf.int32)
@@ -29,15 +32,14 @@ def random_start(
 
 def even_starts(length: tf.Tensor, num_clips: int, num_frames: int,
                 stride: int) -> tf.Tensor:
-  """First frames of clips spread evenly, from the first to the last possible.
+  """Returns the first frames of clips spread evenly from start to end.
 
   A single clip lies in the middle. The Garden's sampler counts the stride after
-  the last frame as well, so its clips lie a little early and never reach the
-  end.
+  the last frame as well, so its clips lie earlier and never reach the end.
 
   Args:
     length: int32 [], frames of the video.
-    num_clips: how many.
+    num_clips: number of clips.
     num_frames: T, frames of a clip.
     stride: frames of the video from one frame of a clip to the next.
 
@@ -52,15 +54,15 @@ def even_starts(length: tf.Tensor, num_clips: int, num_frames: int,
 
 def frame_indices(starts: tf.Tensor, length: tf.Tensor, num_frames: int,
                   stride: int, short_videos: str) -> tf.Tensor:
-  """The frames of clips.
+  """Returns the indices of the frames of clips.
 
   Args:
     starts: int32 [...], first frames.
     length: int32 [], frames of the video; at least 1.
     num_frames: T, frames of a clip.
     stride: frames of the video from one frame of a clip to the next.
-    short_videos: what follows the last frame: 'loop', the first; 'pad', the
-      last again and again.
+    short_videos: continuation after the last frame: 'loop' starts again, 'pad'
+      repeats the last frame.
 
   Returns:
     int32 [..., T], below length.
@@ -78,14 +80,13 @@ def _last_start(length: tf.Tensor, num_frames: int, stride: int) -> tf.Tensor:
 
 def random_box(shape: tf.Tensor, input_size: Sequence[int],
                min_image_size: int, scale_jitter: Sequence[float]) -> tf.Tensor:
-  """A crop at a random place of frames of a random size.
+  """Draws a crop of frames that are scaled by a random factor.
 
   Args:
-    shape: int32 [2 or more], height and width of the stored frames.
-    input_size: (height, width) of the crop.
-    min_image_size: of the frames' shorter side, scaled.
-    scale_jitter: () or (low, high), a random number between which
-      min_image_size is multiplied by.
+    shape: int32 [2 or more], (H, W, ...) of the stored frames.
+    input_size: (height, width) of the crop after scaling.
+    min_image_size: shorter side of the scaled frames, in pixels.
+    scale_jitter: () or (low, high): range of a random factor of min_image_size.
 
   Returns:
     int32 [1, 4]: top, left, height, width in pixels of the stored frame.
@@ -96,20 +97,20 @@ def random_box(shape: tf.Tensor, input_size: Sequence[int],
   extent = _crop_extent(shape, input_size, short_side)
   room = tf.cast(shape[:2] - extent + 1, tf.float32)
   corner = tf.cast(tf.random.uniform([2]) * room, tf.int32)
-  # The product may round up to the room itself.
+  # Rounding may yield the room itself.
   corner = tf.minimum(corner, shape[:2] - extent)
   return tf.concat([corner, extent], 0)[None]
 
 
 def even_boxes(shape: tf.Tensor, input_size: Sequence[int],
                min_image_size: int, num_crops: int) -> tf.Tensor:
-  """Crops spread evenly where there is most room; a single one is central.
+  """Returns crops spread along the axis with most room; one crop is central.
 
   Args:
-    shape: int32 [2 or more], height and width of the stored frames.
-    input_size: (height, width) of a crop.
-    min_image_size: of the frames' shorter side, scaled.
-    num_crops: how many; the first and the last one touch the borders.
+    shape: int32 [2 or more], (H, W, ...) of the stored frames.
+    input_size: (height, width) of a crop after scaling.
+    min_image_size: shorter side of the scaled frames, in pixels.
+    num_crops: number of crops; the first and the last one touch the borders.
 
   Returns:
     int32 [num_crops, 4]: top, left, height, width in pixels of the stored
@@ -121,13 +122,13 @@ def even_boxes(shape: tf.Tensor, input_size: Sequence[int],
   corners = tf.tile((room // 2)[None], [num_crops, 1])
   if num_crops > 1:
     spread = tf.range(num_crops)[:, None] * room // (num_crops - 1)
-    is_down = room[0] > room[1]  # Of a square frame, along the width.
+    is_down = room[0] > room[1]  # With equal room, along the width.
     corners = tf.where(tf.stack([is_down, ~is_down]), spread, corners)
   return tf.concat([corners, tf.tile(extent[None], [num_crops, 1])], 1)
 
 
 def hull(boxes: tf.Tensor) -> tf.Tensor:
-  """The smallest box around all of [K, 4]; int32 [4]."""
+  """Returns the smallest box int32 [4] around boxes [K, 4]."""
   corner = tf.reduce_min(boxes[:, :2], axis=0)
   end = tf.reduce_max(boxes[:, :2] + boxes[:, 2:], axis=0)
   return tf.concat([corner, end - corner], 0)
@@ -135,9 +136,9 @@ def hull(boxes: tf.Tensor) -> tf.Tensor:
 
 def _crop_extent(shape: tf.Tensor, input_size: Sequence[int],
                  short_side: tf.Tensor) -> tf.Tensor:
-  """Height and width of a crop before scaling; int32 [2].
+  """Returns height and width of a crop before scaling, int32 [2].
 
-  Frames that would become smaller than the crop are scaled up until it fits.
+  Frames that would become smaller than the crop are enlarged to fit it.
   """
   available = tf.cast(shape[:2], tf.float32)
   wanted = tf.cast(input_size[:2], tf.float32)
@@ -149,14 +150,14 @@ def _crop_extent(shape: tf.Tensor, input_size: Sequence[int],
 
 def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
         channels: int) -> List[tf.Tensor]:
-  """Boxes out of frames, of which hardly more than they show is decoded.
+  """Cuts boxes out of frames; decodes little more than the boxes.
 
   Args:
     frames: string [F], encoded images of one size, or uint8 [F, H, W, c]; F is
       at least 1.
-    boxes_of: called once with the size of the frames, int32 [2] or more; gives
-      boxes [K, 4] of one size: top, left, height, width.
-    channels: C, that the boxes should have.
+    boxes_of: called once with the shape of the frames, int32 [2] or more;
+      returns boxes [K, 4] of one size: top, left, height, width.
+    channels: C of the result.
 
   Returns:
     K tensors, uint8 [F, box height, box width, C].
@@ -168,8 +169,8 @@ def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
     frames, boxes, around = tf.cond(
         tf.io.is_jpeg(frames[0]), lambda: _decode_jpegs(frames, boxes_of),
         lambda: _decode_others(frames, boxes_of))
-    # To colour first: not every format is decoded to grey, and what is served
-    # has come as colour too. For grey pictures the way there and back is exact.
+    # Through colour: not every format can be decoded to grey, and served clips
+    # are in colour. Grey frames come back exactly.
     frames = tf.ensure_shape(frames, [None, None, None, 3])
   boxes -= tf.pad(around, [[0, 2]])
   return [pixel_ops.convert_channels(
@@ -178,7 +179,7 @@ def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
 
 
 def _decode_jpegs(frames, boxes_of):
-  """(what lies around the boxes, the boxes, where it begins in the frame)."""
+  """Returns the pixels around the boxes, the boxes, and the pixels' origin."""
   shape = tf.image.extract_jpeg_shape(frames[0])
   boxes = boxes_of(shape)
   top, left, height, width = tf.unstack(hull(boxes))
@@ -191,7 +192,7 @@ def _decode_jpegs(frames, boxes_of):
 
 
 def _decode_others(frames, boxes_of):
-  """As _decode_jpegs; of other formats every frame is decoded whole."""
+  """Returns the same as _decode_jpegs; decodes whole frames."""
   decoded = tf.map_fn(
       lambda frame: tf.ensure_shape(tf.io.decode_image(
           frame, channels=3, expand_animations=False), [None, None, 3]),
@@ -199,30 +200,36 @@ def _decode_others(frames, boxes_of):
   return decoded, boxes_of(tf.shape(decoded)[1:3]), tf.constant([0, 0])
 
 
-def flip(frames: tf.Tensor) -> tf.Tensor:
-  """Mirror images of frames [F, H, W, C], left to right.
+def flip_left_right(frames: tf.Tensor) -> tf.Tensor:
+  """Mirrors frames [F, H, W, C] horizontally.
 
-  Rows of pixels are what TensorFlow mirrors fast; frames take it longer than
-  decoding them.
+  TensorFlow mirrors a batch of rows fast, but frames slower than it decodes
+  them.
   """
   shape = tf.shape(frames)
   rows = tf.reshape(frames, [-1, shape[2], frames.shape[3]])
   return tf.reshape(tf.reverse(rows, [1]), shape)
 
 
+def flip_up_down(frames: tf.Tensor) -> tf.Tensor:
+  """Mirrors frames [F, H, W, C] vertically."""
+  return tf.reverse(frames, [1])
+
+
 def reduce_larger(frames: tf.Tensor, short_side: int) -> tf.Tensor:
-  """Frames as the decoder of video files would have stored them.
+  """Reduces frames as video_files.decode does before it stores them.
 
   Args:
     frames: uint8 [F, H, W, C], of any size.
-    short_side: larger frames are reduced to it, the ratio kept.
+    short_side: shorter side of the result, in pixels; smaller frames stay as
+      they are.
 
   Returns:
-    uint8 of the same rank; the same frames where they are not larger.
+    uint8 [F, H', W', C], with the same aspect ratio.
   """
   shape = tf.shape(frames)[1:3]
   shorter = tf.reduce_min(shape)
-  # Halves are exact in 64 bits, and go to the even number as in Python.
+  # 64 bits represent halves exactly; they round to even, as in Python.
   size = tf.cast(tf.round(
       tf.cast(shape * short_side, tf.float64) / tf.cast(shorter, tf.float64)
   ), tf.int32)

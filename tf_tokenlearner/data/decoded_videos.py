@@ -12,6 +12,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 import tensorflow_datasets as tfds
 
 from tf_tokenlearner.data import clip_sampling
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import video_worker
 from tf_tokenlearner import errors
 from tf_tokenlearner import progress
@@ -108,7 +109,7 @@ class DecodedVideos:
       return video_worker.read(self._clip_path(path))
     except FileNotFoundError as error:
       raise errors.UserError(
-          f'{video_worker.printable(path)} changed while the data set was '
+          f'{file_types.printable(path)} changed while the data set was '
           'prepared. Start again.') from error
 
   def num_bytes(self, paths: Iterable[str]) -> int:
@@ -158,9 +159,9 @@ class DecodedVideos:
       raise errors.UserError(
           f'No space left on the disk of {self._folder}: about '
           f'{tfds.core.utils.Size(needed)} are needed for {num_all:,} videos, '
-          f'{tfds.core.utils.Size(free)} are free. Free some space, set another '
-          'data_dir, or a smaller fps or short_side (stored_short_side of '
-          'task.train_data).')
+          f'{tfds.core.utils.Size(free)} are free. Free some space, set '
+          'another data_dir, or a smaller fps or short_side '
+          '(stored_short_side of task.train_data).')
 
   def _decode(self, paths: List[str]) -> Iterator[Tuple[str, str]]:
     """Yields (path, reason why it is unreadable or '') as videos get done."""

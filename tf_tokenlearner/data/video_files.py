@@ -18,8 +18,8 @@ from av.sidedata import sidedata
 import cv2
 import numpy as np
 
-# Clips last seconds. Longer or larger ones are mostly mistakes and would not fit
-# into an example of TFDS.
+# Clips last seconds. Longer or larger ones are mostly mistakes and would not
+# fit into an example of TFDS.
 MAX_FRAMES = 20_000
 MAX_BYTES = 2**30
 MAX_PIXELS = 8192 * 4320

@@ -1,8 +1,7 @@
-"""From encoded frames to batches of clips in [-1, 1] and labels.
+"""Makes batches of clips in [-1, 1] and labels from encoded frames.
 
-Only the frames of the clip are decoded, and of them what the clip shows. Every
-augmentation is one draw for all of its frames, so that RandAugment goes without
-the Garden's Cutout, which is of some of them.
+Only the frames of a clip are decoded, and of those only the crop. Every random
+augmentation is drawn once for all frames of a clip.
 """
 
 from typing import Dict, Optional, Sequence
@@ -24,10 +23,11 @@ _PREFETCHED = 2  # Batches; a batch of clips is large.
 
 def open_source(
     params: config.DataConfig) -> Optional[tfds_source.VideoSource]:
-  """The data set that a config names; None for TFRecord files.
+  """Opens the data set that a config names; returns None for TFRecord files.
 
   Raises:
-    UserError: none or two named, not to be found, or not of videos.
+    UserError: the config names none or two, or what it names is not found or
+      does not hold videos.
   """
   return batching.open_source(
       params,
@@ -42,15 +42,15 @@ def open_source(
 
 def check_options(
     name: str, params: config.DataConfig, input_size: Sequence[int]) -> None:
-  """Refuses options that cannot be, or that would have to be ignored.
+  """Checks the options, and refuses those that would be ignored.
 
   Args:
     name: of params in the task, such as 'train_data'.
-    params: what to read and how to augment it.
+    params: data config.
     input_size: (frames, height, width, channels) of the clips in the batches.
 
   Raises:
-    UserError: an option is out of range, or does not go with the others.
+    UserError: an option is out of range or incompatible with others.
   """
   _, height, width, channels = input_size
   for key, known in (('short_videos', clip_sampling.SHORT_VIDEOS),
@@ -60,32 +60,35 @@ def check_options(
           f'task.{name}.{key}', getattr(params, key), known)
   in_evaluation = not params.is_training
   jitter, mix = list(params.scale_jitter), params.mixup_and_cutmix
-  colored = 'needs 3 channels' if channels != 3 else 'must lie in [0, 1]'
   for holds, key, expected in (
       (params.temporal_stride >= 0, 'temporal_stride',
-       'must be at least 1; or 0, one frame all along'),
+       'must be at least 1, or 0 to repeat one frame'),
       (params.num_test_clips >= 1, 'num_test_clips', 'must be at least 1'),
       (params.num_test_crops in (1, 3), 'num_test_crops',
-       'must be 1, the centre, or 3, where there is most room'),
+       'must be 1, the centre, or 3, along the longer side'),
       (in_evaluation or params.num_test_clips == 1, 'num_test_clips',
        'is for evaluation; training takes one clip of each video'),
       (in_evaluation or params.num_test_crops == 1, 'num_test_crops',
        'is for evaluation; training takes one crop of each clip'),
       (params.labels_of == 'video' or params.is_training, 'labels_of',
-       'is for training; evaluation asks for the labels of the whole video'),
+       'is for training; evaluation needs the labels of the whole video'),
       *((params.is_training or not getattr(params, key), key,
-         'is for training; evaluation looks at clips as they are')
+         'is for training; evaluation does not change clips')
         for key in ('color_jitter_probability', 'color_drop_probability',
-                    'aug_type')),
+                    'aug_type', 'aug_rand_vflip', 'aug_rotation')),
+      (0 <= params.aug_rotation <= 180, 'aug_rotation',
+       'must lie in [0, 180] degrees'),
       (params.min_image_size >= min(height, width), 'min_image_size',
        'must be at least the shorter side of input_size, '
        f'{min(height, width)}'),
       (not jitter or len(jitter) == 2 and 0 < jitter[0] <= jitter[1],
        'scale_jitter', 'must be [] or two numbers, 0 < smallest <= largest'),
       (not mix or not mix.cutmix_alpha or height <= width, 'mixup_and_cutmix',
-       'mixes labels wrongly with cutmix_alpha > 0 where clips are higher than '
+       'mixes labels wrongly with cutmix_alpha > 0 if clips are higher than '
        'wide'),
-      *((0 <= getattr(params, key) <= (channels == 3), key, colored)
+      (channels == 3 or not params.color_drop_probability,
+       'color_drop_probability', 'needs 3 channels'),
+      *((0 <= getattr(params, key) <= 1, key, 'must lie in [0, 1]')
         for key in ('color_jitter_probability', 'color_drop_probability'))):
     if not holds:
       raise errors.UserError(
@@ -100,31 +103,31 @@ def build_dataset(
     input_size: Sequence[int], num_classes: int, multi_label: bool,
     input_context: Optional[tf.distribute.InputContext] = None
 ) -> tf.data.Dataset:
-  """Batches of clips and labels for one replica.
+  """Makes batches of clips and labels for one replica.
 
   Args:
-    params: what to read and how to augment it.
-    source: what open_source gave for params.
+    params: data config.
+    source: result of `open_source`.
     input_size: (frames, height, width, channels) of the clips.
     num_classes: classes of the labels.
-    multi_label: labels come as [B, num_classes] of zeros and ones.
-    input_context: as tf.distribute gives it.
+    multi_label: whether labels are [B, num_classes] of zeros and ones.
+    input_context: from tf.distribute.
 
   Returns:
     In training an endless data set of (float [B, T, H, W, C] in [-1, 1], int
-    [B] or float [B, num_classes]). In evaluation one of (float [B, V, T, H, W,
-    C], as above), each video once: V views, num_test_crops of each of
-    num_test_clips.
+    [B] or float [B, num_classes]). In evaluation each video once, as (float
+    [B, V, T, H, W, C], labels as above) with V = num_test_clips times
+    num_test_crops views.
 
   Raises:
-    UserError: the data lack what params ask for.
+    UserError: the data lack what params need.
   """
   if params.labels_of == 'clip' and not (
       multi_label and source and source.has_spans):
     raise errors.UserError(
         'task.train_data.labels_of=clip needs data with any number of labels a '
         'video, each from label_start to label_end, and frames at a known fps; '
-        f'{params.tfds_name or params.input_path} has not.')
+        f'{params.tfds_name or params.input_path} lacks them.')
   if params.mixup_and_cutmix and multi_label:
     raise errors.UserError(
         'task.train_data.mixup_and_cutmix cannot mix several labels a video.')
@@ -141,18 +144,19 @@ def evaluation_examples(
     source: Optional[tfds_source.VideoSource],
     input_size: Sequence[int], num_classes: int,
     multi_label: bool) -> tf.data.Dataset:
-  """Examples of evaluation: each as it is stored, and its one middle view.
+  """Returns the examples of evaluation as stored, and their middle view.
 
   Args:
-    params: of validation_data; its views are not looked at.
-    source: what open_source gave for params.
-    input_size: (frames, height, width, channels) of what the network sees.
+    params: of validation_data; num_test_clips and num_test_crops are ignored.
+    source: result of `open_source`.
+    input_size: (frames, height, width, channels) of the network's input.
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
 
   Returns:
     Data set of (string [F], frames as image files, or uint8 [F, H, W, C];
-    float [frames, height, width, channels]; label as in build_dataset, of one).
+    float [frames, height, width, channels]; label, as in build_dataset without
+    B).
   """
   params = params.replace(num_test_clips=1, num_test_crops=1)
   parser = _Parser(params, input_size, num_classes, multi_label)
@@ -166,9 +170,9 @@ def evaluation_examples(
 
 
 def stored_fps(params: config.DataConfig) -> Optional[float]:
-  """Frames a second that data are stored at; None if they do not say.
+  """Returns the frames per second of stored videos; None if unknown.
 
-  Data sets of TFDS that know it say it of every example. Nothing is prepared.
+  The data are not prepared. TFDS sets of known rate hold it in each example.
   """
   if params.input_path:
     return params.fps if tf.io.gfile.isdir(params.input_path) else None
@@ -177,7 +181,7 @@ def stored_fps(params: config.DataConfig) -> Optional[float]:
 
 def evaluation_view(
     params: config.DataConfig, input_size: Sequence[int]) -> views.ClipView:
-  """Returns the one view, of the middle of a video, that exports take.
+  """Returns the middle view of a video, which exports use.
 
   Args:
     params: of validation_data.
@@ -189,7 +193,7 @@ def evaluation_view(
 
 
 class _Parser:
-  """One video {'video', 'label', ...} -> (clip or views, label)."""
+  """Converts a video {'video', 'label', ...} to (clip or views, label)."""
 
   def __init__(self, params: config.DataConfig, input_size: Sequence[int],
                num_classes: int, multi_label: bool):
@@ -228,16 +232,19 @@ class _Parser:
         self._params.short_videos)
 
   def _train_pixels(self, frames):
-    """Frames of a clip -> [T, H, W, C]."""
+    """Returns the augmented clip [T, H, W, C] of its stored frames."""
     params = self._params
     x, = clip_sampling.cut(
         frames, lambda shape: clip_sampling.random_box(
             shape, self._size, params.min_image_size, params.scale_jitter),
         self._channels)
-    if params.aug_rand_hflip:
-      x = tf.cond(
-          tf.random.uniform([]) < 0.5, lambda: clip_sampling.flip(x), lambda: x)
+    for is_on, flip in ((params.aug_rand_hflip, clip_sampling.flip_left_right),
+                        (params.aug_rand_vflip, clip_sampling.flip_up_down)):
+      if is_on:
+        x = tf.cond(tf.random.uniform([]) < .5, lambda: flip(x), lambda: x)
     x = pixel_ops.resize_bytes(x, self._size)
+    if params.aug_rotation:
+      x = augmentation.rotate(x, params.aug_rotation)
     x = augmentation.maybe_jitter(x, params.color_jitter_probability)
     x = augmentation.maybe_drop(x, params.color_drop_probability)
     if self._augmenter:
@@ -246,10 +253,10 @@ class _Parser:
     return tf.ensure_shape(x, [self._num_frames, *self._size, self._channels])
 
   def _views(self, video, indices):
-    """A video and the frames of its clips [clips, T] -> [V, T, H, W, C]."""
+    """Returns the views [V, T, H, W, C] of clips with frames [clips, T]."""
     params = self._params
     several = params.num_test_clips > 1
-    # Clips may share frames, which are then decoded and resized once.
+    # Frames that clips share are decoded and resized once.
     needed, places = (tf.unique(tf.reshape(indices, [-1])) if several
                       else (indices[0], None))
     crops = clip_sampling.cut(
@@ -269,7 +276,7 @@ class _Parser:
 
 
 def _refuse_empty(example: Dict[str, tf.Tensor]) -> tf.Tensor:
-  """The frames of an example, of which there is at least one."""
+  """Returns the frames of an example; fails if there are none."""
   video = example['video']
   told = ([example['name']] if 'name' in example
           else ['its label is', example['label']])
@@ -280,7 +287,7 @@ def _refuse_empty(example: Dict[str, tf.Tensor]) -> tf.Tensor:
 
 
 def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
-  """Serialized tf.SequenceExample, as the Garden reads it -> example."""
+  """Returns a parser of tf.SequenceExample as the Garden reads it."""
   video_key = params.video_field_key or 'image/encoded'
   label_key = params.label_field_key or 'clip/label/index'
 
@@ -289,7 +296,7 @@ def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
         serialized,
         {label_key: (tf.io.VarLenFeature(tf.int64) if multi_label
                      else tf.io.FixedLenFeature([], tf.int64))},
-        # Without frames, missing: that is refused later, by name.
+        # Missing frames are refused later, with the video's name.
         {video_key: tf.io.FixedLenSequenceFeature(
             [], tf.string, allow_missing=True)})
     label = context[label_key]

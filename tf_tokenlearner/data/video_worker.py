@@ -20,6 +20,7 @@ import tempfile
 import threading
 from typing import Iterable, List, Optional
 
+from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner import errors
 
@@ -159,19 +160,14 @@ def _explain_end(code: int, last_words: str, path: str) -> str:
     return f'takes longer than {_SECONDS_ALLOWED:,.0f} s to decode'
   if code == -signal.SIGKILL:
     raise errors.UserError(
-        f'A process was killed while it decoded {printable(path)}, most often '
-        'because memory ran out. Free some memory and start again: decoded '
-        'videos are kept.')
+        f'A process was killed while it decoded {file_types.printable(path)}, '
+        'most often because memory ran out. Free some memory and start again: '
+        'decoded videos are kept.')
   if code < 0:
     return f'makes the decoder crash ({signal.Signals(-code).name})'
   raise RuntimeError(
       f'The process that decodes videos ended with exit code {code}: '
       f'{last_words or "no message"}')
-
-
-def printable(path: str) -> str:
-  """Returns a path as text, with a replacement for bytes that are not UTF-8."""
-  return os.fsencode(path).decode(errors='replace')
 
 
 def decode_to_file(
@@ -185,8 +181,8 @@ def decode_to_file(
     short_side: in pixels, as in video_files.decode.
 
   Returns:
-    {}, or {'unreadable': reason}, or {'failed': (number, text)} with the OSError
-    of writing the clip file.
+    {}, or {'unreadable': reason}, or {'failed': (number, text)} with the
+    OSError of writing the clip file.
   """
   try:
     write(target, video_files.decode(path, fps, short_side))

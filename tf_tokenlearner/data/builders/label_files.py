@@ -1,4 +1,4 @@
-"""Reads the files that say what is in a folder of videos."""
+"""Finds videos and reads label files in a folder."""
 
 import csv
 import json
@@ -11,28 +11,41 @@ from tf_tokenlearner.data import file_types
 
 
 def find_files(folder: str) -> List[str]:
-  """All files at any depth of a folder, in order of their names.
+  """Returns the paths of all files at any depth of a folder, sorted.
+
+  Hidden folders and those of the system are skipped, and so are links to a
+  folder that was visited already.
 
   Raises:
-    UserError: no such folder.
+    UserError: there is no such folder.
   """
   if not os.path.isdir(folder):
     raise errors.UserError(f'There is no folder {folder}.')
-  return sorted(os.path.join(inner, name)
-                for inner, _, names in os.walk(folder, followlinks=True)
-                for name in names)
+  paths, visited = [], set()
+  for parent, folders, names in os.walk(folder, followlinks=True):
+    status = os.stat(parent)
+    identity = status.st_dev, status.st_ino
+    if identity in visited:
+      folders.clear()
+      continue
+    visited.add(identity)
+    folders[:] = sorted(
+        name for name in folders if not file_types.is_hidden(name))
+    paths += [os.path.join(parent, name) for name in names]
+  return sorted(paths)
 
 
 def find_videos(files: Sequence[str]) -> Dict[str, str]:
-  """Videos by their names without extension.
+  """Returns {name without extension: path} of the videos among files.
 
-  Of several of one name, one in a folder called 'replacement...' comes first,
-  as Kinetics-400 has it for corrupt files, then the one with the first path.
+  Of several videos with one name, one in a folder called 'replacement...' is
+  taken, which Kinetics-400 has for corrupt files, else the first path.
   """
   videos = {}
   for path in reversed(files):
     name = os.path.basename(path)
-    if file_types.VIDEOS.matches(name):
+    if file_types.VIDEOS.matches(name) or not file_types.is_hidden(name) and (
+        file_types.VIDEOS in file_types.detect(path)):
       stem = os.path.splitext(name)[0]
       if not (stem in videos and '/replacement' in videos[stem]
               and '/replacement' not in path):
@@ -41,15 +54,15 @@ def find_videos(files: Sequence[str]) -> Dict[str, str]:
 
 
 def find_one(files: Sequence[str], pattern: str, what: str) -> str:
-  """The one file whose name matches; '' if there is none.
+  """Returns the only file whose name matches; '' if there is none.
 
   Args:
     files: paths.
     pattern: regular expression of a whole name.
-    what: the file is, for messages.
+    what: content of the file, for messages.
 
   Raises:
-    UserError: several match.
+    UserError: several names match.
   """
   found = [path for path in files
            if re.fullmatch(pattern, os.path.basename(path), re.IGNORECASE)]
@@ -65,7 +78,7 @@ def read_csv(path: str, columns: Sequence[str]
 
   Args:
     path: of a file whose first line names the columns.
-    columns: that it must have; others are ignored.
+    columns: required columns; others are ignored.
 
   Raises:
     UserError: columns are missing, or a row has too few.
@@ -89,16 +102,16 @@ def read_csv(path: str, columns: Sequence[str]
 
 
 def has_column(path: str, column: str) -> bool:
-  """Whether the first line of a CSV file names a column."""
+  """Returns whether the first line of a CSV file names a column."""
   with open(path, encoding='utf-8-sig', errors='replace') as file:
     return column in next(csv.reader(file), ())
 
 
 def read_json_labels(path: str) -> Dict[str, str]:
-  """{name: label} of a JSON file that is just that.
+  """Returns the content of a JSON file {name: label}.
 
   Raises:
-    UserError: it is something else.
+    UserError: the file holds something else.
   """
   try:
     with open(path, encoding='utf-8') as file:

@@ -1,4 +1,4 @@
-"""What data sets made of label files and a folder of videos have in common."""
+"""Base class of data sets made from label files and a folder of videos."""
 
 import abc
 import dataclasses
@@ -18,12 +18,13 @@ import tensorflow_datasets as tfds
 from tf_tokenlearner.data.builders import label_files
 from tf_tokenlearner.data.builders import unreadable_files
 from tf_tokenlearner.data import decoded_videos
+from tf_tokenlearner.data import video_files
 from tf_tokenlearner import errors
 from tf_tokenlearner import progress
 
 
 def video_features() -> Dict[str, Any]:
-  """Of TFDS: the frames, how many a second, and a name for messages."""
+  """Returns the TFDS features: frames, frames per second, name for messages."""
   return {
       'video': tfds.features.Video(
           shape=(None, None, None, 3), encoding_format='jpeg'),
@@ -33,11 +34,11 @@ def video_features() -> Dict[str, Any]:
 
 
 def make(frames: Sequence[bytes], fps: float, name: str) -> Dict[str, Any]:
-  """What features announces.
+  """Returns an example of `video_features`.
 
   Args:
     frames: JPEG files.
-    fps: frames a second.
+    fps: frames per second.
     name: of the video.
   """
   return {'video': list(map(io.BytesIO, frames)), 'fps': fps, 'name': name}
@@ -49,12 +50,12 @@ _NUM_NAMED = 10
 
 
 class Clip(NamedTuple):
-  """What the label files say of a video.
+  """A video as the label files describe it.
 
   Attributes:
     name: of its file, without extension.
     labels: indices of classes; one may occur several times.
-    spans: (start, end) in seconds of each label, if the data set has them.
+    spans: (start, end) in seconds of each label, if the data set has spans.
   """
   name: str
   labels: Tuple[int, ...]
@@ -63,12 +64,12 @@ class Clip(NamedTuple):
 
 @dataclasses.dataclass
 class Annotations:
-  """What the label files say.
+  """Content of the label files.
 
   Attributes:
     class_names: a label is an index into them.
     splits: clips by split.
-    notes: lines that the user should read.
+    notes: lines for the user.
   """
   class_names: List[str]
   splits: Dict[str, List[Clip]]
@@ -76,42 +77,43 @@ class Annotations:
 
 
 def config_name(fps: float, short_side: int) -> str:
-  """'25fps', or '25fps_128px' if the short side is not 256."""
+  """Returns '25fps', or '25fps_128px' if the short side is not 256 pixels."""
   size = '' if short_side == SHORT_SIDE else f'_{short_side}px'
   return f'{fps:g}fps{size}'
 
 
 class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Packs videos as JPEG frames, labelled by files of their authors' making.
+  """Builder that packs videos as JPEG frames, with labels from their authors.
 
-  The config says how they are stored, '12fps' or '12fps_128px'; any numbers
-  will do, the short side is 256 if not given. Preparing takes, for a while,
-  three times the disk space of the result: what is decoded is kept beside it,
-  so that a restart goes on, and TFDS shuffles. With a Beam runner (TFDS:
-  DownloadConfig.beam_runner or beam_options) the workers of Beam decode, and
-  nothing is kept.
+  The config gives frame rate and size, such as '12fps' or '12fps_128px'; any
+  numbers are allowed, and the short side is 256 pixels by default. Preparation
+  needs three times the disk space of the result: decoded videos are kept next
+  to it, so that an interrupted preparation resumes, and TFDS shuffles. With a
+  Beam runner (DownloadConfig.beam_runner or beam_options of TFDS), Beam's
+  workers decode, and nothing is kept.
 
   Args:
     from_dir: folder with the label files and the videos, at any depth. Default:
-      a folder of the data set's name in TFDS's manual_dir.
-    max_missing_fraction: of the videos that the label files name may be
-      missing; the others make the data set.
-    max_unreadable_fraction: of the videos may be unreadable; they are left out.
-    announce: takes what is to be said while packing, by lines.
+      the folder named after the data set in TFDS's manual_dir.
+    max_missing_fraction: largest share of the labelled videos that may be
+      missing.
+    max_unreadable_fraction: largest share of the videos that may be unreadable;
+      they are left out.
+    announce: called with each line for the user.
     **kwargs: as in TFDS: data_dir, config, version.
 
   Attributes:
-    fps: frames a second.
-    short_side: pixels of the frames' shorter side, at most.
+    fps: frames per second.
+    short_side: largest shorter side of the frames, in pixels.
 
   Raises:
-    UserError: while packing, something is not as it should be.
+    UserError: while packing, label files or videos are invalid or missing.
   """
 
   VERSION = tfds.core.Version('1.0.0')
   NEEDS_NO_DOWNLOAD = True
-  NUM_CLASSES: Optional[int] = None  # None: the label files decide.
-  HAS_SPANS = False  # If so, a video has any number of labels.
+  NUM_CLASSES: Optional[int] = None  # None: as many as in the label files.
+  HAS_SPANS = False  # True: a video has any number of labels, with times.
 
   def __init__(self, *, from_dir: str = '', max_missing_fraction: float = 0.01,
                max_unreadable_fraction: float = 0.01,
@@ -137,11 +139,11 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   @abc.abstractmethod
   def _read_annotations(self, files: Sequence[str]) -> Annotations:
-    """What the label files among these files say; UserError if one is bad."""
+    """Reads the label files among these files; UserError if one is invalid."""
 
   @classmethod
   def get_builder_config(cls, name, version=None):
-    """Of TFDS: any frame rate and size is a config."""
+    """Returns a config of TFDS; accepts any frame rate and size."""
     known = super().get_builder_config(name, version)
     match = _CONFIG.fullmatch(name)
     if known is None and match and name == config_name(
@@ -170,7 +172,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         '--max_unreadable_fraction of data.prepare')
 
   def refuse_other_files(self) -> None:
-    """Raises UserError if it was prepared, but not from what is there now."""
+    """Raises UserError if from_dir has changed since the preparation."""
     found = self._find(self._from_dir)
     if found.fingerprint != self.info.metadata['fingerprint']:
       raise errors.UserError(
@@ -178,7 +180,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           f'{self._from_dir} holds now: remove it to prepare it anew.')
 
   def download_and_prepare(self, *, download_config=None, **kwargs) -> None:
-    """Of TFDS."""
+    """Prepares the data set, as in TFDS."""
     self._by_beam = bool(download_config and (
         download_config.beam_runner or download_config.beam_options))
     super().download_and_prepare(download_config=download_config, **kwargs)
@@ -186,7 +188,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _download_and_prepare(self, dl_manager, download_config) -> None:
     super()._download_and_prepare(dl_manager, download_config)
-    if self._by_beam:  # Only now they are counted.
+    if self._by_beam:  # Beam counts the videos while it packs.
       num_packed = sum(
           split.num_examples for split in self.info.splits.values())
       unreadable_files.remember_count(
@@ -233,7 +235,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _manual_dir(self, dl_manager) -> str:
     try:
       manual_dir = dl_manager.manual_dir
-    except AssertionError as error:  # There is none.
+    except AssertionError as error:  # TFDS found no manual_dir.
       raise errors.UserError(
           f'{self.name} is not prepared yet, and its files have to be fetched '
           f'by hand. {" ".join(self.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} '
@@ -249,7 +251,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       self._announce(left_out)
 
   def _find(self, folder: str) -> '_Found':
-    """The clips whose videos are there; UserError if too few are."""
+    """Returns the clips whose videos exist; UserError if too few do."""
     files = label_files.find_files(folder)
     annotations = self._read_annotations(files)
     videos = label_files.find_videos(files)
@@ -277,7 +279,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return _Found(annotations.class_names, splits, notes)
 
   def _require_classes(self, names: Sequence[str], path: str) -> None:
-    """Raises UserError if a file names another number than it should."""
+    """Raises UserError if a file names another number of classes."""
     if len(names) != self.NUM_CLASSES:
       raise errors.UserError(
           f'{path} names {len(names):,} classes, {self.name} has '
@@ -285,14 +287,14 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class _Found(NamedTuple):
-  """What there is to pack: (path, clip) by split, and what to say of it."""
+  """Clips to pack as (path, clip) by split, and notes for the user."""
   class_names: List[str]
   splits: Dict[str, List[Tuple[str, Clip]]]
   notes: List[str]
 
   @property
   def fingerprint(self) -> str:
-    """Changes with labels and with the videos' places, sizes and times."""
+    """Hash of the labels and of the paths, sizes and times of the videos."""
     digest = hashlib.sha256(repr(self.class_names).encode())
     for split, clips in self.splits.items():
       for path, clip in clips:
@@ -307,16 +309,14 @@ def decode_example(
     has_spans: bool) -> Iterator[Tuple[str, Dict[str, Any]]]:
   """Yields the key and the example of a video; nothing if it is unreadable.
 
-  This is what the workers of Beam do.
+  Runs in the workers of Beam.
 
   Args:
     numbered: (position in the split, (path of the video, clip)).
     fps: as in video_files.decode.
     short_side: as in video_files.decode.
-    has_spans: of the data set.
+    has_spans: as HAS_SPANS of the data set.
   """
-  # pylint: disable=g-import-not-at-top, only here PyAV is needed.
-  from tf_tokenlearner.data import video_files
   number, (path, clip) = numbered
   try:
     frames = list(video_files.decode(path, fps, short_side))

@@ -1,4 +1,4 @@
-"""AViD, anonymized videos from diverse countries, as a TFDS data set."""
+"""Builders of public video data sets: Kinetics, Charades and AViD."""
 
 import os
 import re
@@ -20,7 +20,7 @@ Put the CSV files and the clips, as the CVDF distributes them
 
 
 class _Kinetics(labelled_videos.LabelledVideos, skip_registration=True):
-  """Reads what all Kinetics data sets have in common."""
+  """Base class of the Kinetics data sets."""
 
   BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='25fps')]
   MANUAL_DOWNLOAD_INSTRUCTIONS = _INSTRUCTIONS
@@ -46,34 +46,35 @@ class _Kinetics(labelled_videos.LabelledVideos, skip_registration=True):
             paths['train'], _COLUMNS)})
     self._require_classes(class_names, paths['train'])
     return labelled_videos.Annotations(class_names, {
-        split: _kinetics_read_clips(path, split, class_names)
+        split: _kinetics_clips(path, split, class_names)
         for split, path in paths.items()}, notes)
 
 
 class Kinetics400(_Kinetics):
-  """10 seconds of YouTube, 400 human actions, one each.
+  """Kinetics-400: clips of 10 seconds from YouTube, one of 400 human actions.
 
-  Kay et al. 2017, arXiv 1705.06950. From train.csv, val.csv (or validate.csv)
-  and test.csv, which may be called kinetics_400_train.csv and so on, and clips
-  called <youtube_id>_<start>_<end>.mp4 with six digits each, in any folders;
-  those in a folder replacement... take the place of corrupt ones. Classes are
-  in alphabetical order.
+  Source: Kay et al. 2017, arXiv 1705.06950. Read from train.csv, val.csv (or
+  validate.csv) and test.csv, possibly named kinetics_400_train.csv and so on,
+  and from clips named <youtube_id>_<start>_<end>.mp4 with six digits each, in
+  any folders. Clips in a folder 'replacement...' replace corrupt ones. Classes
+  are in alphabetical order.
   """
 
   NUM_CLASSES = 400
 
 
 class Kinetics600(_Kinetics):
-  """10 seconds of YouTube, 600 human actions, one each.
+  """Kinetics-600: clips of 10 seconds from YouTube, one of 600 human actions.
 
-  Carreira et al. 2018, arXiv 1808.01340. From files as those of Kinetics400.
+  Source: Carreira et al. 2018, arXiv 1808.01340. Files as for Kinetics400.
   """
 
   NUM_CLASSES = 600
 
 
-def _kinetics_read_clips(path: str, split: str,
-                class_names: List[str]) -> List[labelled_videos.Clip]:
+def _kinetics_clips(path: str, split: str,
+                    class_names: List[str]) -> List[labelled_videos.Clip]:
+  """Returns the clips of a CSV file of Kinetics."""
   labels = {name: label for label, name in enumerate(class_names)}
   clips = []
   for line, row in label_files.read_csv(path, _COLUMNS):
@@ -102,16 +103,16 @@ _ACTION = re.compile(r'(\S+) +(\d+(?:\.\d*)?) +(\d+(?:\.\d*)?)')
 
 
 class Charades(labelled_videos.LabelledVideos):
-  """About 30 seconds of everyday life at home, any of 157 actions at a time.
+  """Charades: videos of about 30 seconds at home, any of 157 actions.
 
-  Sigurdsson et al. 2016, arXiv 1604.01753. From Charades_v1_train.csv,
-  Charades_v1_test.csv, Charades_v1_classes.txt and videos called <id>.mp4. A
-  label occurs as often as the action does; label_start and label_end are
-  seconds. Splits: train and test.
+  Source: Sigurdsson et al. 2016, arXiv 1604.01753. Read from
+  Charades_v1_train.csv, Charades_v1_test.csv, Charades_v1_classes.txt and
+  videos named <id>.mp4. A label occurs as often as its action; label_start and
+  label_end are seconds. Splits: train and test.
   """
 
   BUILDER_CONFIGS = [
-      tfds.core.BuilderConfig(name='12fps'),  # What the experiment reads.
+      tfds.core.BuilderConfig(name='12fps'),  # The experiment reads this one.
       tfds.core.BuilderConfig(name='6fps')]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
   Put the annotations (Charades.zip) and the videos (Charades_v1_480.zip), both
@@ -134,14 +135,14 @@ class Charades(labelled_videos.LabelledVideos):
     labels = {code: label for label, code in enumerate(names)}
     splits, backwards = {}, []
     for split, name in _CHARADES_FILES.items():
-      splits[split] = _read_clips(paths[name], labels, backwards)
+      splits[split] = _charades_clips(paths[name], labels, backwards)
     notes = [f'Left out {len(backwards):,} actions that end before they start, '
              f'the first in {backwards[0]}.'] if backwards else []
     return labelled_videos.Annotations(list(names.values()), splits, notes)
 
 
 def _read_classes(path: str) -> Dict[str, str]:
-  """{'c000': 'Holding some clothes', ...}"""
+  """Returns the classes of Charades: {'c000': 'Holding some clothes', ...}."""
   names = {}
   with open(path, encoding='utf-8') as file:
     for line, text in enumerate(filter(str.strip, file), start=1):
@@ -154,9 +155,10 @@ def _read_classes(path: str) -> Dict[str, str]:
   return names
 
 
-def _read_clips(path: str, labels: Dict[str, int],
-                backwards: List[str]) -> List[labelled_videos.Clip]:
-  """Clips of a CSV file; adds the places of spans that cannot be."""
+def _charades_clips(path: str, labels: Dict[str, int],
+                    backwards: List[str]) -> List[labelled_videos.Clip]:
+  """Returns the clips of a CSV file; adds lines of invalid spans to backwards.
+  """
   clips = []
   for line, row in label_files.read_csv(path, ('id', 'actions')):
     actions = []
@@ -174,7 +176,7 @@ def _read_clips(path: str, labels: Dict[str, int],
 
 def _read_action(path: str, line: int, text: str,
                  labels: Dict[str, int]) -> Tuple[int, float, float]:
-  """(label, start, end) of 'c092 11.90 21.20'."""
+  """Returns (label, start, end) of an action such as 'c092 11.90 21.20'."""
   match = _ACTION.fullmatch(text)
   if not match:
     label_files.refuse(
@@ -188,19 +190,20 @@ def _read_action(path: str, line: int, text: str,
   return labels[code], float(start), float(end)
 
 
-_FILES = {'train': 'avid_train.json', 'validation': 'avid_val.json'}
-_EXPECTED_CLASSES = 887
+_AVID_FILES = {'train': 'avid_train.json', 'validation': 'avid_val.json'}
+_AVID_CLASSES = 887
 
 
 class Avid(labelled_videos.LabelledVideos):
-  """3 to 15 seconds from many countries, 887 actions, one each.
+  """AViD: clips of 3 to 15 seconds from many countries, one of 887 actions.
 
-  Piergiovanni and Ryoo 2020, arXiv 2007.05515. From avid_train.json and
-  avid_val.json of https://github.com/piergiaj/AViD and the videos of
-  AViD_small or AViD_full. What was seen of these files is avid_val.json,
+  Source: Piergiovanni and Ryoo 2020, arXiv 2007.05515. Read from
+  avid_train.json and avid_val.json of https://github.com/piergiaj/AViD and the
+  videos of AViD_small or AViD_full. The format was verified on avid_val.json,
   {"yrpxojhg.mp4": "playing harmonica", ...} with 'none' among the labels;
-  avid_train.json is taken to be alike, as their README has it. Its labels, in
-  alphabetical order, are the classes; if they are not 887 it is said.
+  according to their README, avid_train.json has the same. The labels of
+  avid_train.json, in alphabetical order, are the classes; a note is printed if
+  they are not 887.
   """
 
   BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='25fps')]
@@ -212,8 +215,8 @@ class Avid(labelled_videos.LabelledVideos):
   def _read_annotations(
       self, files: Sequence[str]) -> labelled_videos.Annotations:
     paths = {split: label_files.find_one(files, name, name)
-             for split, name in _FILES.items()}
-    missing = [_FILES[split] for split, path in paths.items() if not path]
+             for split, name in _AVID_FILES.items()}
+    missing = [_AVID_FILES[split] for split, path in paths.items() if not path]
     if missing:
       raise errors.UserError(
           f'avid: found no {", ".join(missing)}. '
@@ -224,11 +227,11 @@ class Avid(labelled_videos.LabelledVideos):
     unknown = sorted(set(labels['validation'].values()) - set(names))
     if unknown:
       raise errors.UserError(
-          f'{paths["validation"]} has labels that {_FILES["train"]} has not: '
-          f'{", ".join(unknown[:10])}.')
-    notes = [] if len(names) == _EXPECTED_CLASSES else [
+          f'{paths["validation"]} has labels that {_AVID_FILES["train"]} '
+          f'lacks: {", ".join(unknown[:10])}.')
+    notes = [] if len(names) == _AVID_CLASSES else [
         f'{paths["train"]} has {len(names):,} classes; the paper has '
-        f'{_EXPECTED_CLASSES}.']
+        f'{_AVID_CLASSES}.']
     indices = {name: label for label, name in enumerate(names)}
     return labelled_videos.Annotations(names, {
         split: [labelled_videos.Clip(
