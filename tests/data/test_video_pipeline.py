@@ -661,8 +661,8 @@ def test_sensible_options_are_taken():
      "^Unknown task.train_data.short_videos 'repeat'. Known: "),
     (dict(labels_of='frame'), 3,
      "^Unknown task.train_data.labels_of 'frame'. Known: "),
-    (dict(aug_type=common.Augmentation(type='randaug')), 1,
-     'task.train_data.aug_type=randaug needs 3 channels'),
+    (dict(aug_type=common.Augmentation(type='randaug')), 2,
+     'task.train_data.aug_type=randaug needs 1 or 3 channels'),
     (dict(aug_type=common.Augmentation(type='ssd_random_crop')), 3,
      'Unknown task.train_data.aug_type.type'),
 ])
@@ -679,6 +679,6 @@ def test_options_that_do_not_go_together():
     video_pipeline.check_options(
         'validation_data', evaluation_config(labels_of='clip'), (4, 6, 6, 3))
   mix = training_config(mixup_and_cutmix=common.MixupAndCutmix())
-  with pytest.raises(errors.UserError, match='where clips are higher than '
+  with pytest.raises(errors.UserError, match='if clips are higher than '
                      'wide'):
     video_pipeline.check_options('train_data', mix, (4, 8, 6, 3))

@@ -59,14 +59,16 @@ def read(path: str, normalized: bool = True) -> flax_names.Weights:
   Raises:
     UserError: variables are missing or unknown, or cannot be read.
   """
-  reader = tf.train.load_checkpoint(path)
-  keys = [key.removesuffix(_VALUE) for key in reader.get_variable_to_shape_map()
-          if key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key
-          and not key.startswith('optimizer/')]
-  names = _flax_names(path, keys)
-  with tf_checkpoint.damage_reported(path):
-    arrays = {name: reader.get_tensor(key + _VALUE)
-              for key, name in names.items()}
+  with tf_checkpoint.readable(path) as readable_path:
+    reader = tf.train.load_checkpoint(readable_path)
+    keys = [key.removesuffix(_VALUE)
+            for key in reader.get_variable_to_shape_map()
+            if key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key
+            and not key.startswith('optimizer/')]
+    names = _official_names(path, keys)
+    with tf_checkpoint.damage_reported(path):
+      arrays = {name: reader.get_tensor(key + _VALUE)
+                for key, name in names.items()}
   kernel = arrays.get('embedding/kernel', np.zeros(0))
   if (normalized and kernel.shape[2:3] == (3,)
       and 'embedding/bias' in arrays):  # Its absence is told later.
@@ -78,7 +80,7 @@ def read(path: str, normalized: bool = True) -> flax_names.Weights:
   return flax_names.Weights(path, _SOURCE, arrays)
 
 
-def _flax_names(path: str, keys: Iterable[str]) -> Dict[str, str]:
+def _official_names(path: str, keys: Iterable[str]) -> Dict[str, str]:
   """Returns {key in the checkpoint: official name}."""
   prefix, encoder = next(filter(None, map(_ENCODER.match, keys))).groups()
   encoder_number = int(encoder.rpartition('-')[2])

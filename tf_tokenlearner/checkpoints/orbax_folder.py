@@ -5,6 +5,7 @@ import json
 import math
 import os
 from typing import Any, Dict, Tuple
+import urllib.parse
 
 import numpy as np
 import tensorflow as tf
@@ -112,7 +113,8 @@ def _names(leaf: Dict[str, Any]) -> Tuple[str, ...]:
 
 def _spec(path: str, name: str, metadata: Dict[str, Any]) -> Dict[str, Any]:
   """Returns TensorStore's specification of an array."""
-  url = path if '://' in path else 'file://' + os.path.abspath(path)
+  url = path if '://' in path else 'file://' + urllib.parse.quote(
+      os.path.abspath(path))
   store = (
       {'driver': 'ocdbt', 'base': f'{url}/', 'path': f'{name}/'}
       if metadata['is_one_database'] else f'{url}/{name}/')

@@ -7,13 +7,15 @@ the differences, and nothing is loaded.
 
 import contextlib
 import dataclasses
+import os
 import sys
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner import errors
+from tf_tokenlearner import files
 
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -125,8 +127,20 @@ def read(path: str, model: Any) -> None:
   Raises:
     UserError: the values cannot be read.
   """
-  with damage_reported(path):
-    tf.train.Checkpoint(model=model).read(path).expect_partial()
+  with damage_reported(path), readable(path) as readable_path:
+    tf.train.Checkpoint(model=model).read(readable_path).expect_partial()
+
+
+@contextlib.contextmanager
+def readable(path: str) -> Iterator[str]:
+  """Yields a path by which TensorFlow can read a checkpoint.
+
+  TensorFlow's readers take the path for a pattern: with brackets in it, they
+  find no file.
+  """
+  folder, name = os.path.split(path)
+  with files.without_wildcards(folder or '.') as plain:
+    yield os.path.join(plain, name)
 
 
 @contextlib.contextmanager
@@ -153,7 +167,8 @@ def global_step(path: str) -> int:
   """
   key = 'global_step' + _VALUE
   try:
-    return int(tf.train.load_checkpoint(path).get_tensor(key))
+    with readable(path) as readable_path:
+      return int(tf.train.load_checkpoint(readable_path).get_tensor(key))
   except (tf.errors.OpError, ValueError) as error:
     raise errors.UserError(
         f'{path} is not a checkpoint of a training run: it holds no '
@@ -167,7 +182,9 @@ def variables(path: str) -> Dict[str, List[int]]:
     UserError: path is not a readable checkpoint.
   """
   try:
-    found = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    with readable(path) as readable_path:
+      found = tf.train.load_checkpoint(
+          readable_path).get_variable_to_shape_map()
   except (tf.errors.OpError, ValueError) as error:
     raise errors.UserError(
         f'{path} cannot be read as a checkpoint: {error}') from error

@@ -244,13 +244,20 @@ class _Parser:
         x = tf.cond(tf.random.uniform([]) < .5, lambda: flip(x), lambda: x)
     x = pixel_ops.resize_bytes(x, self._size)
     if params.aug_rotation:
-      x = augmentation.rotate(x, params.aug_rotation)
+      x = self._rotate(x)
     x = augmentation.maybe_jitter(x, params.color_jitter_probability)
     x = augmentation.maybe_drop(x, params.color_drop_probability)
     if self._augmenter:
       x = self._augmenter.distort(pixel_ops.to_bytes(x))
       x = pixel_ops.scale(tf.cast(x, tf.float32))
     return tf.ensure_shape(x, [self._num_frames, *self._size, self._channels])
+
+  def _rotate(self, clip):
+    """Rotates all frames by one angle, as channels of one image."""
+    t, (h, w), c = self._num_frames, self._size, self._channels
+    image = tf.reshape(tf.transpose(clip, [1, 2, 0, 3]), [h, w, t * c])
+    image = augmentation.rotate(image, self._params.aug_rotation)
+    return tf.transpose(tf.reshape(image, [h, w, t, c]), [2, 0, 1, 3])
 
   def _views(self, video, indices):
     """Returns the views [V, T, H, W, C] of clips with frames [clips, T]."""
