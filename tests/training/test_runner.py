@@ -250,6 +250,12 @@ def test_refused_before_anything_is_written(tmp_path, parse, override, message):
   assert not list(folder.glob('ckpt*'))
 
 
+def test_wrong_init_checkpoint_is_told_first(tmp_path, parse, monkeypatch):
+  monkeypatch.setattr(runner, '_make_strategy', lambda _: 1 / 0)
+  with pytest.raises(errors.UserError, match='no checkpoint at .*none'):
+    train(parse('task.init_checkpoint=none'), str(tmp_path / 'run'))
+
+
 def test_divergence_is_told(tmp_path, parse):
   with pytest.raises(errors.UserError, match='Training diverged'):
     train(parse('trainer.loss_upper_bound=0.001'), str(tmp_path / 'run'))

@@ -16,6 +16,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner import quiet
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.analysis import cost
+from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.tasks import classification_task
@@ -56,6 +57,8 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     run_checks.report_best(
       run_checks.open_run(params, model_dir))
     return
+  if params.task.init_checkpoint and not latest:
+    initialization.find(params.task.init_checkpoint)  # Before anything slow.
   strategy = _make_strategy(params)
   label_names = classification_task.complete(params.task)
   run_checks.report_changes(params, model_dir)
@@ -200,8 +203,9 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
   with tf.distribute.OneDeviceStrategy('/cpu:0').scope():  # EMA wants one.
     trainer = _build_trainer(task, params, train=False, evaluate=False)
     tf_checkpoint.require_fit(path, trainer.model)
-    trainer.checkpoint.restore(path).expect_partial()
-    _swap_averages(trainer)
+    with tf_checkpoint.readable(path) as readable_path:
+      trainer.checkpoint.restore(readable_path).expect_partial()
+      _swap_averages(trainer)
   return trainer.model
 
 
