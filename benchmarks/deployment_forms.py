@@ -18,6 +18,7 @@ from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable as servable_lib
 from tf_tokenlearner.serving import tflite_file
+from tf_tokenlearner.serving import tflite_inputs
 from tf_tokenlearner.serving import verification
 from tf_tokenlearner.tasks import metrics
 
@@ -78,7 +79,8 @@ def accuracies(model_dir: str, quantizations: List[str],
   """
   servable = servable_lib.load(*servable_lib.find(model_dir))
   examples = verification.draw(servable, num_examples)
-  inputs = tflite_file.to_inputs(examples.pixels)
+  inputs = tflite_inputs.from_pixels(
+      examples.pixels, tflite_inputs.input_shape(servable.inputs.view))
 
   def score(probabilities):
     return float(np.mean(metrics.hits(

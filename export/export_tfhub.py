@@ -34,7 +34,7 @@ def main(arguments) -> None:
   cli.refuse_arguments(arguments)
   cli.require('model_dir', 'export_dir')
   from tf_tokenlearner.serving import hub_module
-  hub_module.export(form=_FORM.value, **export_flags.values())
+  hub_module.export(output_type=_FORM.value, **export_flags.values())
 
 
 if __name__ == '__main__':

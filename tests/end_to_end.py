@@ -158,7 +158,9 @@ def _draw(model_dir: str, checkpoint: str, count: int, scratch: str) -> Asked:
       servable.input_size, views)
   return Asked(
       pixels, files, streams, views, examples.labels,
-      verification.probabilities_of(servable, views), features,
+      verification.in_batches(
+          lambda x: servable.scores(x)['probabilities'],
+          servable.input_size, views), features,
       servable.label_names, fps,
       lambda logits: servable.probabilities(logits).numpy())
 
@@ -197,7 +199,7 @@ def _answers(asked: Asked, model_dir: str, work_dir: str,
 
   for quantize in values.quantize:
     folder = write(tflite_file, f'tflite_{quantize}', quantize=quantize)
-    allowed = tflite_file.QUANTIZATIONS[quantize].tolerance.difference
+    allowed = max(_ALLOWED, tflite_file.QUANTIZATIONS[quantize].difference)
     yield _as_checkpoint(
         f'LiteRT {quantize}', _ask_litert(folder, asked), asked, allowed)
     yield _as_checkpoint(
@@ -205,7 +207,7 @@ def _answers(asked: Asked, model_dir: str, work_dir: str,
         max(allowed, of_files))
 
   for form in values.hub_forms:
-    folder = write(hub_module, f'hub_{form}', form=form)
+    folder = write(hub_module, f'hub_{form}', output_type=form)
     received = _ask_hub(folder, asked)
     for client, name in (('load', 'hub.load'), ('layer', 'hub.KerasLayer')):
       if form == 'classifier':
@@ -219,8 +221,9 @@ def _answers(asked: Asked, model_dir: str, work_dir: str,
       raise errors.UserError(f'{folder} cannot be fine-tuned.')
 
   if asked.streams:
-    for form in streaming.FORMATS:
-      folder = write(streaming, f'stream_{form}', form=form)
+    for form in streaming.EXPORT_FORMATS:
+      folder = write(
+          streaming, f'stream_{form}', export_format=form)
       yield _as_checkpoint(
           f'predict --stream, {form}', _predict(folder, asked, stream=True),
           asked, of_files)
@@ -245,12 +248,13 @@ def _ask_saved_model_cli(folder, asked):
 def _ask_litert(folder, asked):
   from ai_edge_litert import interpreter
   from tf_tokenlearner.serving import manifest
-  from tf_tokenlearner.serving import tflite_file
+  from tf_tokenlearner.serving import tflite_inputs
   runner = interpreter.Interpreter(os.path.join(
       folder, manifest.TFLITE_FILE)).get_signature_runner()
+  shape = runner.get_input_details()[asked.name]['shape'][1:]
   return np.concatenate([
       runner(**{asked.name: view[np.newaxis]})['probabilities']
-      for view in tflite_file.to_inputs(asked.views)])
+      for view in tflite_inputs.from_pixels(asked.views, shape)])
 
 
 def _ask_hub(folder, asked) -> Dict[str, np.ndarray]:

@@ -161,10 +161,10 @@ def test_attention(image_export, video_export, images, videos, tmp_path,
   assert {'a.mp4.gif', 'b.mp4.gif'} < set(os.listdir(folder))
 
 
-@pytest.mark.parametrize('form', streaming.FORMATS)
+@pytest.mark.parametrize('form', streaming.EXPORT_FORMATS)
 def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
   model = str(tmp_path / 'stream')
-  streaming.export(stream_run, model, form=form, verify=False)
+  streaming.export(stream_run, model, export_format=form, verify=False)
   capsys.readouterr()
   said, err = ask(capsys, model, [videos], stream=True)
   assert err == ''
@@ -173,7 +173,7 @@ def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
   servable = servable_lib.load(*servable_lib.find(stream_run))
   facts = servable.inputs.view
   frames = list(examples.frames(f'{videos}/b.mp4', facts, 8))[2::2]
-  view = servable.inputs.to_view(examples.pixels(frames[-4:])[tf.newaxis])
+  view = servable.inputs.view.to_view(examples.pixels(frames[-4:])[tf.newaxis])
   np.testing.assert_allclose(
       by_class(said[-1:], servable.label_names)[0][:8],
       servable.scores(view)['probabilities'][0], rtol=0, atol=1e-5)

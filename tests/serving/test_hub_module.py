@@ -70,13 +70,13 @@ def test_images_end_to_end(finished_run, found, tmp_path, capsys):
   hub_module.export(finished_run, folder)
   assert 'Exported already' in capsys.readouterr().out
   with pytest.raises(errors.UserError, match='form classifier, not feature_v'):
-    hub_module.export(finished_run, folder, form='feature_vector')
+    hub_module.export(finished_run, folder, output_type='feature_vector')
 
 
 def test_clips(finished_video_run, tmp_path, capsys):
   folder = str(tmp_path / 'moving')
   hub_module.export(
-      finished_video_run, folder, form='feature_vector', verify_examples=20)
+      finished_video_run, folder, output_type='feature_vector', verify_examples=20)
   out = capsys.readouterr().out
   assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16. Loaded' in (
       ' '.join(out.split()))
@@ -185,7 +185,7 @@ def test_mixed_precision_and_no_comparison(
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(form='features'),
+    (dict(output_type='features'),
      "Unknown --form 'features'. Known: feature_vector, classifier."),
     (dict(verify_examples=0), '--verify_examples must be at least 1, received '
      '0; --noverify keeps the export unseen'),
@@ -247,5 +247,5 @@ def test_what_does_not_verify_is_not_kept(
   monkeypatch.setattr(hub_module.verification, 'ask', ask)
   with pytest.raises(errors.UserError, match=f'(?s){message}'):
     hub_module.export(
-        finished_run, str(tmp_path / 'out'), form=form, verify_examples=20)
+        finished_run, str(tmp_path / 'out'), output_type=form, verify_examples=20)
   assert not os.listdir(tmp_path)

@@ -21,14 +21,14 @@ def module(weights=10, statistics=0):
       regularization_losses=[])
 
 
-def card(model_dir, options='', form='classifier', weights=10, statistics=0,
+def card(model_dir, options='', output_type='classifier', weights=10, statistics=0,
          **changes):
   """In one line; its columns are checked.
 
   Args:
     model_dir: folder of a run.
     options: of its config.
-    form: of the module.
+    output_type: of the module.
     weights: how many.
     statistics: of batch normalisation, how many.
     **changes: to the Servable.
@@ -40,7 +40,7 @@ def card(model_dir, options='', form='classifier', weights=10, statistics=0,
   loaded = dataclasses.replace(
       loaded, task=task, inputs=input_signatures.of_task(task), **changes)
   text = model_card.render(
-      run, loaded, module(weights, statistics), form, ['Not measured.'], 'it')
+      run, loaded, module(weights, statistics), output_type, ['Not measured.'], 'it')
   assert max(map(len, text.splitlines())) <= 80
   return ' '.join(text.split())
 
@@ -50,7 +50,7 @@ def test_facts_of_images(finished_run):
   for fact in (
       '# tokenlearner_digits: image classifier',
       'float32 [B, height, width, 3] = [B, 8, 8, 3], RGB in [0, 1]; the module '
-      'itself brings it to [-1, 1] and makes it grey',
+      'itself scales it to [-1, 1] and converts it to grey',
       'the largest box of the shape 8 x 8 in the middle of an image is resized',
       'float32 [B, 10], logits; probabilities are their softmax',
       'Parameters: 6,301, all trainable. ',
@@ -63,7 +63,7 @@ def test_facts_of_images(finished_run):
       '(warmup_steps 1).',
       'Length: 4 steps of 32 images.', 'Augmentation: none.',
       'Start: random weights.', 'In the order of the logits, 10: `0`, `1`,',
-      'Apache License 2.0', 'trained on (digits/1.0.0), which',
+      'Apache License 2.0', 'trained on (digits/1.0.0).',
       '@inproceedings{ryoo2021tokenlearner'):
     assert fact in text
   assert 'Precision' not in text
@@ -72,7 +72,7 @@ def test_facts_of_images(finished_run):
 def test_facts_of_clips(finished_video_run):
   text = card(
       finished_video_run, 'task.train_data.scale_jitter=[0.9,1.33]',
-      form='feature_vector', weights=1234, statistics=56)
+      output_type='feature_vector', weights=1234, statistics=56)
   for fact in (
       '# tokenlearner_moving_digits: video feature vectors',
       'float32 [B, T, height, width, 3] = [B, 4, 16, 16, 3]',
@@ -80,10 +80,10 @@ def test_facts_of_clips(finished_video_run):
       'a shorter side of 18 pixels; the 16 x 16 in the middle is cut out',
       'float32 [B, 16], what the classifier\'s head saw',
       'Parameters: 1,234, all trainable, and 56 moving statistics.',
-      '0.00005837 G a clip', 'moves its own', 'tf_keras.layers.Dense(2),',
+      '0.00005837 G a clip', 'updates its own', 'tf_keras.layers.Dense(2),',
       'Length: 4 steps of 16 clips.',
       'random crops at 0.9 to 1.33 times the size',
-      'learned to tell apart, 8: `right`, `left`'):
+      'trained on, 8: `right`, `left`'):
     assert fact in text
 
 
@@ -115,12 +115,12 @@ trainer:
 runtime: {mixed_precision_dtype: bfloat16}
 """)
   for fact in (
-      'brings it to [-1, 1]. ', 'an image, 0.5 of its sides, is resized',
+      'scales it to [-1, 1]. ', 'an image, 0.5 of its sides, is resized',
       'probabilities are their sigmoid', 'BinaryCrossentropy(from_logits=True)',
       'model.fit(images, tf.one_hot([0, 9], 10))',
-      "Data: files of one's own, birds, split train.", '(head_bias -10)',
+      'Data: own files, birds, split train.', '(head_bias -10)',
       'lookahead (optimizer adamw, sync_period 5), working on adamw '
-      '(weight_decay_rate 0.05); evaluated and exported is an exponential',
+      '(weight_decay_rate 0.05); an exponential moving average',
       'random crops of 0.08 to 1 of the area, shifts of up to 2 pixels, '
       'mirroring, randaug (magnitude 9), color_jitter 0.4, random_erasing '
       '(probability 0.1), mixup_and_cutmix (mixup_alpha 0.2)',
@@ -132,7 +132,7 @@ runtime: {mixed_precision_dtype: bfloat16}
 
 def test_many_classes_are_shortened(finished_run):
   text = card(finished_run, label_names=tuple(f'c{i}' for i in range(1020)))
-  assert '`c18`, `c19` and 1,000 more. All are in labels.txt' in text
+  assert '`c18`, `c19` and 1,000 more. labels.txt beside' in text
 
 
 def test_data_that_are_gone(finished_run):
@@ -145,14 +145,14 @@ def test_accuracy_is_of_this_checkpoint(finished_run):
   report = 'with a head, accuracy 0.5'
   told = model_card.accuracy(run, best, report)
   assert told[0] == (
-      'This module on the first of digits/1.0.0, split test, loaded by '
-      'TensorFlow Hub in a new process. With a head, accuracy 0.5.')
+      'This module on digits/1.0.0, split test, loaded by TensorFlow Hub in a '
+      'new process: with a head, accuracy 0.5.')
   assert told[1].startswith(
       "The run's own evaluation on digits/1.0.0, split test at step ")
   assert ': accuracy 0.' in told[1] and 'top_5_accuracy' in told[1]
   latest = run_folder.latest_checkpoint(finished_run)
   assert model_card.accuracy(run, latest, report) == told[:1]
-  assert model_card.accuracy(run, latest, None) == [
+  assert model_card.accuracy(run, latest, '') == [
       'Not measured.']
 
 
@@ -164,5 +164,5 @@ def test_views_of_videos_are_said(finished_video_run):
        'task.validation_data.num_test_crops=3'])
   run = run_folder.Run(
       finished_video_run, 'tokenlearner_moving_digits', params.as_dict(), ())
-  told, = model_card.accuracy(run, best, None)
+  told, = model_card.accuracy(run, best, '')
   assert ', the mean of 12 views a video: accuracy 0.' in told

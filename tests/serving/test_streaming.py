@@ -33,7 +33,7 @@ def test_saved_model_says_what_the_whole_model_says(stream_run, saved_model):
     places = np.maximum(np.arange(start - 2, start + 2), 0)
     if start == 0:
       places = np.array([0, 1, 0, 1])
-    pixels = servable.inputs.to_view(video[:, places])
+    pixels = servable.inputs.view.to_view(video[:, places])
     np.testing.assert_allclose(
         answer['probabilities'], servable.scores(pixels)['probabilities'],
         rtol=0, atol=1e-5)
@@ -58,7 +58,7 @@ def test_other_shapes_are_refused(saved_model, videos, frames, message):
 
 def test_tflite_file(stream_run, tmp_path, capsys):
   folder = str(tmp_path / 'stream')
-  streaming.export(stream_run, folder, form='tflite', quantize='dynamic',
+  streaming.export(stream_run, folder, export_format='tflite', quantize='dynamic',
                    verify_examples=3)
   out = capsys.readouterr().out
   assert max(map(len, out.splitlines())) < 80 + len(folder)
@@ -66,7 +66,7 @@ def test_tflite_file(stream_run, tmp_path, capsys):
   assert 'float32 grey pixels from 0 to 255, [1, 2, 16, 16, 1].' in out
   assert 'Streamed through in a new process, 6 steps; at the ends of 3 ' in out
   assert 'accuracy 0.' in out
-  streaming.export(stream_run, folder, form='tflite', quantize='dynamic')
+  streaming.export(stream_run, folder, export_format='tflite', quantize='dynamic')
   assert 'Exported already' in capsys.readouterr().out
 
 
@@ -81,7 +81,7 @@ def test_wrong_numbers_are_not_kept(stream_run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(form='hub'), 'Unknown --format \'hub\''),
+    (dict(export_format='hub'), 'Unknown --format \'hub\''),
     (dict(quantize='int8'), 'Unknown --quantize \'int8\''),
     (dict(quantize='dynamic'), 'goes with --format=tflite only'),
     (dict(verify_examples=0), '--verify_examples must be at least 1'),

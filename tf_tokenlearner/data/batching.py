@@ -138,21 +138,31 @@ def make_batches(
   return dataset.with_options(options)
 
 
+Select = Callable[[tf.data.Dataset], tf.data.Dataset]
+
+
+def select_all(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """Returns the data set itself."""
+  return dataset
+
+
 def stored_examples(
     params: cfg.DataConfig, source: Optional[labelled_source.LabelledSource],
-    decoder: Callable[[tf.Tensor], Any]) -> tf.data.Dataset:
-  """Examples of evaluation as they are stored, each once and always in order.
+    decoder: Callable[[tf.Tensor], Any],
+    select: Select = select_all) -> tf.data.Dataset:
+  """Returns examples of evaluation as they are stored, always in order.
 
   Args:
     params: as for make_batches, not of training.
-    source: what open_source gave for params.
-    decoder: turns a TFRecord into what the source would give.
+    source: the result of open_source for params.
+    decoder: turns a TFRecord into an example of the source.
+    select: chooses among the examples.
   """
   if source:
-    return source.as_dataset(
-        params.tfds_split, read_config=tfds.ReadConfig(), shuffle_files=False)
+    return select(source.as_dataset(
+        params.tfds_split, read_config=tfds.ReadConfig(), shuffle_files=False))
   paths = tf.io.gfile.glob(str(params.input_path).split(','))
-  return tf.data.TFRecordDataset(sorted(paths)).map(decoder)
+  return select(tf.data.TFRecordDataset(sorted(paths)).map(decoder))
 
 
 def read_source(

@@ -102,7 +102,8 @@ def evaluation_view(
 def evaluation_examples(
     params: config.DataConfig, source: Optional[tfds_source.ImageSource],
     input_size: Sequence[int], num_classes: int,
-    multi_label: bool) -> tf.data.Dataset:
+    multi_label: bool,
+    select: batching.Select = batching.select_all) -> tf.data.Dataset:
   """Examples of evaluation, each as it is stored and as the network sees it.
 
   Args:
@@ -111,6 +112,7 @@ def evaluation_examples(
     input_size: (height, width, channels) of what the network sees.
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
+    select: chooses among the stored examples.
 
   Returns:
     Data set of (string [], the content of an image file, or uint8 [H, W, C];
@@ -118,7 +120,7 @@ def evaluation_examples(
   """
   parser = _Parser(params, input_size, num_classes, multi_label)
   return batching.stored_examples(
-      params, source, _tfrecord_decoder(params, multi_label)).map(
+      params, source, _tfrecord_decoder(params, multi_label), select).map(
           lambda example: (example['image'], *parser(example)))
 
 

@@ -143,7 +143,8 @@ def evaluation_examples(
     params: config.DataConfig,
     source: Optional[tfds_source.VideoSource],
     input_size: Sequence[int], num_classes: int,
-    multi_label: bool) -> tf.data.Dataset:
+    multi_label: bool,
+    select: batching.Select = batching.select_all) -> tf.data.Dataset:
   """Returns the examples of evaluation as stored, and their middle view.
 
   Args:
@@ -152,6 +153,7 @@ def evaluation_examples(
     input_size: (frames, height, width, channels) of the network's input.
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
+    select: chooses among the stored examples.
 
   Returns:
     Data set of (string [F], frames as image files, or uint8 [F, H, W, C];
@@ -166,7 +168,7 @@ def evaluation_examples(
     return example['video'], views[0], label
 
   return batching.stored_examples(
-      params, source, _tfrecord_decoder(params, multi_label)).map(both)
+      params, source, _tfrecord_decoder(params, multi_label), select).map(both)
 
 
 def stored_fps(params: config.DataConfig) -> Optional[float]:

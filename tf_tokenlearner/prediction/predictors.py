@@ -2,7 +2,6 @@
 
 import abc
 import os
-import re
 from typing import (
     Any, Callable, Dict, List, Mapping, Sequence, Tuple, Union)
 
@@ -15,6 +14,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples as examples_lib
 from tf_tokenlearner import quiet
 from tf_tokenlearner.serving import manifest
+from tf_tokenlearner.serving import tflite_inputs
 
 _HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py '
         'or export_streaming.py wrote')
@@ -181,12 +181,9 @@ class _SavedModelPredictor(Predictor):
     """Of their frames, it decodes no more than it looks at."""
     try:
       answer = self._signatures['image_bytes'](image_bytes=tf.constant(clips))
-    except tf.errors.InvalidArgumentError as error:
-      # It could read none, and the message runs their reasons together.
-      if any(clip is not clips[0] for clip in clips):
-        return [self._probabilities_of_files([clip] * len(clips))[0]
-                for clip in clips]
-      return [_refused(_common_reason(error, len(clips)))] * len(clips)
+    except tf.errors.InvalidArgumentError:
+      # Exports of version 0.1.0 fail if they can read none of a batch.
+      return [_refused('its frames cannot be decoded')] * len(clips)
     return [
         _refused(reason.decode()) if reason else values
         for values, reason in zip(
@@ -221,16 +218,18 @@ class _TFLitePredictor(Predictor):
 
   def __init__(self, export):
     super().__init__(export)
-    interpreter = _load_interpreter(export)
+    interpreter = tflite_inputs.load_interpreter(export.file)
     (name, signature), = interpreter.get_signature_list().items()
     self._runner = interpreter.get_signature_runner(name)
     self._input, = signature['inputs']
+    self._shape = self._runner.get_input_details()[self._input]['shape'][1:]
     self.label_names = manifest.read_labels(export.folder)
 
   def _probabilities(self, examples):
     views = tf.stack([examples_lib.view(example, self.preprocessing)
                       for example in examples])
-    return self._runner(**{self._input: _to_inputs(views)})['probabilities']
+    inputs = tflite_inputs.from_pixels(views.numpy(), self._shape)
+    return self._runner(**{self._input: inputs})['probabilities']
 
   def require_attention_maps(self):
     raise errors.UserError(
@@ -281,15 +280,16 @@ def _streamer_of_saved_model(export: Export) -> Streamer:
 
 
 def _streamer_of_tflite(export: Export) -> Streamer:
-  interpreter = _load_interpreter(export)
+  interpreter = tflite_inputs.load_interpreter(export.file)
   step = interpreter.get_signature_runner('step')
   shape = step.get_input_details()['frames']['shape']
   return Streamer(
       export, manifest.read_labels(export.folder), int(shape[1]),
       interpreter.get_signature_runner('init_state'),
       lambda frames, state: step(
-          frames=_to_inputs(export.preprocessing.to_view(
-              tf.constant(frames))), **state))
+          frames=tflite_inputs.from_pixels(
+              export.preprocessing.to_view(tf.constant(frames)).numpy(),
+              shape[1:]), **state))
 
 
 _LOADERS: Dict[str, Callable[[Export], Any]] = {
@@ -309,38 +309,6 @@ def _refused(reason: str) -> examples_lib.UnreadableError:
   return examples_lib.UnreadableError(f'refused by the export: {reason}')
 
 
-def _common_reason(error: tf.errors.InvalidArgumentError, count: int) -> str:
-  """What the image_bytes of an export said of `count` times the same file."""
-  found = re.search(r'Reasons:\] \[(.*?)(?:\.\.\.)?\]$', error.message,
-                    re.MULTILINE)
-  if not found:
-    return ' '.join(error.message.split())
-  # Up to three are shown, a space between two.
-  return found[1][:(len(found[1]) + 1) // min(count, 3) - 1]
-
-
 def _label_names(signatures) -> Tuple[str, ...]:
   names: List[bytes] = signatures['label_names']()['label_names'].numpy()
   return tuple(name.decode() for name in names)
-
-
-# pylint: disable=g-import-not-at-top
-# The converter brings the Model Garden, and LiteRT is an extra.
-
-
-def _load_interpreter(export: Export):
-  from tf_tokenlearner.serving import tflite_file
-  tflite_file.require_runtime()
-  from ai_edge_litert import interpreter
-  with quiet.native_output():  # It tells of its delegate.
-    loaded = interpreter.Interpreter(
-        model_path=export.file,
-        num_threads=os.cpu_count())
-    loaded.allocate_tensors()
-  return loaded
-
-
-def _to_inputs(views: tf.Tensor) -> np.ndarray:
-  """What the network sees, as a TFLite file takes it."""
-  from tf_tokenlearner.serving import tflite_file
-  return tflite_file.to_inputs(views.numpy())

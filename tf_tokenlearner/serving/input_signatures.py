@@ -1,4 +1,4 @@
-"""What an exported model is given, and how it becomes what the network sees."""
+"""Raw inputs of exported models: pixels, files and tf.Examples."""
 
 import abc
 from typing import Optional, Tuple
@@ -15,9 +15,10 @@ from tf_tokenlearner.serving import image_bytes
 
 
 def require_spec(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
-  """The same; a loaded signature itself accepts any shape, and fails anywhere.
+  """Returns inputs, or fails at run time if their shape is not that of a spec.
 
-  What the message of EnsureShape has of names is that of its input.
+  A loaded signature accepts any shape and fails in some later operation. The
+  error names the input, from which EnsureShape takes the name it reports.
   """
   axes = '_'.join('any' if size is None else str(size) for size in spec.shape)
   free = tf.raw_ops.PlaceholderWithDefault(
@@ -25,20 +26,20 @@ def require_spec(inputs: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
   return tf.ensure_shape(free, spec.shape)
 
 
-_ENCODED_KEY = 'image/encoded'  # Of tf.Examples, as the Model Garden has it.
+_ENCODED_KEY = 'image/encoded'  # Key of the Model Garden's tf.Examples.
 
 
 class ModelInputs(abc.ABC):
-  """Pixels, files or tf.Examples in; what the network sees out.
+  """Base class of the inputs of exports, and their way to the network's pixels.
 
   Attributes:
-    name: of the pixels, 'images' or 'clips'.
+    name: name of the pixels, 'images' or 'clips'.
     shape: of one example of any size, (H, W, 3) or (T, H, W, 3).
     bytes_shape: of one example as image files.
     sample_shape: of a small example, of another size than the network's.
     description: of the pixels, in words.
-    preparation: how evaluation makes of them what the network sees, in words.
-    preprocessing: the same as facts.
+    preparation: describes in words what the view does.
+    view: what evaluation does to pixels.
   """
   name: str
   shape: Tuple[Optional[int], ...]
@@ -53,55 +54,52 @@ class ModelInputs(abc.ABC):
     self._input_size = tuple(task.model.input_size)
 
   def to_pixels(self, examples: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, *shape] -> float32 [B, *input_size], as in evaluation."""
+    """Converts uint8 [B, *shape] to float32 [B, *input_size]."""
     return self.view.to_pixels(examples)
 
   @abc.abstractmethod
   def read_files(self, files: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
-    """string bytes_shape -> an example's pixels; the reason, as image_bytes."""
+    """Reads one example, string bytes_shape; returns as image_bytes.read."""
 
   @abc.abstractmethod
   def parse(self, serialized: tf.Tensor) -> tf.Tensor:
-    """One serialized tf.Example or SequenceExample -> string bytes_shape."""
+    """Parses a serialized tf.Example or SequenceExample to string bytes_shape.
+    """
 
   @abc.abstractmethod
   def serialize(self, example: np.ndarray) -> bytes:
-    """The other way round; example is files as bytes, or pixels."""
+    """Serializes an example, files as bytes or pixels, for `parse`."""
 
   def read_example(self, serialized: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
-    """As read_files, of one serialized example."""
+    """Reads one serialized example; returns as image_bytes.read."""
     nothing = tf.zeros([size or 0 for size in self.bytes_shape], tf.string)
     files, is_parsed = image_bytes.attempt(
         lambda: (self.parse(serialized), True), (nothing, False))
     return tf.cond(
         is_parsed, lambda: self.read_files(files),
-        lambda: (tf.zeros(self._input_size), f'is no {self.example_kind} with '
+        lambda: (tf.zeros(self._input_size), f'is no {self.message_type} with '
                  f'{_ENCODED_KEY}'))
 
   @property
-  def example_kind(self) -> str:
-    """What parse takes."""
+  def message_type(self) -> str:
+    """Name of the message that `parse` takes."""
     return 'tf.train.Example'
 
   def sample(self, count: int) -> np.ndarray:
-    """uint8 [count, *sample_shape], the same every time."""
+    """Returns noise, uint8 [count, *sample_shape], always the same."""
     return np.random.default_rng(0).integers(
         0, 256, [count, *self.sample_shape], dtype=np.uint8)
 
 
 def of_task(task: config.ClassificationTask) -> ModelInputs:
-  """Images or the frames of videos, of any size.
-
-  Args:
-    task: config of the run.
-  """
+  """Returns the inputs of exports of a run, given its task config."""
   if isinstance(task, video_config.VideoClassificationTask):
     return _Clips(task)
   return _Images(task)
 
 
 class _Images(ModelInputs):
-  """Images [H, W, 3]."""
+  """Images [H, W, 3] of any size."""
   name = 'images'
   shape = (None, None, 3)
   bytes_shape = ()
@@ -134,10 +132,10 @@ class _Images(ModelInputs):
 
 
 class _Clips(ModelInputs):
-  """Frames of videos [T, H, W, 3]. One view: the middle clip, its centre.
+  """Videos [T, H, W, 3] of any length and size; the view is the middle clip.
 
   Attributes:
-    rate: of the frames, in words.
+    rate: frame rate, in words.
   """
   name = 'clips'
   shape = (None, None, None, 3)
@@ -165,7 +163,7 @@ class _Clips(ModelInputs):
         'cut out')
 
   @property
-  def example_kind(self):
+  def message_type(self):
     return 'tf.train.SequenceExample'
 
   def read_files(self, files):
@@ -173,7 +171,7 @@ class _Clips(ModelInputs):
         tf.size(files) > 0,
         lambda: image_bytes.read_frames(
             self.view.middle(files[tf.newaxis])[0],
-            lambda frames: self.to_view(frames[tf.newaxis])[0],
+            lambda frames: self.view.to_view(frames[tf.newaxis])[0],
             self._input_size),
         lambda: (tf.zeros(self._input_size), 'has no frames'))
 
@@ -189,13 +187,9 @@ class _Clips(ModelInputs):
         feature_list={_ENCODED_KEY: tf.train.FeatureList(
             feature=frames)})).SerializeToString()
 
-  def to_view(self, frames: tf.Tensor) -> tf.Tensor:
-    """uint8 [B, T, H, W, 3] -> float32 [B, T, height, width, channels]."""
-    return self.view.to_view(frames)
-
 
 def _to_file(image) -> bytes:
-  """Pixels become a PNG, which loses nothing."""
+  """Encodes pixels as PNG, which is lossless; files stay as they are."""
   return image if isinstance(image, bytes) else tf.io.encode_png(image).numpy()
 
 

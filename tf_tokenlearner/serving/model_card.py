@@ -1,31 +1,34 @@
-"""The card of a module: what a stranger has to know before using it, Markdown.
+"""Model cards of TensorFlow Hub modules, in Markdown.
 
-All of it comes from the run's config, its scores and the module itself.
+Everything comes from the run's config, its scores and the module itself.
 """
 
 import os
 import textwrap
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Sequence, Union
 
 import numpy as np
-from official.core import config_definitions as cfg
 import tensorflow as tf
 
 import tf_tokenlearner
 from tf_tokenlearner.analysis import cost
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.configs import image_classification
+from tf_tokenlearner.configs import video_classification
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import servable as servable_lib
 
+_DataConfig = Union[
+    image_classification.DataConfig, video_classification.DataConfig]
 _WIDTH = 80
-_NAMES = 20  # Of classes; more are in the file of them.
+_NAMES = 20  # Class names on the card; labels.txt has all.
 _PAPER = 'https://arxiv.org/abs/2106.11297'
 _USE = """```python
 import tensorflow as tf
 import tensorflow_hub as hub
-import tf_keras  # What hub.KerasLayer is a layer of.
+import tf_keras  # hub.KerasLayer is a layer of tf_keras.
 
 module = hub.load({name!r})  # The folder of this card.
 {inputs} = tf.zeros({shape})
@@ -55,49 +58,49 @@ _CITATION = """```
 
 
 def render(run: run_folder.Run, servable: servable_lib.Servable,
-           module: tf.train.Checkpoint, form: str, accuracy: Sequence[str],
-           name: str) -> str:
-  """The card.
+           module: tf.train.Checkpoint, output_type: str,
+           accuracy: Sequence[str], name: str) -> str:
+  """Returns the card.
 
   Args:
-    run: that the weights are of.
+    run: the run that trained the weights.
     servable: of the checkpoint.
     module: with variables and trainable_variables.
-    form: 'classifier' or 'feature_vector'.
-    accuracy: sentences, as accuracy gives them.
-    name: of the module's folder.
+    output_type: 'classifier' or 'feature_vector'.
+    accuracy: sentences, as `accuracy` returns them.
+    name: of the module's folder, for the code examples.
   """
   kind = {'images': 'image', 'clips': 'video'}[servable.inputs.name]
   title = {'classifier': f'{kind} classifier',
-           'feature_vector': f'{kind} feature vectors'}[form]
+           'feature_vector': f'{kind} feature vectors'}[output_type]
   sections = [
       f'# {run.experiment}: {title}',
       _fill(f'A network with [TokenLearner]({_PAPER}) as a reusable TF2 '
-            f'SavedModel for TensorFlow Hub: {output(servable, form)}. Written '
-            f'by tf_tokenlearner {tf_tokenlearner.__version__} under '
+            'SavedModel for TensorFlow Hub: '
+            f'{output(servable, output_type)}. Written by tf_tokenlearner {tf_tokenlearner.__version__} under '
             f'TensorFlow {tf.__version__}; to use it takes TensorFlow, '
-            'tf_keras and TensorFlow Hub only (which imports pkg_resources: '
+            'tf_keras and TensorFlow Hub (which imports pkg_resources: '
             'pip install "setuptools<81").'),
-      _items(_in_short(servable, module, form)),
-      '## Use', _use(servable, form, name),
+      _items(_in_short(servable, module, output_type)),
+      '## Use', _use(servable, output_type, name),
       '## Accuracy', _items(accuracy),
       '## Training', _items(_recipe(run, servable)),
-      '## Classes', _classes(servable.label_names, form),
+      '## Classes', _classes(servable.label_names, output_type),
       '## Licence', _fill(
-          'The code, this card\'s included: Apache License 2.0. What may be '
-          'done with the weights depends on the licence of the data they were '
+          'Code, including this card: Apache License 2.0. Use of the weights '
+          'also depends on the licence of the data they were '
           f'trained on ({_data_set(servable.task.train_data)}'
           + (' and those of the checkpoint they started from'
              if servable.task.init_checkpoint else '')
-          + '), which is to be looked up there.'),
+          + ').'),
       '## Citation', _CITATION]
   return '\n\n'.join(sections) + '\n'
 
 
-def output(servable: servable_lib.Servable, form: str) -> str:
-  """What comes out of which inputs, in a few words."""
+def output(servable: servable_lib.Servable, output_type: str) -> str:
+  """Describes the output and the input size in a few words."""
   size = ' x '.join(map(str, servable.input_size[:-1]))
-  if form == 'classifier':
+  if output_type == 'classifier':
     what = f'logits of {len(servable.label_names)} classes'
   else:
     what = f'feature vectors of {_num_features(servable)} numbers'
@@ -105,21 +108,21 @@ def output(servable: servable_lib.Servable, form: str) -> str:
 
 
 def accuracy(run: run_folder.Run, checkpoint: str,
-             report: Optional[str]) -> List[str]:
-  """What was measured of a checkpoint, in sentences.
+             report: str) -> List[str]:
+  """Returns sentences on what was measured of a checkpoint.
 
   Args:
     run: of the checkpoint.
     checkpoint: its path.
-    report: of the export's verification; None if there was none.
+    report: of the export's verification; '' if there was none.
   """
   data = experiments.of_run(run).task.validation_data
   name = _data_name(data)
   sentences = []
   if report:
     sentences.append(
-        f'This module on the first of {name}, loaded by TensorFlow Hub in a '
-        f'new process. {report[0].upper()}{report[1:]}.')
+        f'This module on {name}, loaded by TensorFlow Hub in a new process: '
+        f'{report}.')
   scores = run.scores_of(checkpoint)
   if scores:
     step = int(scores.pop('best_ckpt_global_step'))
@@ -129,13 +132,13 @@ def accuracy(run: run_folder.Run, checkpoint: str,
     sentences.append(
         f'The run\'s own evaluation on {name} at step {step:,}'
         + (f', the mean of {views} views a video' if views > 1 else '')
-        + f': {told}. It chose this checkpoint among those of the run, so that '
-        'on new data a little less is to be expected.')
+        + f': {told}. It chose this checkpoint among those of the run, so '
+        'expect slightly lower scores on new data.')
   return sentences or ['Not measured.']
 
 
-def _in_short(servable, module, form) -> List[str]:
-  """The facts of the module."""
+def _in_short(servable, module, output_type) -> List[str]:
+  """Returns the facts of the module."""
   raw, (*size, channels) = servable.inputs, servable.input_size
   letters = {'images': 'B, ', 'clips': 'B, T, '}[raw.name]
   shape = ', '.join(map(str, size))
@@ -143,18 +146,18 @@ def _in_short(servable, module, form) -> List[str]:
       'classifier': f'float32 [B, {len(servable.label_names)}], logits; '
                     f'probabilities are their {_activation(servable)}',
       'feature_vector': f'float32 [B, {_num_features(servable)}], what the '
-                        'classifier\'s head saw; no dropout on it'}[form]
+                        'classifier\'s head saw, without dropout'}[output_type]
   count = lambda variables: sum(v.shape.num_elements() for v in variables)
   trainable = count(module.trainable_variables)
   statistics = count(module.variables) - trainable
   model = servable.task.model
   macs = cost.classifier_cost(
       model.backbone.get(), model.input_size,
-      model.num_classes if form == 'classifier' else 0).macs
+      model.num_classes if output_type == 'classifier' else 0).macs
   return [
       f'Input: float32 [{letters}height, width, 3] = [B, {shape}, 3], RGB in '
-      '[0, 1]; the module itself brings it to [-1, 1]'
-      + (' and makes it grey, which the network sees.' if channels == 1
+      '[0, 1]; the module itself scales it to [-1, 1]'
+      + (' and converts it to grey.' if channels == 1
          else '.'),
       f'Preparation: {raw.preparation}, and divided by 255.',
       f'Output: {outputs}.',
@@ -163,19 +166,19 @@ def _in_short(servable, module, form) -> List[str]:
       f'Multiply-accumulates: {_giga(macs)} G '
       f'{"an image" if raw.name == "images" else "a clip"}.',
       'training=True: dropout and stochastic depth act as in the run'
-      + (', batch normalisation takes the statistics of the batch and moves '
-         'its own.' if statistics else '.'),
+      + (', batch normalization uses the statistics of the batch and '
+         'updates its own.' if statistics else '.'),
       'regularization_losses: '
       + (f'{len(module.regularization_losses)}.'
          if module.regularization_losses else
-         'none; the run had the weights decayed by its optimizer, if at all.'),
+         'none; weight decay, if any, was the optimizer\'s.'),
   ]
 
 
-def _use(servable, form, name) -> str:
-  """Code that runs as it is in the folder above the module's."""
+def _use(servable, output_type, name) -> str:
+  """Returns code that runs as it is in the folder above the module's."""
   num_classes = len(servable.label_names)
-  is_classifier = form == 'classifier'
+  is_classifier = output_type == 'classifier'
   labels = [0, num_classes - 1 if is_classifier else 1]
   one_hot = is_classifier and _activation(servable) == 'sigmoid'
   return _USE.format(
@@ -183,7 +186,7 @@ def _use(servable, form, name) -> str:
       shape=[2, *servable.input_size[:-1], 3],
       outputs='logits' if is_classifier else 'features',
       width=num_classes if is_classifier else _num_features(servable),
-      purpose='' if is_classifier else ' for two classes of one\'s own',
+      purpose='' if is_classifier else ' for two classes of your own',
       head='' if is_classifier else '\n    tf_keras.layers.Dense(2),',
       loss=('BinaryCrossentropy' if one_hot
             else 'SparseCategoricalCrossentropy'),
@@ -192,7 +195,7 @@ def _use(servable, form, name) -> str:
 
 
 def _recipe(run, servable) -> List[str]:
-  """How the weights came about."""
+  """Returns the training recipe."""
   params = experiments.of_run(run)
   task = params.task
   trainer, data = params.trainer, task.train_data
@@ -208,7 +211,7 @@ def _recipe(run, servable) -> List[str]:
       'Optimizer: ' + ', working on '.join(
           f'{name}{_options(getattr(optimizer, name))}'
           for name in (optimizer.type, *optimizer.wrapped()))
-      + (f'; evaluated and exported is {averages}.' if averages else '.'),
+      + (f'; {averages} is evaluated and exported.' if averages else '.'),
       f'Learning rate: {_choice(optimization.learning_rate)}'
       + (f'; warm-up {_choice(optimization.warmup)}.'
          if optimization.warmup.type else '.'),
@@ -226,8 +229,8 @@ def _recipe(run, servable) -> List[str]:
   return lines
 
 
-def _augmentation(data: cfg.DataConfig) -> str:
-  """In a few words; what images and clips do not share is looked up."""
+def _augmentation(data: _DataConfig) -> str:
+  """Describes the augmentation; images and clips have different keys."""
   get = lambda key: getattr(data, key, None)
   is_image = hasattr(data, 'aug_crop')
   words = []
@@ -255,46 +258,46 @@ def _augmentation(data: cfg.DataConfig) -> str:
   return ', '.join(words) or 'none'
 
 
-def _data_name(data: cfg.DataConfig) -> str:
-  """Data set and split."""
+def _data_name(data: _DataConfig) -> str:
+  """Returns data set and split."""
   return _data_set(data) + (
       f', split {data.tfds_split}' if data.tfds_split else '')
 
 
-def _data_set(data: cfg.DataConfig) -> str:
-  """Name and version; of the user's own files no more than the last folder."""
+def _data_set(data: _DataConfig) -> str:
+  """Returns name and version; of a user's own files only the last folder."""
   if not data.tfds_name:
     path = os.path.normpath(str(data.input_path))
-    return f'files of one\'s own, {os.path.basename(path)}'
+    return f'own files, {os.path.basename(path)}'
   try:
     return labelled_source.find_builder(
         data.tfds_name, data.tfds_data_dir).info.full_name
-  except errors.UserError:  # The data are no longer where they were.
+  except errors.UserError:  # The data have moved.
     return os.path.basename(os.path.normpath(data.tfds_name))
 
 
-def _classes(names: Sequence[str], form: str) -> str:
+def _classes(names: Sequence[str], output_type: str) -> str:
   told = ', '.join(f'`{name}`' for name in names[:_NAMES])
   more = len(names) - _NAMES
   what = {'classifier': 'In the order of the logits',
-          'feature_vector': 'What the features were learned to tell apart'}
+          'feature_vector': 'The classes that the features were trained on'}
   return _fill(
-      f'{what[form]}, {len(names)}: {told}'
+      f'{what[output_type]}, {len(names)}: {told}'
       + (f' and {more:,} more' if more > 0 else '')
-      + '. All are in labels.txt beside this card, a line each.')
+      + '. labels.txt beside this card lists all, one per line.')
 
 
 def _choice(config) -> str:
-  """The chosen one of several, and its options that are not the default."""
+  """Describes the chosen config of several and its changed options."""
   return config.type + _options(getattr(config, config.type))
 
 
 def _options(config, keys: Sequence[str] = ()) -> str:
-  """' (key value, ...)' of what differs from the defaults, '' if nothing does.
+  """Returns ' (key value, ...)' of changed options, '' if there are none.
 
   Args:
     config: of the Model Garden.
-    keys: to look at; () for all.
+    keys: options to compare; () for all.
   """
   words = _words(_differences(config.as_dict(), type(config)().as_dict()), keys)
   return f' ({words})' if words else ''
@@ -302,7 +305,7 @@ def _options(config, keys: Sequence[str] = ()) -> str:
 
 def _differences(
     values: Mapping[str, Any], default: Mapping[str, Any]) -> Dict[str, Any]:
-  """Of nested values those that are not the default."""
+  """Returns the nested values that differ from the default."""
   found = {}
   for key, value in values.items():
     usual = default.get(key)
@@ -331,7 +334,7 @@ def _num_features(servable: servable_lib.Servable) -> int:
 
 
 def _giga(number: int) -> str:
-  """Billions, four digits."""
+  """Formats billions with four digits."""
   return np.format_float_positional(
       number / 1e9, precision=4, fractional=False, trim='-')
 

@@ -1,4 +1,4 @@
-"""A run as something to export or to ask: model, classes, inputs."""
+"""A trained run as something to export: model, class names, inputs."""
 
 import dataclasses
 from typing import Dict, Tuple
@@ -12,19 +12,19 @@ from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.serving import input_signatures
 from tf_tokenlearner.training import runner
 
-# What the network computes in; its weights are float32 in both.
+# Compute precision -> Keras policy; weights are float32 in both.
 PRECISIONS = {'float32': 'float32', 'bfloat16': 'mixed_bfloat16'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Servable:
-  """What all exports are made of.
+  """A model with everything that exports of it share.
 
   Attributes:
     task: config of the run.
-    label_names: of the classes, '0', '1', ... if they have none.
-    model: with the weights that evaluation would use.
-    inputs: what its exports take, and how it becomes pixels.
+    label_names: class names; '0', '1', ... if the data have none.
+    model: with the weights that evaluation uses.
+    inputs: raw inputs of its exports, and how they become pixels.
   """
   task: config.ClassificationTask
   label_names: Tuple[str, ...]
@@ -33,31 +33,35 @@ class Servable:
 
   @property
   def input_size(self) -> Tuple[int, ...]:
-    """Of what the network sees, without the batch."""
+    """Shape of the network's input, without the batch."""
     return tuple(self.task.model.input_size)
 
+  def logits(self, pixels: tf.Tensor) -> tf.Tensor:
+    """Computes logits, float32 [B, classes], of pixels in [-1, 1]."""
+    return tf.cast(self.model(pixels, training=False), tf.float32)
+
   def scores(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """Pixels in [-1, 1] -> probabilities and logits, float32 [B, classes]."""
-    return self.scores_of(self.model(pixels, training=False))
+    """Computes probabilities and logits, float32 [B, classes] each."""
+    return self.scores_of(self.logits(pixels))
 
   def scores_of(self, logits: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """What scores gives, of logits [B, classes]."""
+    """Returns the result of `scores` for given logits [B, classes]."""
     logits = tf.cast(logits, tf.float32)
     return {'probabilities': self.probabilities(logits), 'logits': logits}
 
   def probabilities(self, logits: tf.Tensor) -> tf.Tensor:
-    """Of each class, or, after a sigmoid loss, of each by itself."""
+    """Applies a softmax, or a sigmoid to models trained with that loss."""
     activate = (tf.nn.sigmoid if self.task.losses.loss == 'sigmoid'
                 else tf.nn.softmax)
     return activate(logits)
 
   def features(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """Pixels -> pre_logits, float32 [B, C]: what the head sees."""
+    """Computes pre_logits, the input of the head, float32 [B, C]."""
     outputs = self.model.backbone(pixels, training=False)
     return {'pre_logits': tf.cast(outputs['pre_logits'], tf.float32)}
 
   def attention_maps(self, pixels: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """Pixels -> where the tokens of the first TokenLearner look.
+    """Computes the attention maps of the first TokenLearner.
 
     Returns:
       attention_maps, float32 [B, S, H, W] of images, [B, T, S, H, W] of clips.
@@ -71,11 +75,11 @@ class Servable:
 
 
 def find(model_dir: str, checkpoint: str = '') -> Tuple[run_folder.Run, str]:
-  """A run, and the path of its checkpoint.
+  """Finds a run and the path of a checkpoint of it.
 
   Args:
     model_dir: folder of a run.
-    checkpoint: path, '' for the run's best or else its latest.
+    checkpoint: path; '' for the run's best or else its latest.
 
   Raises:
     UserError: no such run or checkpoint.
@@ -86,18 +90,18 @@ def find(model_dir: str, checkpoint: str = '') -> Tuple[run_folder.Run, str]:
 
 def load(run: run_folder.Run, path: str,
          precision: str = 'float32') -> Servable:
-  """What find found.
+  """Loads a checkpoint of a run for export.
 
-  From then on this process multiplies float32 as float32 on GPUs as well: what
-  exports give elsewhere is compared with it to the fifth digit.
+  From then on this process multiplies float32 as float32 on GPUs, too: answers
+  of exports are compared with it to the fifth digit.
 
   Args:
     run: the run.
     path: of a checkpoint.
-    precision: of PRECISIONS.
+    precision: key of PRECISIONS.
 
   Raises:
-    UserError: the checkpoint does not fit.
+    UserError: the checkpoint does not fit the run's model.
   """
   tf.config.experimental.enable_tensor_float_32_execution(False)
   params = experiments.of_run(run)

@@ -1,8 +1,8 @@
-"""What a TFLite file says of itself: operations, signature, metadata.
+"""Operations and metadata of TFLite files.
 
-Metadata as other software looks for them: a buffer named TFLITE_METADATA that
+Metadata are where other software looks for them: a buffer named TFLITE_METADATA
 holds a ModelMetadata table (schema 1.1.0 of tflite-support, which has no
-release for this Python), and files appended to the model as a zip archive.
+release for this Python), and files are appended to the model as a zip archive.
 """
 
 import io
@@ -13,9 +13,10 @@ import flatbuffers
 from tensorflow.lite.python import schema_py_generated as schema
 
 LABELS = 'labels.txt'
+_PROBABILITIES = 'probabilities'
 _BUFFER, _IDENTIFIER, _PARSER_VERSION = 'TFLITE_METADATA', b'M001', '1.1.0'
 
-# The fields of the schema's tables that are used, with their places.
+# Positions of the fields in the schema's tables.
 _MODEL = dict(name=0, description=1, version=2, subgraph_metadata=3,
               min_parser_version=7)
 _SUBGRAPH = dict(input_tensor_metadata=2, output_tensor_metadata=3)
@@ -28,28 +29,28 @@ _NORMALIZATION = dict(mean=0, std=1)
 _STATS = dict(max=0, min=1)
 _FILE = dict(name=0, description=1, type=2)
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
-_COLOR_SPACES = {1: 2, 3: 1}  # Channels -> grey, RGB.
+_RGB = 1
 _NORMALIZATION_OPTIONS = 1
 _TENSOR_AXIS_LABELS = 2
 
 
 class Operations(NamedTuple):
-  """The kinds of operations in a model, sorted.
+  """Names of the operations in a model, sorted.
 
   Attributes:
-    builtin: by their names in the schema, such as FULLY_CONNECTED.
-    custom: of Flex and of others.
+    builtin: as in the schema, such as FULLY_CONNECTED.
+    custom: of Flex and others.
   """
   builtin: Tuple[str, ...]
   custom: Tuple[str, ...]
 
 
 class _Byte(int):
-  """A number that takes a byte in a table."""
+  """Number that takes a byte in a table."""
 
 
 def operations(data: bytes) -> Operations:
-  """What a model is made of."""
+  """Returns the operations of a model."""
   names = {value: name for name, value in vars(schema.BuiltinOperator).items()
            if not name.startswith('_')}
   builtin, custom = set(), set()
@@ -61,29 +62,36 @@ def operations(data: bytes) -> Operations:
   return Operations(tuple(sorted(builtin)), tuple(sorted(custom)))
 
 
-def add(data: bytes, name: str, input_description: str, channels: int,
-        is_image: bool, label_names: Sequence[str]) -> bytes:
-  """The model with metadata of one input and its scores, and the labels.
+def add(data: bytes, name: str, input_description: str, is_image: bool,
+        label_names: Sequence[str]) -> bytes:
+  """Adds metadata and labels.txt to a model.
+
+  The output `probabilities`, which the labels belong to, becomes the first one:
+  clients that know no signatures read outputs by number. Input and outputs are
+  named as in the signature.
 
   Args:
-    data: model with one signature.
+    data: model with one signature; its input is RGB from 0 to 255.
     name: of the model.
     input_description: in words.
-    channels: of the input, whose values are from 0 to 255.
-    is_image: one picture, rather than a clip.
-    label_names: of the classes, those of the output `probabilities`.
+    is_image: whether the input is a picture rather than a clip.
+    label_names: class names without line breaks.
   """
   model = schema.ModelT.InitFromPackedBuf(data, 0)
   signature = model.signatureDefs[0]
   names = {tensor.tensorIndex: tensor.name.decode()
            for tensor in [*signature.inputs, *signature.outputs]}
   graph = model.subgraphs[0]
+  graph.outputs = sorted(
+      graph.outputs, key=lambda i: names[i] != _PROBABILITIES)
+  for index, tensor_name in names.items():
+    graph.tensors[index].name = tensor_name
   table = _table(_MODEL, {
       'name': name, 'description': input_description,
       'min_parser_version': _PARSER_VERSION,
       'subgraph_metadata': [_table(_SUBGRAPH, {
           'input_tensor_metadata': [
-              _input(names[i], input_description, channels, is_image)
+              _input(names[i], input_description, is_image)
               for i in graph.inputs],
           'output_tensor_metadata': [_output(names[i]) for i in graph.outputs],
       })]})
@@ -103,10 +111,10 @@ def add(data: bytes, name: str, input_description: str, channels: int,
   return file.getvalue()
 
 
-def _input(name: str, description: str, channels: int, is_image: bool):
+def _input(name: str, description: str, is_image: bool):
   content = ({'content_properties_type': _Byte(_IMAGE_PROPERTIES),
               'content_properties': _table(
-                  _IMAGE, {'color_space': _Byte(_COLOR_SPACES[channels])})}
+                  _IMAGE, {'color_space': _Byte(_RGB)})}
              if is_image else
              {'content_properties_type': _Byte(_FEATURE_PROPERTIES),
               'content_properties': _table({}, {})})
@@ -125,21 +133,21 @@ def _output(name: str):
       'name': name, 'content': _table(_CONTENT, {
           'content_properties_type': _Byte(_FEATURE_PROPERTIES),
           'content_properties': _table({}, {})})}
-  if name == 'probabilities':
+  if name == _PROBABILITIES:
     fields['stats'] = _table(_STATS, {'max': [1.], 'min': [0.]})
     fields['associated_files'] = [_table(_FILE, {
-        'name': LABELS, 'description': 'Names of the classes, a line each.',
+        'name': LABELS, 'description': 'Class names, one per line.',
         'type': _Byte(_TENSOR_AXIS_LABELS)})]
   return _table(_TENSOR, fields)
 
 
 def _table(places: Dict[str, int], values: Dict[str, Any]) -> Dict[int, Any]:
-  """Values by their places in a table."""
+  """Returns values by their positions in a table."""
   return {places[key]: value for key, value in values.items()}
 
 
 def _write(builder: flatbuffers.Builder, table: Dict[int, Any]) -> int:
-  """Writes a table, what it holds first; gives its offset."""
+  """Writes a table after its contents; returns its offset."""
   written = {place: value if isinstance(value, _Byte)
              else _write_value(builder, value)
              for place, value in table.items()}

@@ -1,7 +1,7 @@
-"""Compares what an export answers with what its checkpoint says.
+"""Comparison of an export with its checkpoint on evaluation data.
 
-An export is asked in a new process, by a script that uses the software which
-will read it and nothing of ours.
+The export answers in a new process, through a script that uses the software of
+its readers and nothing of this package.
 """
 
 import os
@@ -13,102 +13,157 @@ from typing import Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 import tensorflow as tf
-from official.core import task_factory
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import servable as servable_lib
+from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.tasks import metrics
 
 DEFAULT_EXAMPLES = 256
-_MAX_BYTES = 512 * 2**20  # Of examples; they are held at once.
+_MAX_BYTES = 512 * 2**20  # Of examples, which are held in memory at once.
 _BATCH = 16
-_SECONDS_ALLOWED = 3600  # For a client; one that hangs says nothing.
+_SECONDS_ALLOWED = 3600  # For a client; one that hangs must end some time.
+# Measured differences of correct exports are below a sixth of what this allows.
+_ROOM = 64
+
+
+class RefusedError(errors.UserError):
+  """An export whose answers are not those of its checkpoint."""
 
 
 class Tolerance(NamedTuple):
-  """What an export may differ by.
+  """Allowed differences between an export and its checkpoint.
 
   Attributes:
-    difference: largest, of a probability.
-    lost_accuracy: share of the examples; counts for more than a few of them.
+    rounding: share of the largest value, for the rounding of float32.
+    difference: of a value up to 1, for number types of lower precision.
+    lost_accuracy: share of the examples; one example is always allowed.
   """
-  difference: float
+  rounding: float
+  difference: float = 0.
   lost_accuracy: float = 0.
+
+  def allowed(self, scale: float) -> float:
+    """Returns the allowed difference between values up to `scale`."""
+    return (self.rounding + self.difference) * max(1., scale)
+
+
+def tolerance(servable: servable_lib.Servable, difference: float = 0.,
+              lost_accuracy: float = 0.) -> Tolerance:
+  """Returns the tolerance for exports of a model, the same in every format.
+
+  The rounding errors of a chain of operations add up like a random walk: they
+  grow with the square root of its length, here the number of weight matrices.
+
+  Args:
+    servable: the model.
+    difference: see Tolerance.
+    lost_accuracy: see Tolerance.
+  """
+  depth = sum(weight.shape.rank > 1 for weight in servable.model.weights)
+  return Tolerance(
+      _ROOM * float(np.finfo(np.float32).eps) * depth**.5, difference,
+      lost_accuracy)
 
 
 class Examples(NamedTuple):
-  """Evaluation data, and what the checkpoint says of them.
+  """A sample of the evaluation data, and the checkpoint's answers.
 
   Attributes:
-    stored: each one as a file, or several, or pixels; empty if not asked for.
-    pixels: what the network sees, float32 [N, *input_size].
-    labels: [N], or [N, classes] of zeros and ones.
-    probabilities: of the checkpoint, in float32; [N, classes].
+    stored: N examples as files, lists of files or pixels; [] if not wanted.
+    pixels: their views, float32 [N, *input_size].
+    labels: int [N], or [N, classes] of zeros and ones.
+    probabilities: of the checkpoint, float32 [N, classes].
+    logit_scale: largest absolute logit of the checkpoint.
+    total: number of examples in the evaluation data.
   """
   stored: List
   pixels: np.ndarray
   labels: np.ndarray
   probabilities: np.ndarray
+  logit_scale: float
+  total: int
 
 
-def check_count(verify: bool, verify_examples: int) -> None:
-  """Raises UserError for a comparison on nothing."""
-  if verify and verify_examples < 1:
+def check_count(verify: bool, verify_examples: int, least: int = 1) -> None:
+  """Raises UserError if there are too few examples to compare on."""
+  if verify and verify_examples < least:
     raise errors.UserError(
-        f'--verify_examples must be at least 1, received {verify_examples}; '
-        '--noverify keeps the export unseen.')
+        f'--verify_examples must be at least {least}, received '
+        f'{verify_examples}. Give --noverify to skip verification.')
 
 
 def draw(reference: servable_lib.Servable, count: int,
          with_stored: bool = False) -> Examples:
-  """The first examples of the run's evaluation.
+  """Draws a sample of the run's evaluation data, evenly over the whole set.
+
+  The sample is the same every time.
 
   Args:
-    reference: of the checkpoint, in float32.
-    count: at most so many; fewer where they are large.
-    with_stored: keep them as they are stored, too; whole videos are large.
+    reference: the checkpoint, in float32.
+    count: size of the sample; smaller if memory or the set does not suffice.
+    with_stored: whether to keep examples as stored; whole videos are large.
 
   Raises:
-    UserError: the data are not there.
+    UserError: there is no evaluation data.
   """
-  task = task_factory.get_task(reference.task)
-  stored, pixels, labels, num_bytes = [], [], [], 0
-  for example, view, label in task.evaluation_examples().take(count):
-    example, view = example.numpy(), view.numpy()
-    num_bytes += view.nbytes + with_stored * _num_bytes(example)
-    if pixels and num_bytes > _MAX_BYTES:
-      break
+  total = 0
+
+  def select(dataset):
+    nonlocal total
+    total = _cardinality(dataset)
+    num_bytes = 4 * int(np.prod(reference.input_size))
+    if with_stored and total:
+      num_bytes += max(map(_num_bytes, next(iter(dataset)).values()))
+    return _evenly(dataset, total, min(count, max(1, _MAX_BYTES // num_bytes)))
+
+  task = classification_task.make(reference.task)
+  stored, pixels, labels = [], [], []
+  for example, view, label in task.evaluation_examples(select):
     if with_stored:
-      stored.append(example)
-    pixels.append(view)
+      stored.append(example.numpy())
+    pixels.append(view.numpy())
     labels.append(label.numpy())
   if not pixels:
     raise errors.UserError(
         'The evaluation data of the run are empty, so the export cannot be '
-        'compared; --noverify keeps it unseen.')
+        'compared. Give --noverify to skip verification.')
   pixels = np.stack(pixels)
+  logits = in_batches(reference.logits, reference.input_size, pixels)
   return Examples(
-      stored, pixels, np.stack(labels), probabilities_of(reference, pixels))
+      stored, pixels, np.stack(labels),
+      reference.probabilities(logits).numpy(),
+      float(np.abs(logits).max(initial=0.)), total)
 
 
-def _num_bytes(stored) -> int:
-  """Of a file, an array of them, or pixels."""
-  if isinstance(stored, bytes):
-    return len(stored)
-  return sum(map(len, stored)) if stored.dtype == object else stored.nbytes
+def _cardinality(dataset: tf.data.Dataset) -> int:
+  known = int(dataset.cardinality())
+  if known >= 0:
+    return known
+  return int(dataset.reduce(np.int64(0), lambda number, _: number + 1))
 
 
-def probabilities_of(
-    servable: servable_lib.Servable, pixels: np.ndarray) -> np.ndarray:
-  """[N, *input_size] -> [N, classes]."""
-  return in_batches(
-      lambda batch: servable.scores(batch)['probabilities'],
-      servable.input_size, pixels)
+def _evenly(dataset: tf.data.Dataset, total: int,
+            count: int) -> tf.data.Dataset:
+  """Returns `count` elements at equal distances, the first one included."""
+  if count >= total:
+    return dataset
+  return dataset.enumerate().filter(
+      lambda number, _: number * count % total < count).map(
+          lambda _, element: element)
+
+
+def _num_bytes(value: tf.Tensor) -> int:
+  """Returns the size of files or pixels."""
+  array = np.asarray(value)
+  if array.dtype != object:
+    return array.nbytes
+  return sum(map(len, array.ravel()))
 
 
 def in_batches(function: Callable[[tf.Tensor], tf.Tensor],
                shape: Sequence[int], inputs: np.ndarray) -> np.ndarray:
-  """What a function says of inputs [N, *shape], a few at a time."""
+  """Applies a function to inputs [N, *shape], a few at a time."""
   compiled = tf.function(
       function, input_signature=[tf.TensorSpec([None, *shape])])
   return np.concatenate([
@@ -116,14 +171,14 @@ def in_batches(function: Callable[[tf.Tensor], tf.Tensor],
 
 
 def ask(client: str, *arguments: str) -> Dict[str, np.ndarray]:
-  """Runs a client in a new process; it is given one more path, for its answers.
+  """Runs a client in a new process and returns its answers.
 
   Args:
-    client: path of a script beside this one.
-    *arguments: of the script.
+    client: path of a script in clients/.
+    *arguments: of the script, before the path for its answers.
 
   Raises:
-    UserError: it failed; its last words are in the message.
+    RefusedError: the client failed or hangs; the message ends with its output.
   """
   with tempfile.NamedTemporaryFile(suffix='.npz') as answers:
     try:
@@ -133,12 +188,12 @@ def ask(client: str, *arguments: str) -> Dict[str, np.ndarray]:
           capture_output=True, text=True, check=False, timeout=_SECONDS_ALLOWED,
           env={**os.environ, 'CUDA_VISIBLE_DEVICES': '-1'})
     except subprocess.TimeoutExpired as error:
-      raise errors.UserError(
+      raise RefusedError(
           f'The export did not answer within {_SECONDS_ALLOWED:,} s in a new '
-          'process; nothing was kept.') from error
+          'process.') from error
     if done.returncode:
-      raise errors.UserError(
-          'The export could not be used in a new process; nothing was kept:\n'
+      raise RefusedError(
+          'The export could not be used in a new process:\n'
           + done.stderr[-2000:])
     with np.load(answers.name, allow_pickle=False) as arrays:
       return dict(arrays)
@@ -146,79 +201,80 @@ def ask(client: str, *arguments: str) -> Dict[str, np.ndarray]:
 
 def require_close(received: np.ndarray, expected: np.ndarray, name: str,
                   tolerance: Tolerance) -> None:
-  """Raises UserError if an output is not what it should be.
+  """Raises RefusedError if an output differs from the checkpoint's.
 
   Args:
-    received: of the export.
-    expected: of the checkpoint.
+    received: output of the export.
+    expected: output of the checkpoint.
     name: of the output, for the message.
-    tolerance: its difference is relative where values are larger than 1.
+    tolerance: allowed difference, relative to the largest expected value.
   """
-  difference = (np.inf if received.shape != expected.shape
-                else _largest_difference(received, expected))
-  scale = max(1., float(np.abs(expected).max(initial=0.)))
-  if not difference <= tolerance.difference * scale:
-    raise errors.UserError(
-        f'{name} of the reloaded export differs by {difference:.1e} from that '
-        f'of the checkpoint (allowed: {tolerance.difference * scale:.0e}); '
-        'nothing was kept.')
+  if received.shape != expected.shape:
+    raise RefusedError(
+        f'The reloaded export gives {name} of shape {list(received.shape)}, '
+        f'expected {list(expected.shape)}.')
+  difference = _largest_difference(received, expected)
+  allowed = tolerance.allowed(float(np.abs(expected).max(initial=0.)))
+  if not difference <= allowed:
+    raise RefusedError(
+        f'{name} of the reloaded export differs by {difference:.3e} from the '
+        f'checkpoint (allowed: {allowed:.3e}).')
 
 
 def report(examples: Examples, received: np.ndarray,
            tolerance: Tolerance) -> str:
-  """How well an export does on evaluation data, in words.
+  """Returns a sentence on how well an export does on evaluation data.
 
   Args:
-    examples: what it was given.
-    received: its probabilities, [N, classes].
-    tolerance: how well it has to.
+    examples: input of the export, and the checkpoint's answers.
+    received: probabilities of the export, [N, classes].
+    tolerance: allowed differences.
 
   Raises:
-    UserError: not well enough.
+    RefusedError: the export does not do well enough.
   """
   expected = examples.probabilities
   count = len(expected)
   if received.shape != expected.shape:
-    raise errors.UserError(
+    raise RefusedError(
         f'The reloaded export gave probabilities {list(received.shape)}, '
-        f'expected {list(expected.shape)}; nothing was kept.')
+        f'expected {list(expected.shape)}.')
   difference = _largest_difference(received, expected)
+  # Rounding is relative to logits; a probability changes less than its logit.
+  allowed = (tolerance.difference
+             + tolerance.rounding * max(1., examples.logit_scale))
   agreement = np.mean(received.argmax(-1) == expected.argmax(-1))
   accuracy, expected_accuracy = (
       float(np.mean(metrics.hits(
           tf.constant(examples.labels), tf.constant(values), 1)))
       for values in (received, expected))
-  # Of few examples one is more than a hundredth; it may always be lost.
-  allowed = max(tolerance.lost_accuracy, 1.01 / count)
+  # One example may always be lost: it can be more than the share.
+  allowed_loss = max(tolerance.lost_accuracy, 1.01 / count)
+  drawn = (f'all {count:,} evaluation examples' if count == examples.total else
+           f'a sample of {count:,} of {examples.total:,} evaluation examples')
   text = (
-      f'{count} evaluation examples: probabilities differ by at most '
-      f'{max(difference, 1e-8):.0e} from the checkpoint\'s (allowed '
-      f'{tolerance.difference:.0e}), top-1 agreement {agreement:.4f}, accuracy '
-      f'{accuracy:.4f} (checkpoint {expected_accuracy:.4f}, allowed '
-      f'{allowed:.4f} less)')
-  lost = expected_accuracy - accuracy
-  if not difference <= tolerance.difference or lost > allowed:
-    raise errors.UserError(
-        f'The reloaded export differs too much; nothing was kept. {text}.')
+      f'{drawn}: probabilities differ by at most {difference:.1e} from the '
+      f'checkpoint\'s (allowed {allowed:.1e}), top-1 agreement '
+      f'{agreement:.4f}, accuracy {accuracy:.4f} (checkpoint '
+      f'{expected_accuracy:.4f}, allowed {allowed_loss:.4f} less)')
+  if (not difference <= allowed
+      or expected_accuracy - accuracy > allowed_loss):
+    raise RefusedError(
+        f'The reloaded export differs too much on {text}.')
   return text
 
 
-def loaded_again(software: str, found: str) -> str:
-  """What is printed of a new process, in lines.
-
-  Args:
-    software: that loaded the export.
-    found: what came out.
-  """
-  return in_lines(f'Loaded again in a new process by {software}; {found}.')
-
-
 def in_lines(text: str) -> str:
-  """The same, for a terminal of 80 columns."""
+  """Wraps text for a terminal of 80 columns."""
   return textwrap.fill(
       text, 79, break_on_hyphens=False, break_long_words=False)
 
 
 def _largest_difference(received: np.ndarray, expected: np.ndarray) -> float:
-  """NaN if there is one on one side only."""
-  return float(np.abs(received - expected).max(initial=0.))
+  """Returns 0 for equal values, infinite ones included; NaN if one has NaN."""
+  received, expected = np.float64(received), np.float64(expected)
+  with np.errstate(invalid='ignore'):  # Infinity minus infinity.
+    differences = np.where(
+        (received == expected) | np.isnan(received) & np.isnan(expected),
+        0., np.abs(received - expected))
+  return float(differences.max(initial=0.))

@@ -19,6 +19,7 @@ from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import image_classification as image_config
 from tf_tokenlearner.configs import video_classification as video_config
+from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import video_pipeline
@@ -153,16 +154,20 @@ class ClassificationTask(base_task.Task):
         self.task_config.model.input_size) + 1
     return (examples if is_one_view else examples[:, 0]).numpy()
 
-  def evaluation_examples(self) -> tf.data.Dataset:
-    """Validation data: examples as stored, as the network sees them, labels.
+  def evaluation_examples(
+      self, select: batching.Select = batching.select_all) -> tf.data.Dataset:
+    """Returns validation examples as stored, as the network sees them, labels.
 
-    Of a video one view, the middle one, whatever evaluation averages.
+    A video gives one view, the middle one, whatever evaluation averages.
+
+    Args:
+      select: chooses among the examples before they are decoded.
     """
     params, model = self.task_config.validation_data, self.task_config.model
     source = self.open_source(params)
     return self.build_examples(
         params, source, model.input_size, model.num_classes,
-        self._has_many_labels(source))
+        self._has_many_labels(source), select)
 
   def build_inputs(
       self, params,
@@ -389,3 +394,8 @@ class VideoClassificationTask(ClassificationTask):
 def complete(task: config.ClassificationTask) -> Tuple[str, ...]:
   """Completes the config of a task as ClassificationTask.complete does."""
   return task_factory.get_task_cls(type(task)).complete(task)
+
+
+def make(task: config.ClassificationTask) -> ClassificationTask:
+  """Returns the task of a config."""
+  return task_factory.get_task(task)

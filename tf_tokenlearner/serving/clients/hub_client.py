@@ -1,16 +1,16 @@
-"""Asks a reusable SavedModel through TensorFlow Hub, with nothing of ours.
+"""Runs a reusable SavedModel by TensorFlow Hub, without tf_tokenlearner.
 
   python hub_client.py MODULE INPUTS.npy ANSWERS.npz
 
-All inputs go through hub.load, the first also through a layer to be trained. A
-process of its own, which cannot import tf_tokenlearner: who uses the module
-need not have it.
+All inputs go through hub.load, the first ones also through a trainable layer.
+Runs in a process of its own that cannot import tf_tokenlearner, because users
+of the module need not have it.
 """
 
 import sys
 
 
-sys.modules['tf_tokenlearner'] = None  # From now on, importing it fails.
+sys.modules['tf_tokenlearner'] = None  # Makes importing it fail.
 
 # pylint: disable=g-import-not-at-top
 import numpy as np

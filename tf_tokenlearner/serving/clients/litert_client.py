@@ -1,9 +1,9 @@
-"""Asks a TFLite file, with LiteRT and nothing of ours.
+"""Runs a TFLite file by LiteRT, without tf_tokenlearner.
 
   python litert_client.py MODEL.tflite INPUTS.npy BATCH ANSWERS.npz
 
-The inputs, float32 [N, ...], go to the only signature so many at a time. A
-process of its own, as on the device that will run the file.
+Feeds the inputs, float32 [N, ...], to the only signature, BATCH at a time. Runs
+in a process of its own, as on the device that will run the file.
 """
 
 from ai_edge_litert import interpreter
@@ -28,7 +28,7 @@ def main(model: str, inputs_path: str, batch_size: str,
     answers.append({
         key: value[:len(batch)] for key, value in outputs.items()})
   with zipfile.ZipFile(model) as files:
-    label_names = files.read('labels.txt').decode().splitlines()
+    label_names = files.read('labels.txt').decode().split('\n')[:-1]
   np.savez(answers_path, signature=name, label_names=label_names, **{
       key: np.concatenate([answer[key] for answer in answers])
       for key in signature['outputs']})

@@ -1,12 +1,12 @@
-"""Asks a SavedModel, with TensorFlow and nothing of ours.
+"""Runs a SavedModel by TensorFlow, without tf_tokenlearner.
 
   python saved_model_client.py SAVED_MODEL SAMPLE.npy FILES.npy RECORDS \
       BATCH ANSWERS.npz
 
-Every signature that takes pixels is given the sample, and those that take
-nothing are asked, too; image_bytes gets the sample as image files, in
-hexadecimal; tf_example the records of a TFRecord file, so many at a time. A
-process of its own: what it loads nobody in the writing process has touched.
+Every signature of pixels gets the sample, and those without inputs are called,
+too; image_bytes gets the sample as image files, in hexadecimal; tf_example the
+records of a TFRecord file, BATCH at a time. Runs in a process of its own, which
+has nothing in memory but what it loads.
 """
 
 import sys

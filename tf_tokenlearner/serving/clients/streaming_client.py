@@ -1,9 +1,10 @@
-"""Streams a video through an export, with its own software and nothing of ours.
+"""Streams videos through an export, without tf_tokenlearner.
 
-  python streaming_client.py FORMAT EXPORT FRAMES.npy LENGTH ANSWERS.npz
+  python streaming_client.py FORMAT EXPORT CLIPS.npz LENGTH ANSWERS.npz
 
-FORMAT is saved_model or tflite; the frames go to the signature step so many
-at a time. A process of its own, as the one that will use the export.
+FORMAT is saved_model or tflite. The clips, arrays [T, H, W, 3], go to the
+signature step one after the other as one video, LENGTH frames at a time. Runs
+in a process of its own, as the software that will use the export.
 """
 
 import sys
@@ -11,17 +12,19 @@ import sys
 import numpy as np
 
 
-def main(form: str, export: str, frames_path: str, length: str,
+def main(export_format: str, export: str, clips_path: str, length: str,
          answers_path: str) -> None:
-  init_state, step = {'saved_model': _saved_model, 'tflite': _tflite}[form](
-      export)
-  frames, length = np.load(frames_path), int(length)
+  init_state, step = {'saved_model': _saved_model, 'tflite': _tflite}[
+      export_format](export)
+  clips, length = np.load(clips_path), int(length)
   state = init_state()
   probabilities = []
-  for start in range(0, len(frames), length):
-    outputs = step(frames=frames[np.newaxis, start:start + length], **state)
-    state = {key: outputs[key] for key in state}
-    probabilities.append(np.asarray(outputs['probabilities'])[0])
+  for number in range(len(clips.files)):
+    frames = clips[f'arr_{number}']
+    for start in range(0, len(frames), length):
+      outputs = step(frames=frames[np.newaxis, start:start + length], **state)
+      state = {key: outputs[key] for key in state}
+      probabilities.append(np.asarray(outputs['probabilities'])[0])
   np.savez(answers_path, probabilities=probabilities)
 
 
