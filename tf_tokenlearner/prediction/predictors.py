@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.data import views as views_lib
 from tf_tokenlearner import errors
+from tf_tokenlearner import files
 from tf_tokenlearner.prediction import examples as examples_lib
 from tf_tokenlearner import quiet
 from tf_tokenlearner.serving import manifest
@@ -301,8 +302,8 @@ _LOADERS: Dict[str, Callable[[Export], Any]] = {
 
 
 def _load_module(export: Export) -> Any:
-  with quiet.errors_only():
-    return tf.saved_model.load(export.folder)
+  with quiet.errors_only(), files.without_wildcards(export.folder) as folder:
+    return tf.saved_model.load(folder)
 
 
 def _refused(reason: str) -> examples_lib.UnreadableError:

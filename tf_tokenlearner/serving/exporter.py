@@ -4,6 +4,7 @@ import abc
 from typing import Any, Dict, Optional
 
 from tf_tokenlearner.data import views
+from tf_tokenlearner import files
 from tf_tokenlearner import quiet
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.serving import manifest
@@ -78,7 +79,8 @@ class Exporter(abc.ABC):
         self.write(folder)
         try:
           if verify:
-            report = self.verify(folder)
+            with files.without_wildcards(folder) as path:
+              report = self.verify(path)
             facts['verified'] = True
         except verification.RefusedError as error:
           refusal = error
