@@ -140,17 +140,17 @@ def fixture_stream_run(tmp_path_factory, tiny_moving_digits):
 
 @pytest.fixture(scope='session', name='image_export')
 def fixture_image_export(tmp_path_factory, finished_run):
-  """The folder of a SavedModel of finished_run."""
+  """The folder of a verified SavedModel of finished_run."""
   from tf_tokenlearner.serving import saved_model
   folder = str(tmp_path_factory.mktemp('exported') / 'digits')
-  saved_model.export(finished_run, folder, verify=False)
+  saved_model.export(finished_run, folder, verify_examples=20)
   return folder
 
 
 @pytest.fixture(scope='session', name='video_export')
 def fixture_video_export(tmp_path_factory, finished_video_run):
-  """The folder of a SavedModel of finished_video_run."""
+  """The folder of a verified SavedModel of finished_video_run."""
   from tf_tokenlearner.serving import saved_model
   folder = str(tmp_path_factory.mktemp('exported') / 'moving_digits')
-  saved_model.export(finished_video_run, folder, verify=False)
+  saved_model.export(finished_video_run, folder, verify_examples=20)
   return folder

@@ -49,7 +49,7 @@ def test_images_end_to_end(finished_run, found, tmp_path, capsys):
   out = capsys.readouterr().out
   assert ' '.join(out.split()).startswith(
       f'Exported to {folder}: logits of 10 classes, for images of 8 x 8. Load')
-  assert 'by TensorFlow Hub; 40 evaluation examples: probabilities' in (
+  assert 'by TensorFlow Hub; a sample of 40 of 360 evaluation examples: ' in (
       unbroken(out))
   assert 'agreement 1.0000' in unbroken(out)
   grey = drawn(5, 8, 8, 1)
@@ -80,7 +80,7 @@ def test_clips(finished_video_run, tmp_path, capsys):
   out = capsys.readouterr().out
   assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16. Loaded' in (
       ' '.join(out.split()))
-  assert "with the checkpoint's head on top, 20 evaluation examples" in (
+  assert "with the checkpoint's head on top, a sample of 20 of 50 evaluation" in (
       unbroken(out))
 
 
@@ -188,7 +188,7 @@ def test_mixed_precision_and_no_comparison(
     (dict(output_type='features'),
      "Unknown --form 'features'. Known: feature_vector, classifier."),
     (dict(verify_examples=0), '--verify_examples must be at least 1, received '
-     '0; --noverify keeps the export unseen'),
+     '0. Give --noverify to skip verification'),
 ])
 def test_options_that_cannot_be(options, message):
   with pytest.raises(errors.UserError, match=message):
@@ -209,18 +209,19 @@ def test_wrong_use_is_one_line(finished_run, tmp_path):
   with pytest.raises(errors.UserError, match='no checkpoint'):
     hub_module.export(str(tmp_path), str(tmp_path / 'out'))
   (tmp_path / 'mine').mkdir()
+  (tmp_path / 'mine' / 'notes').write_text('')
   with pytest.raises(errors.UserError, match='exists already and is no export'):
     hub_module.export(finished_run, str(tmp_path / 'mine'))
 
 
 @pytest.mark.parametrize('form, change, message', [
-    ('classifier', dict(load=1.), 'What hub.load answers of .* differs by'),
-    ('feature_vector', dict(layer=1.), 'What hub.KerasLayer answers of the re'),
+    ('classifier', dict(load=1.), 'The result of hub.load of .* differs by'),
+    ('feature_vector', dict(layer=1.), 'The result of hub.KerasLayer of the re'),
     ('classifier', dict(counts=1), 'The number of variables or losses of the'),
     ('feature_vector', dict(layer_in_training=np.nan),
-     'What is not finite in training of'),
-    ('classifier', dict(rest=1.), 'differs too much; nothing was kept'),
-    ('feature_vector', dict(rest=1.), 'differs too much; nothing was kept'),
+     'The number of infinite results in training of'),
+    ('classifier', dict(rest=1.), 'differs too much .*Nothing was kept'),
+    ('feature_vector', dict(rest=1.), 'differs too much .*Nothing was kept'),
 ])
 def test_what_does_not_verify_is_not_kept(
     finished_run, found, tmp_path, monkeypatch, form, change, message):

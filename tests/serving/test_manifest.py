@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import pytest
 import tensorflow as tf
@@ -15,10 +16,10 @@ def fixture_origin(tmp_path):
   """Facts of an export of a run, the weights of which are a text."""
   run = tmp_path / 'runs' / 'run'
   run.mkdir(parents=True)
-  def make(weights='a', kind='saved_model', **options):
+  def make(weights='a', export_format='saved_model', **options):
     (run / 'ckpt-1.index').write_text(weights)
     return manifest.origin(
-        str(run), str(run / 'ckpt-1'), kind, **options)
+        str(run), str(run / 'ckpt-1'), export_format, **options)
   return make
 
 
@@ -30,16 +31,16 @@ def fixture_place(tmp_path):
 
 
 def write(path, facts, verified=True):
-  with manifest.writing(path, {**facts, 'input': 'é'}, verified):
+  with manifest.writing(path, {**facts, 'input': 'é', 'verified': verified}):
     pass
 
 
 def test_the_same_export_is_recognised(place, origin, capsys):
   path = str(place / 'out')
-  assert not manifest.is_there(origin(batch_size=1), path, True)
+  assert not manifest.is_present(origin(batch_size=1), path, True)
   write(path, origin(batch_size=1))
   for verify in (True, False):
-    assert manifest.is_there(origin(batch_size=1), path, verify)
+    assert manifest.is_present(origin(batch_size=1), path, verify)
     assert capsys.readouterr().out == (
         f'Exported already: {path} holds ckpt-1.\n')
   with open(os.path.join(path, 'origin.json'), encoding='utf-8') as file:
@@ -50,28 +51,49 @@ def test_the_same_export_is_recognised(place, origin, capsys):
   assert str(place.parent) not in text
   for other, message in (
       (origin(batch_size=2), 'batch_size 1, not 2. Remove'),
-      (origin(kind='tflite'), 'kind saved_model, not tflite. Remove'),
+      (origin(export_format='tflite'), 'kind saved_model, not tflite. Remove'),
       (origin('trained anew', batch_size=1), 'weights .*, not .* Remove')):
     with pytest.raises(errors.UserError, match=(
         'holds another export of this run: ' + message)):
-      manifest.is_there(other, path, True)
+      manifest.is_present(other, path, True)
 
 
-def test_what_nobody_has_seen_is_not_taken_for_verified(place, origin):
+def test_unverified_exports_are_not_taken_for_verified(place, origin):
   path = str(place / 'out')
   write(path, origin(), verified=False)
-  assert manifest.is_there(origin(), path, False)
-  with pytest.raises(errors.UserError, match='kept unseen with --noverify'):
-    manifest.is_there(origin(), path, True)
+  assert manifest.is_present(origin(), path, False)
+  with pytest.raises(errors.UserError, match='holds this export, but it was kept unverified'):
+    manifest.is_present(origin(), path, True)
+
+
+def test_empty_folders_are_free(place, origin):
+  path = str(place / 'out')
+  os.mkdir(path)
+  manifest.refuse_foreign('run', path)
+  assert not manifest.is_present(origin(), path, True)
+  write(path, origin())
+  assert manifest.is_present(origin(), path, True)
+
+
+@pytest.mark.parametrize('name', ['saved_model.pb', 'model.tflite'])
+def test_incomplete_exports_are_told_apart(tmp_path, origin, name):
+  folder = tmp_path / 'half'
+  folder.mkdir()
+  (folder / name).write_text('')
+  for refuse in (lambda: manifest.refuse_foreign('run', str(folder)),
+                 lambda: manifest.is_present(origin(), str(folder), True)):
+    with pytest.raises(errors.UserError, match=(
+        f'holds an incomplete export: it has {name} but no origin.json. '
+        'Remove it, or choose another --export_dir')):
+      refuse()
 
 
 @pytest.mark.parametrize('content', [
-    None, 'no json', '{"place": "/x"}', '[]', '"x"'])
-def test_what_is_not_ours_is_refused(tmp_path, origin, content):
-  if content:
-    (tmp_path / 'origin.json').write_text(content)
+    'no json', '{"place": "/x"}', '[]', '"x"'])
+def test_folders_of_others_are_refused(tmp_path, origin, content):
+  (tmp_path / 'origin.json').write_text(content)
   for refuse in (lambda: manifest.refuse_foreign('run', str(tmp_path)),
-                 lambda: manifest.is_there(
+                 lambda: manifest.is_present(
                      origin(), str(tmp_path), True)):
     with pytest.raises(errors.UserError, match='exists already and is no exp'):
       refuse()
@@ -83,9 +105,8 @@ def test_what_is_not_ours_is_refused(tmp_path, origin, content):
         None, None, 'BESIDE/a; No space left on device [Op:SaveV2]\nat')])
 def test_a_full_disk_leaves_nothing(place, origin, error):
   with pytest.raises(errors.UserError, match=(
-      'out cannot be written: No space left on device$')) as caught:
-    with manifest.writing(
-        str(place / 'out'), origin(), True) as beside:
+      'out cannot be written: No space left on device. Choose another')) as caught:
+    with manifest.writing(str(place / 'out'), origin()) as beside:
       manifest.write_labels(beside, ['a'])
       if isinstance(error, tf.errors.OpError):
         error._message = error.message.replace('BESIDE', beside)
@@ -99,7 +120,7 @@ def test_a_full_disk_leaves_nothing(place, origin, error):
     tf.errors.InvalidArgumentError(None, None, 'Matrix size-incompatible')])
 def test_what_else_goes_wrong_is_not_called_writing(place, origin, error):
   with pytest.raises(type(error)):
-    with manifest.writing(str(place / 'out'), origin(), True):
+    with manifest.writing(str(place / 'out'), origin()):
       raise error
   assert not os.listdir(place)
 
@@ -112,8 +133,7 @@ def test_a_place_that_cannot_be(place, origin):
 
 def test_an_interrupt_leaves_nothing(place, origin):
   with pytest.raises(KeyboardInterrupt):
-    with manifest.writing(
-        str(place / 'out'), origin(), True) as beside:
+    with manifest.writing(str(place / 'out'), origin()) as beside:
       assert os.path.basename(beside).startswith('.out.')
       raise KeyboardInterrupt
   assert not os.listdir(place)
@@ -121,7 +141,7 @@ def test_an_interrupt_leaves_nothing(place, origin):
 
 def test_temporary_files(monkeypatch):
   with pytest.raises(errors.UserError, match=(
-      'for temporary files, cannot be written: No space left on device; TMPD')):
+      'for temporary files, cannot be written: No space left on device. Set TMPDIR')):
     with manifest.scratch() as folder:
       raise OSError(28, 'No space left on device')
   assert not os.path.exists(folder)
@@ -139,3 +159,19 @@ def test_labels_are_lines(tmp_path):
   path = manifest.write_labels(str(tmp_path), ['cat', 'é'])
   with open(path, encoding='utf-8') as file:
     assert file.read() == 'cat\né\n'
+
+
+def test_line_breaks_in_names_do_not_shift_classes(place, origin):
+  """labels.txt keeps one line per class; predict gets the names unchanged."""
+  names = ('a\nb', 'c\u2028d', 'e')
+  path = str(place / 'out')
+  with manifest.writing(path, {**origin(), 'label_names': names}) as folder:
+    manifest.write_labels(folder, names)
+  with open(os.path.join(path, 'labels.txt'), encoding='utf-8') as file:
+    assert file.read() == 'a b\nc d\ne\n'
+  assert manifest.read_labels(path) == names
+
+
+def test_labels_of_an_export_of_version_0_1_0():
+  folder = pathlib.Path(__file__).parents[1] / 'golden' / 'export_before'
+  assert manifest.read_labels(str(folder)) == tuple('0123456789')

@@ -41,7 +41,7 @@ def test_saved_model_says_what_the_whole_model_says(stream_run, saved_model):
   assert tuple(name.decode() for name in names) == servable.label_names
   with open(f'{saved_model}/origin.json', encoding='utf-8') as file:
     assert json.load(file)['input'].startswith(
-        'the next 2 of the frames of a video, 2 apart, at ')
+        'the next 2 frames of a video, 2 apart, at ')
 
 
 @pytest.mark.parametrize('videos, frames, message', [
@@ -63,8 +63,9 @@ def test_tflite_file(stream_run, tmp_path, capsys):
   out = capsys.readouterr().out
   assert max(map(len, out.splitlines())) < 80 + len(folder)
   out = ' '.join(out.split())
-  assert 'float32 grey pixels from 0 to 255, [1, 2, 16, 16, 1].' in out
-  assert 'Streamed through in a new process, 6 steps; at the ends of 3 ' in out
+  assert 'float32 RGB from 0 to 255, [1, 2, 16, 16, 3].' in out
+  assert ('Loaded again in a new process by LiteRT; 6 steps streamed; at the '
+          'ends of a sample of 3 of 50 evaluation examples: ') in out
   assert 'accuracy 0.' in out
   streaming.export(stream_run, folder, export_format='tflite', quantize='dynamic')
   assert 'Exported already' in capsys.readouterr().out
@@ -75,7 +76,7 @@ def test_wrong_numbers_are_not_kept(stream_run, tmp_path, monkeypatch):
       verification, 'ask',
       lambda *arguments: {'probabilities': np.full([8, 8], .125)})
   with pytest.raises(errors.UserError, match='The answers of steps of the '
-                     'reloaded export differs by .*nothing was kept'):
+                     'reloaded export differs by .*Nothing was kept'):
     streaming.export(stream_run, str(tmp_path / 'stream'), verify_examples=4)
   assert not list(tmp_path.iterdir())
 

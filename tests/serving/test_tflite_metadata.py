@@ -28,7 +28,7 @@ def fixture_converted():
 @pytest.fixture(scope='module', name='described')
 def fixture_described(converted):
   return tflite_metadata.add(
-      converted, 'a name', 'what goes in', 3, True, ['cat', 'é', 'dog'])
+      converted, 'a name', 'what goes in', True, ['cat', 'é', 'dog'])
 
 
 class Table:
@@ -103,8 +103,12 @@ def test_outputs_are_described_in_their_order(described):
            in runner.get_output_details().items()}
   buffer = bytearray(model.buffers[-1].data)
   graph, = Table(buffer, int.from_bytes(buffer[:4], 'little')).tables(3)
+  # Clients that know no signatures take the first output and its labels.
   assert [output.text(0) for output in graph.tables(3)] == [
-      names[index] for index in order]
+      names[index] for index in order] == ['probabilities', 'logits']
+  assert [detail['name'] for detail in loaded.get_output_details()] == [
+      'probabilities', 'logits']
+  assert loaded.get_input_details()[0]['name'] == 'images'
 
 
 def test_labels_are_a_file_inside(described):

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +16,7 @@ from tf_tokenlearner.serving import verification
 
 EXAMPLES = verification.Examples(
     [], np.zeros([4, 1]), np.array([0, 1, 1, 0]),
-    np.float32([[.9, .1], [.4, .6], [.7, .3], [.8, .2]]))
+    np.float32([[.9, .1], [.4, .6], [.7, .3], [.8, .2]]), 2., 4)
 
 
 def received(*rows):
@@ -24,31 +26,63 @@ def received(*rows):
 def test_report_of_the_same():
   assert verification.report(
       EXAMPLES, received(), verification.Tolerance(1e-5)) == (
-          '4 evaluation examples: probabilities differ by at most 1e-08 from '
-          "the checkpoint's (allowed 1e-05), top-1 agreement 1.0000, accuracy "
-          '0.7500 (checkpoint 0.7500, allowed 0.2525 less)')
+          'all 4 evaluation examples: probabilities differ by at most 0.0e+00 '
+          "from the checkpoint's (allowed 2.0e-05), top-1 agreement 1.0000, "
+          'accuracy 0.7500 (checkpoint 0.7500, allowed 0.2525 less)')
+
+
+def test_a_sample_is_called_a_sample():
+  assert verification.report(
+      EXAMPLES._replace(total=1370), received(),
+      verification.Tolerance(1e-5)).startswith(
+          'a sample of 4 of 1,370 evaluation examples: ')
+
+
+def test_samples_are_spread_evenly():
+  dataset = tf.data.Dataset.range(370)
+  drawn = list(verification._evenly(dataset, 370, 256).as_numpy_iterator())
+  assert len(drawn) == 256 and drawn[0] == 0 and drawn[-1] >= 368
+  assert set(np.diff(drawn)) == {1, 2}
+  assert len(list(verification._evenly(dataset, 370, 370))) == 370
+  filtered = dataset.filter(lambda number: number < 9)  # Of unknown size.
+  assert verification._cardinality(filtered) == 9
 
 
 def test_lines_fit_a_terminal():
-  text = verification.loaded_again('LiteRT', verification.report(
-      EXAMPLES, received(), verification.Tolerance(1e-5)))
-  assert text.splitlines() == [
-      'Loaded again in a new process by LiteRT; 4 evaluation examples: '
-      'probabilities', 'differ by at most 1e-08 from the checkpoint\'s (allowed'
-      ' 1e-05), top-1 agreement', '1.0000, accuracy 0.7500 (checkpoint 0.7500, '
-      'allowed 0.2525 less).']
+  text = verification.in_lines('word ' * 40)
+  assert max(map(len, text.splitlines())) < 80
+
+
+def test_tolerance_grows_with_depth_and_scale():
+  """Twelve blocks of 64 at scale 2: a difference of 1.9e-05 is allowed."""
+  weights = [types.SimpleNamespace(shape=tf.TensorShape([2, 2]))] * 50
+  made = types.SimpleNamespace(model=types.SimpleNamespace(weights=weights))
+  tolerance = verification.tolerance(made)
+  assert tolerance.allowed(2.) == pytest.approx(
+      64 * 1.1920929e-07 * 50**.5 * 2)
+  assert tolerance.allowed(2.) > 5 * 1.9e-5
+  assert tolerance.allowed(0.) == tolerance.allowed(1.)
+  made.model.weights = weights[:2]
+  assert verification.tolerance(made).rounding == pytest.approx(
+      tolerance.rounding / 5)
+
+
+def test_equal_answers_are_never_refused():
+  values = np.array([np.inf, -np.inf, np.nan, 1e30])
+  verification.require_close(
+      values, values.copy(), 'logits', verification.Tolerance(0.))
 
 
 def test_report_of_another():
   text = verification.report(
       EXAMPLES, received([.9, .1], [.6, .4], [.3, .7], [.2, .8]),
       verification.Tolerance(1.))
-  assert 'at most 6e-01' in text
+  assert 'at most 6.0e-01' in text
   assert 'agreement 0.2500, accuracy 0.5000 (checkpoint 0.7500,' in text
 
 
 @pytest.mark.parametrize('rows, tolerance, message', [
-    ([[.8, .2], [.4, .6], [.7, .3], [.8, .2]], (1e-5,), 'allowed 1e-05'),
+    ([[.8, .2], [.4, .6], [.7, .3], [.8, .2]], (1e-5,), 'allowed 2.0e-05'),
     ([[.1, .9], [.6, .4], [.7, .3], [.8, .2]], (1., .2),
      'accuracy 0.2500 .* allowed 0.2525 less'),
     ([[np.nan, .1], [.4, .6], [.7, .3], [.8, .2]], (1.,), 'differs too much'),
@@ -65,10 +99,10 @@ def test_close_outputs():
   verification.require_close(
       np.array([100., 1.]), np.array([100., 9.]), 'logits', tolerance)
   with pytest.raises(errors.UserError, match=(
-      r'^logits of the reloaded .* differs by 2.0e\+01 .*allowed: 1e\+01')):
+      r'^logits of the reloaded .* differs by 2.000e\+01 .*allowed: 1.000e\+01')):
     verification.require_close(
         np.array([100., 1.]), np.array([100., 21.]), 'logits', tolerance)
-  with pytest.raises(errors.UserError, match='differs by inf'):
+  with pytest.raises(errors.UserError, match=r'logits of shape \[1\], expected \[2\]'):
     verification.require_close(np.ones(1), np.ones(2), 'logits', tolerance)
 
 
@@ -92,19 +126,20 @@ def test_examples_of_clips_are_those_of_evaluation(
     finished_video_run, monkeypatch):
   """And as few as memory holds."""
   found = servable.load(*servable.find(finished_video_run))
-  monkeypatch.setattr(verification, '_MAX_BYTES', 3 * 4 * 16 * 16 * 4 + 1)
+  monkeypatch.setattr(verification, '_MAX_BYTES', 25 * 4 * 16 * 16 * 4 + 1)
   examples = verification.draw(found, 50)
   assert not examples.stored
+  assert (len(examples.labels), examples.total) == (25, 50)
   stored = verification.draw(found, 50, with_stored=True).stored
-  assert 0 < len(stored) < 3  # They count as well.
+  assert 0 < len(stored) < 25  # They count as well.
   data = found.task.validation_data
   (views, labels), = video_pipeline.build_dataset(
       data, video_pipeline.open_source(data), (4, 16, 16, 1), 8,
       multi_label=False).take(1)
-  np.testing.assert_array_equal(examples.pixels, views[:3, 0])
-  np.testing.assert_array_equal(examples.labels, labels[:3])
+  np.testing.assert_array_equal(examples.pixels[:8], views[::2, 0])
+  np.testing.assert_array_equal(examples.labels[:8], labels[::2])
   np.testing.assert_allclose(
-      examples.probabilities, tf.nn.softmax(found.model(views[:3, 0])),
+      examples.probabilities[:8], tf.nn.softmax(found.model(views[::2, 0])),
       atol=1e-6)
   assert [type(frame) for frame in stored[0][:2]] == [bytes, bytes]
 

@@ -136,7 +136,7 @@ def make_signatures(
     return tf.function(
         lambda examples: function(inputs.to_pixels(
             input_signatures.require_spec(examples, spec))),
-        input_signature=[spec])
+        input_signature=[spec], autograph=False)
 
   def of_strings(reader, shape, name):
     spec = tf.TensorSpec([batch, *shape], tf.string, name)
@@ -146,7 +146,7 @@ def make_signatures(
           fn_output_signature=(
               tf.TensorSpec(servable.input_size), tf.TensorSpec([], tf.string)))
       return _with_errors(answers(pixels), reasons)
-    return tf.function(serve, input_signature=[spec])
+    return tf.function(serve, input_signature=[spec], autograph=False)
 
   signatures = {
       'serving_default': of_pixels(answers),

@@ -1,0 +1,76 @@
+"""The frame of all exporters: odd names, refusals, samples."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tf_tokenlearner import errors
+from tf_tokenlearner import run_folder
+from tf_tokenlearner.prediction import predictors
+from tf_tokenlearner.serving import saved_model
+from tf_tokenlearner.serving import servable
+from tf_tokenlearner.serving import tflite_file
+from tf_tokenlearner.serving import verification
+
+NAMES = ('1e3', 'null', 'on', '007', '0x1f', '12:30', '1_000', '.5',
+         '2024-01-01', 'two\nlines')
+
+
+@pytest.fixture(scope='module', name='odd_names')
+def fixture_odd_names(finished_run, tmp_path_factory):
+  """A run whose class names look like other things, and its checkpoint."""
+  folder = str(tmp_path_factory.mktemp('runs') / 'sweep [lr=1e-3]*')
+  run, checkpoint = servable.find(finished_run)
+  run_folder.save(run_folder.Run(
+      folder, run.experiment, run.params, NAMES))
+  return folder, checkpoint
+
+
+def test_names_and_brackets(odd_names, tmp_path):
+  """Class names stay strings, and paths are not taken for patterns."""
+  folder, checkpoint = odd_names
+  out = str(tmp_path / 'out [x]?')
+  saved_model.export(folder, out, checkpoint, verify_examples=0)
+  assert predictors.Export(out).load().label_names == NAMES
+
+
+def test_names_of_a_tflite_file(odd_names, tmp_path):
+  folder, checkpoint = odd_names
+  out = tmp_path / 'tflite [x]*'
+  tflite_file.export(folder, str(out), checkpoint, verify_examples=5)
+  assert json.loads((out / 'origin.json').read_text())['verified']
+  assert predictors.Export(str(out)).load().label_names == NAMES
+
+
+def test_refused_exports_can_be_kept(
+    finished_run, tmp_path, monkeypatch, capsys):
+  def ask(*arguments):
+    del arguments
+    return {'signature': 'serving_default', 'label_names': list('0123456789'),
+            'logits': np.ones([5, 10]), 'probabilities': np.zeros([5, 10])}
+  monkeypatch.setattr(verification, 'ask', ask)
+  out = tmp_path / 'out'
+  options = dict(verify_examples=5)
+  with pytest.raises(errors.UserError, match=(
+      r'logits of the reloaded export differs by \d\.\d{3}e.*Nothing was kept; '
+      '--keep_unverified keeps such an export')):
+    tflite_file.export(finished_run, str(out), **options)
+  assert not out.exists()
+  tflite_file.export(finished_run, str(out), keep_unverified=True, **options)
+  assert 'Kept, but unverified: logits of the' in ' '.join(
+      capsys.readouterr().out.split())
+  assert not json.loads((out / 'origin.json').read_text())['verified']
+  with pytest.raises(errors.UserError, match='it was kept unverified'):
+    tflite_file.export(finished_run, str(out), **options)
+
+
+def test_a_whole_set_gives_the_accuracy_of_the_run(
+    finished_run, tmp_path, capsys):
+  """Training, evaluation and export tell one number."""
+  score = run_folder.load(finished_run).best_scores()['accuracy']
+  tflite_file.export(
+      finished_run, str(tmp_path / 'out'), verify_examples=1000)
+  out = ' '.join(capsys.readouterr().out.split())
+  assert 'all 360 evaluation examples' in out
+  assert f'accuracy {score:.4f} (checkpoint {score:.4f}' in out

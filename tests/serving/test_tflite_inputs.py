@@ -1,0 +1,111 @@
+"""A TFLite file answers a generic client as the model's own evaluation does."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.data import views
+from tf_tokenlearner.prediction import predictors
+from tf_tokenlearner import run_folder
+from tf_tokenlearner.serving import input_signatures
+from tf_tokenlearner.serving import servable
+from tf_tokenlearner.serving import tflite_file
+from tf_tokenlearner.serving import tflite_inputs
+
+GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
+VIEW = views.ImageView((8, 8, 1), .5)
+
+
+def photos(count, side):
+  """Smooth pictures [count, side, side, 3], colours all over."""
+  small = np.random.default_rng(2).integers(0, 256, [count, 4, 4, 3])
+  return np.uint8(tf.image.resize(small, (side, side)).numpy())
+
+
+@pytest.fixture(scope='module', name='cropping')
+def fixture_cropping():
+  """A trained grey model whose evaluation leaves out half of each side."""
+  loaded = servable.load(*servable.find(str(GOLDEN / 'run_before')))
+  task = experiments.of_run(run_folder.load(str(GOLDEN / 'run_before'))).task
+  task.validation_data.center_crop_fraction = .5
+  return servable.Servable(task, loaded.label_names, loaded.model,
+                           input_signatures.of_task(task))
+
+
+def test_input_has_the_margin_of_the_view():
+  assert tflite_inputs.input_shape(VIEW) == (16, 16, 3)
+  assert tflite_inputs.input_shape(
+      views.ImageView((224, 224, 3), .875)) == (256, 256, 3)
+
+
+@pytest.mark.parametrize('shape', [(16, 16, 3), (9, 8, 3)])
+def test_pixels_there_and_back(shape):
+  pixels = np.random.default_rng(0).uniform(-1, 1, [2, 8, 8, 1])
+  inputs = tflite_inputs.from_pixels(np.float32(pixels), shape)
+  assert inputs.shape == (2, *shape) and inputs.dtype == np.float32
+  np.testing.assert_allclose(
+      tflite_inputs.to_pixels(tf.constant(inputs), (8, 8, 1)), pixels,
+      atol=1e-5)
+
+
+def test_whole_pictures_resized_give_the_view():
+  """For square pictures, which resizing does not squeeze."""
+  images = photos(3, 64)
+  whole = tf.image.resize(images, (16, 16))
+  np.testing.assert_allclose(
+      tflite_inputs.to_pixels(whole, (8, 8, 1)), VIEW.to_pixels(images),
+      atol=.01)
+
+
+def test_an_export_of_version_0_1_0_still_answers():
+  """Its input is grey and of the network's own size."""
+  expected = json.loads((GOLDEN / 'run_before' / 'expected.json').read_text())
+  images = np.random.default_rng(0).integers(
+      0, 256, [4, *expected['sample_shape']], np.uint8)
+  predictor = predictors.Export(str(GOLDEN / 'export_before')).load()
+  assert predictor.label_names == tuple('0123456789')
+  np.testing.assert_allclose(
+      predictor.probabilities([tf.constant(image) for image in images], 4),
+      expected['probabilities'], atol=1e-4)
+
+
+@pytest.fixture(scope='module', name='mediapipe_python')
+def fixture_mediapipe_python(tmp_path_factory):
+  """A Python with MediaPipe, whose pins are not those of this package."""
+  folder = tmp_path_factory.mktemp('mediapipe')
+  python = folder / 'bin' / 'python'
+  for command in (['venv', '--quiet', '--python', sys.executable, folder],
+                  ['pip', 'install', '--quiet', '--python', python,
+                   'mediapipe']):
+    done = subprocess.run(
+        [sys.executable, '-m', 'uv', *map(str, command)], capture_output=True,
+        text=True, check=False)
+    if done.returncode:
+      pytest.skip(f'MediaPipe cannot be installed: {done.stderr[-200:]}')
+  return str(python)
+
+
+def test_mediapipe_answers_as_evaluation(mediapipe_python, cropping, tmp_path):
+  images = photos(8, 64)
+  (tmp_path / 'model.tflite').write_bytes(tflite_file.make(cropping))
+  np.save(tmp_path / 'images.npy', images)
+  done = subprocess.run(
+      [mediapipe_python, str(
+          pathlib.Path(__file__).with_name('mediapipe_consumer.py')),
+       *(str(tmp_path / name) for name in (
+           'model.tflite', 'images.npy', 'out.json'))],
+      capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  answers = json.loads((tmp_path / 'out.json').read_text())
+  received = np.array([
+      [answer[name] for name in cropping.label_names] for answer in answers])
+  expected = cropping.scores(
+      cropping.inputs.to_pixels(images))['probabilities'].numpy()
+  assert expected.std() > .1
+  np.testing.assert_allclose(received, expected, atol=.02)
