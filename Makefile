@@ -10,12 +10,13 @@ EXPORT_DIR ?= exported/digits
 VIDEO_RUN_DIR ?= runs/moving_digits
 VIDEO_EXPORT_DIR ?= exported/moving_digits
 
-.PHONY: help install train train-video test bazel-test benchmark clean
+.PHONY: help install train train-video test docs bazel-test benchmark clean
 
 help:
 	@echo 'make train       train, evaluate and export a digits classifier'
 	@echo 'make train-video the same with clips; and with one frame of each'
 	@echo 'make test        the whole test suite'
+	@echo 'make docs        the documentation as a website, in build/site'
 	@echo 'make bazel-test  tests of layers and configs under Bazel, offline'
 	@echo 'make benchmark   time the encoder beside the Model Garden'
 	@echo 'make clean       remove .venv'
@@ -30,7 +31,7 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python \
-		--constraint constraints.txt --editable '.[addons,dev,orbax,tflite]'
+		--constraint constraints.txt --editable '.[addons,dev,docs,orbax,tflite]'
 	@touch $@
 
 train: install
@@ -52,6 +53,11 @@ train-video: install
 
 test: install
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+
+docs: install
+	$(BIN)/python tools/config_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict \
+		--site-dir=build/site
 
 bazel-test: install
 	tools/bazel_offline.sh

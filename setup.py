@@ -51,7 +51,11 @@ setuptools.setup(
         # Runs what was converted to TFLite; TensorFlow's own is being removed.
         'tflite': ['ai-edge-litert>=2,<3'],
         'gpu': ['tensorflow[and-cuda]>=2.20,<2.21'],  # TensorFlow with CUDA.
+        # The website of the documentation.
+        'docs': ['mkdocs-material>=9.5,<10'],
         'dev': [
+            'ipykernel>=6.29,<8',  # Runs the notebooks of docs/.
+            'nbclient>=0.10,<1',  # The same.
             'pytest>=8,<10',  # The suite.
             'pytest-xdist>=3.5,<4',  # On two cores.
         ],
