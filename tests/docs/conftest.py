@@ -1,0 +1,58 @@
+"""Stand-ins for the folders and files that the pages mention."""
+
+import contextlib
+import io
+import os
+
+import pytest
+
+
+@pytest.fixture(scope='session', name='world')
+def fixture_world(
+    tmp_path_factory, finished_run, finished_video_run, stream_run,
+    image_export, video_export):
+  """A folder laid out as the pages say, with tiny runs and their exports."""
+  from PIL import Image
+  from sklearn import datasets
+  from tf_tokenlearner.serving import hub_module
+  from tf_tokenlearner.serving import streaming
+  from tf_tokenlearner.serving import tflite_file
+
+  world = tmp_path_factory.mktemp('world')
+  for name, target in {
+      'runs/digits': finished_run, 'runs/pictures': finished_run,
+      'runs/clips': finished_video_run, 'exported/pictures': image_export,
+      'exported/clips': video_export}.items():
+    path = world / name
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target)
+  with contextlib.redirect_stdout(io.StringIO()):
+    for module, run, name, options in (
+        (tflite_file, finished_run, 'pictures_tflite', {}),
+        (hub_module, finished_run, 'pictures_hub', {'form': 'feature_vector'}),
+        (streaming, stream_run, 'stream', {}),
+        (streaming, stream_run, 'stream_tflite', {'form': 'tflite'})):
+      module.export(run, str(world / 'exported' / name), verify=False,
+                    **options)
+  for i in range(3):
+    pixels = (datasets.load_digits().images[i] * 15.9).astype('uint8')
+    folder = world if not i else world / 'more_photos'
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(pixels).resize((20, 24)).convert('RGB').save(
+        folder / ('photo.png' if not i else f'{i}.png'))
+  return world
+
+
+@pytest.fixture(name='in_world')
+def fixture_in_world(world, monkeypatch):
+  """Makes the stand-ins the working directory."""
+  monkeypatch.chdir(world)
+  return world
+
+
+@pytest.fixture(scope='session', name='environment')
+def fixture_environment():
+  """Environment of a shell in which the package is installed."""
+  import sys
+  return {**os.environ,
+          'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}'}
