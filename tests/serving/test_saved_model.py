@@ -241,7 +241,8 @@ def test_fixed_batch_of_compiled_bfloat16(finished_run, tmp_path, capsys):
   saved_model.export(
       finished_run, folder, precision='bfloat16', jit_compile=True,
       batch_size=4, verify_examples=6)
-  assert 'a sample of 6 of 360 evaluation' in capsys.readouterr().out
+  assert 'a sample of 6 of 360 evaluation' in ' '.join(
+      capsys.readouterr().out.split())
   signature = tf.saved_model.load(folder).signatures['serving_default']
   assert signature.structured_input_signature[1]['images'].shape == [
       4, None, None, 3]
@@ -262,7 +263,7 @@ def test_sigmoid_model_without_token_learner(tiny_digits, tmp_path, capsys):
       'task.model.backbone.token_learner_vit.token_learner_location=null'])
   runner.train('tokenlearner_digits', params, folder, evaluate=False)
   saved_model.export(folder, str(tmp_path / 'out'), verify=False)
-  out = capsys.readouterr().out
+  out = ' '.join(capsys.readouterr().out.split())
   assert ('Without the signature attention_maps: ' in out
           and 'has no TokenLearner' in out and 'Loaded' not in out)
   signatures = tf.saved_model.load(str(tmp_path / 'out')).signatures
