@@ -1,11 +1,17 @@
-"""Pixels and labels of the batches, eagerly and in tf.data."""
+"""Image pipeline: pixels and labels of batches, eagerly and in tf.data."""
 
 import dataclasses
+import io
+import subprocess
+import sys
 
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+import tf_keras
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import image_classification as config
@@ -34,6 +40,7 @@ class Source:
   images: list
   labels: list
   multi_label: bool = False
+  label_names: tuple = ()
 
   def num_files(self, split):
     del split
@@ -148,7 +155,7 @@ def test_training_without_augmentation_shows_the_image():
 
 @pytest.mark.parametrize('options', [
     dict(aug_crop=True), dict(aug_rand_hflip=True), dict(aug_shift=2),
-    dict(color_jitter=.5),
+    dict(aug_rand_vflip=True), dict(aug_rotation=30.), dict(color_jitter=.5),
     dict(random_erasing=common.RandomErasing(probability=1.)),
     dict(aug_type=common.Augmentation(type='randaug')),
     dict(aug_type=common.Augmentation(type='autoaug'))])
@@ -222,14 +229,158 @@ def test_cache_keeps_what_was_read_not_what_was_augmented():
         evaluation_config(cache=True), None, (6, 6, 3), 5, False)
 
 
+@pytest.mark.parametrize('options', [
+    dict(color_jitter=.5), dict(aug_rotation=30.), dict(aug_rand_vflip=True),
+    dict(aug_type=common.Augmentation(type='randaug'))])
+def test_augmentation_of_grey_images(options):
+  image = noise(16, 16, 1)
+  params = training_config(**options)
+  image_pipeline.check_options('train_data', params, (16, 16, 1))
+  seen = {pixels[0].numpy().tobytes() for pixels, _ in build(
+      params, Source([image], [0]), (16, 16, 1)).take(8)}
+  assert len(seen) > 1
+
+
+def test_vertical_flip():
+  image = noise(6, 6)
+  seen = {pixels[0].numpy().tobytes() for pixels, _ in build(
+      training_config(aug_rand_vflip=True), Source([image], [0]), (6, 6, 3)
+      ).take(12)}
+  first, second = (np.frombuffer(data, np.float32).reshape(6, 6, 3)
+                   for data in seen)
+  np.testing.assert_array_equal(first, second[::-1])
+
+
+@pytest.mark.parametrize('names, flip, mirrored', [
+    (('cat', 'dog'), None, True), (('turn_left', 'turn_right'), None, False),
+    (('turn_left', 'turn_right'), True, True), (('cat', 'dog'), False, False)])
+def test_mirroring_goes_by_class_names(names, flip, mirrored, capsys):
+  source = Source([noise(6, 6)], [0], label_names=names)
+  dataset = build(training_config(aug_rand_hflip=flip), source, (6, 6, 3))
+  seen = {pixels[0].numpy().tobytes() for pixels, _ in dataset.take(12)}
+  assert len(seen) == 1 + mirrored
+  assert ('aug_rand_hflip=true mirrors' in capsys.readouterr().out) == (
+      flip is None and not mirrored)
+
+
 def test_augmentation_that_cannot_be():
-  source = Source([noise(4, 4, 1)], [0])
-  options = dict(aug_type=common.Augmentation(type='randaug'))
-  with pytest.raises(errors.UserError, match='needs 3 channels'):
-    build(training_config(**options), source, (4, 4, 1))
-  options = dict(aug_type=common.Augmentation(type='ssd_random_crop'))
-  with pytest.raises(errors.UserError, match="Unknown aug_type.type"):
-    build(training_config(**options), source, (4, 4, 3))
+  with pytest.raises(errors.UserError, match='needs 1 or 3 channels'):
+    build(training_config(aug_type=common.Augmentation(type='randaug')),
+          Source([noise(4, 4, 2)], [0]), (4, 4, 2))
+  with pytest.raises(errors.UserError, match='Unknown aug_type.type'):
+    build(training_config(aug_type=common.Augmentation(
+        type='ssd_random_crop')), Source([noise(4, 4)], [0]), (4, 4, 3))
+  for options, message in (
+      (dict(aug_rotation=181.), r'aug_rotation must lie in \[0, 180\] degrees'),
+      (dict(color_jitter=.1), 'color_jitter must be at least 0, and 0 with 2')):
+    with pytest.raises(errors.UserError, match=message):
+      image_pipeline.check_options(
+          'train_data', training_config(**options), (4, 4, 2))
+
+
+def stored_and_upright(kind, tag):
+  """Returns a file with an orientation tag, and as PNG the upright image."""
+  exif = PIL.Image.Exif()
+  exif[0x0112] = tag
+  file, upright = io.BytesIO(), io.BytesIO()
+  options = {'lossless': True} if kind == 'WEBP' else {'quality': 95}
+  # Blocks, as two JPEG decoders differ at edges of colour only.
+  pixels = noise(3, 4, seed=2).repeat(16, 0).repeat(16, 1)
+  PIL.Image.fromarray(pixels).save(file, kind, exif=exif, **options)
+  plain = tf.io.decode_image(
+      file.getvalue(), channels=3, expand_animations=False).numpy()
+  image = PIL.Image.fromarray(plain)
+  image.getexif()[0x0112] = tag
+  PIL.ImageOps.exif_transpose(image).save(upright, 'PNG')
+  return file.getvalue(), upright.getvalue()
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
+def test_images_are_upright(kind):
+  """Evaluation of a tagged file equals that of the turned image."""
+  files = [stored_and_upright(kind, tag) for tag in range(1, 9)]
+  params = evaluation_config(center_crop_fraction=.7, global_batch_size=8)
+  (tagged, _), = build(
+      params, Source([file for file, _ in files], [0] * 8), (10, 6, 3))
+  (turned, _), = build(
+      params, Source([file for _, file in files], [0] * 8), (10, 6, 3))
+  np.testing.assert_array_equal(tagged, turned)
+  assert len({pixels.numpy().tobytes() for pixels in turned}) == 8
+
+
+def test_random_crops_are_upright():
+  """The same boxes are cut from a tagged file and from the turned image."""
+  for tag in (3, 6, 7):
+    crops = []
+    for data in stored_and_upright('JPEG', tag):
+      tf_keras.utils.set_random_seed(5)
+      parser = image_pipeline._Parser(
+          training_config(aug_crop=True), (12, 12, 3), 2, False)
+      crops.append(np.stack(list(tf.data.Dataset.range(6).map(
+          lambda _, parser=parser, data=data: parser(
+              {'image': tf.constant(data), 'label': 0})[0]
+          ).as_numpy_iterator())))
+    np.testing.assert_array_equal(*crops)
+
+
+@pytest.mark.parametrize('options', [
+    dict(aug_crop=True), dict(aug_rand_hflip=True), dict(aug_shift=2),
+    dict(aug_rand_vflip=True), dict(aug_rotation=30.), dict(color_jitter=.5),
+    dict(random_erasing=common.RandomErasing(probability=1.)),
+    dict(aug_type=common.Augmentation(
+        type='randaug', randaug=common.RandAugment(num_layers=1)))])
+def test_seed_reaches_every_augmentation(options):
+  def draw(seed):
+    tf_keras.utils.set_random_seed(seed)
+    parser = image_pipeline._Parser(
+        training_config(**options), (16, 16, 3), 2, False)
+    image = tf.constant(noise(24, 24))
+    return [pixels.tobytes() for pixels in tf.data.Dataset.range(6).map(
+        lambda _: parser({'image': image, 'label': 0})[0]).as_numpy_iterator()]
+
+  first = draw(0)
+  assert first == draw(0) and first != draw(1) and len(set(first)) > 1
+
+
+_DETERMINISTIC = """
+import tensorflow as tf
+from tests.data import test_image_pipeline as t
+tf.config.experimental.enable_op_determinism()
+params = t.training_config(
+    aug_crop=True, aug_rand_hflip=True, deterministic=True, aug_shift=1,
+    aug_rand_vflip=True, aug_rotation=20., color_jitter=.3,
+    random_erasing=t.common.RandomErasing(),
+    mixup_and_cutmix=t.common.MixupAndCutmix(label_smoothing=0.))
+batches = []
+for _ in range(2):
+  t.tf_keras.utils.set_random_seed(3)
+  source = t.Source([t.noise(12, 12, seed=i) for i in range(6)], [0] * 6)
+  batches.append([pixels.numpy() for pixels, _ in t.build(
+      params, source, (8, 8, 3), 2).take(4)])
+for first, second in zip(*batches):
+  t.np.testing.assert_array_equal(first, second)
+"""
+
+
+def test_deterministic_training_with_all_augmentations():
+  """In a process of its own, as determinism cannot be turned off again."""
+  subprocess.run([sys.executable, '-c', _DETERMINISTIC], check=True)
+
+
+def test_transparency_is_dropped():
+  """The colour below transparent pixels is kept in every format."""
+  pixels = noise(8, 8)
+  alpha = np.arange(64, dtype=np.uint8).reshape(8, 8)
+  image = PIL.Image.fromarray(np.dstack([pixels, alpha]), 'RGBA')
+  files = []
+  for kind, options in (('PNG', {}), ('WEBP', {'lossless': True,
+                                               'exact': True})):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    files.append(file.getvalue())
+  (batch, _), = build(evaluation_config(), Source(files, [0, 0]), (8, 8, 3))
+  for result in batch:
+    np.testing.assert_allclose(result, pixels / 127.5 - 1, atol=1e-6)
 
 
 @pytest.mark.parametrize('keys, multi_label', [

@@ -34,9 +34,13 @@ class DataConfig(cfg.DataConfig):
     aug_crop: cut a random part of the image (Szegedy et al. 2015).
     crop_area_range: smallest and largest share of the area that aug_crop cuts.
     aug_shift: shift by up to so many pixels, edges reflected; for small images.
-    aug_rand_hflip: mirror every second image.
+    aug_rand_hflip: mirror every second image, left to right; None does so
+      unless names of classes say left and right.
+    aug_rand_vflip: flip every second image upside down.
+    aug_rotation: rotate by a random angle of up to so many degrees.
     aug_type: the Garden's RandAugment or AutoAugment.
-    color_jitter: strength of random brightness, contrast and saturation.
+    color_jitter: strength of random brightness, contrast and, unless grey,
+      saturation.
     random_erasing: the Garden's random erasing.
     cache: keep what was read, encoded, in memory.
     mixup_and_cutmix: the Garden's mixup and cutmix; a batch in training.
@@ -52,7 +56,9 @@ class DataConfig(cfg.DataConfig):
   crop_area_range: List[float] = dataclasses.field(
       default_factory=lambda: [0.08, 1.0])
   aug_shift: int = 0
-  aug_rand_hflip: bool = True
+  aug_rand_hflip: Optional[bool] = None
+  aug_rand_vflip: bool = False
+  aug_rotation: float = 0.
   aug_type: Optional[common.Augmentation] = None
   color_jitter: float = 0.
   random_erasing: Optional[common.RandomErasing] = None

@@ -1,29 +1,31 @@
-"""From encoded images to batches of pixels in [-1, 1] and labels.
+"""Makes batches of pixels in [-1, 1] and labels from encoded images.
 
-The Garden's ops do the augmentation; ours is what lies between: any TFDS data
-set, folder or TFRecord, decoded once and never encoded again.
+Images come from a TFDS data set, a folder or TFRecord files; each is decoded
+once and never encoded again.
 """
 
 from typing import Optional, Sequence
 
 import tensorflow as tf
 from official.vision.ops import augment
-from official.vision.ops import preprocess_ops
 
 from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import augmentation
 from tf_tokenlearner.data import batching
+from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
 
+
 def open_source(
     params: config.DataConfig) -> Optional[tfds_source.ImageSource]:
-  """The data set that a config names; None for TFRecord files.
+  """Opens the data set that a config names; returns None for TFRecord files.
 
   Raises:
-    UserError: none or two named, not to be found, or not of images.
+    UserError: the config names none or two, or what it names is not found or
+      does not hold images.
   """
   return batching.open_source(
       params,
@@ -37,15 +39,15 @@ def open_source(
 
 def check_options(
     name: str, params: config.DataConfig, input_size: Sequence[int]) -> None:
-  """Refuses augmentation that cannot be.
+  """Checks the options of augmentation.
 
   Args:
     name: of params in the task, such as 'train_data'.
-    params: what to read and how to augment it.
+    params: data config.
     input_size: (height, width, channels) of the images in the batches.
 
   Raises:
-    UserError: an option is out of range, or does not go with input_size.
+    UserError: an option is out of range or incompatible with input_size.
   """
   low, high = params.crop_area_range
   height, width, channels = input_size
@@ -56,7 +58,10 @@ def check_options(
        'must be two shares of the area, 0 < smallest <= largest <= 1'),
       (0 <= params.aug_shift < min(height, width), 'aug_shift',
        f'must be at least 0 and below the image size {height} x {width}'),
-      (params.color_jitter == 0 or params.color_jitter > 0 and channels == 3,
+      (0 <= params.aug_rotation <= 180, 'aug_rotation',
+       'must lie in [0, 180] degrees'),
+      (params.color_jitter == 0 or (
+          params.color_jitter > 0 and channels in (1, 3)),
        'color_jitter', f'must be at least 0, and 0 with {channels} channels')):
     if not holds:
       raise errors.UserError(
@@ -68,20 +73,22 @@ def build_dataset(
     input_size: Sequence[int], num_classes: int, multi_label: bool,
     input_context: Optional[tf.distribute.InputContext] = None
 ) -> tf.data.Dataset:
-  """Batches of (images, labels) for one replica.
+  """Makes batches of images and labels for one replica.
 
   Args:
-    params: what to read and how to augment it.
-    source: what open_source gave for params.
+    params: data config. An unset aug_rand_hflip is decided here.
+    source: result of `open_source`.
     input_size: (height, width, channels) of the images in the batches.
     num_classes: classes of the labels.
-    multi_label: labels come as [B, num_classes] of zeros and ones.
-    input_context: as tf.distribute gives it.
+    multi_label: whether labels are [B, num_classes] of zeros and ones.
+    input_context: from tf.distribute.
 
   Returns:
     Data set of (float [B, height, width, channels] in [-1, 1], int [B] or float
     [B, num_classes]); endless in training, each example once in evaluation.
   """
+  if params.is_training and params.aug_rand_hflip is None:
+    params = params.replace(aug_rand_hflip=_may_mirror(source))
   return batching.make_batches(
       params, source, _tfrecord_decoder(params, multi_label),
       _Parser(params, input_size, num_classes, multi_label), num_classes,
@@ -104,19 +111,19 @@ def evaluation_examples(
     input_size: Sequence[int], num_classes: int,
     multi_label: bool,
     select: batching.Select = batching.select_all) -> tf.data.Dataset:
-  """Examples of evaluation, each as it is stored and as the network sees it.
+  """Returns the examples of evaluation as stored and as the network sees them.
 
   Args:
     params: of validation_data.
-    source: what open_source gave for params.
-    input_size: (height, width, channels) of what the network sees.
+    source: result of `open_source`.
+    input_size: (height, width, channels) of the network's input.
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
     select: chooses among the stored examples.
 
   Returns:
     Data set of (string [], the content of an image file, or uint8 [H, W, C];
-    float [height, width, channels]; label as in build_dataset, of one).
+    float [height, width, channels]; label, as in build_dataset without B).
   """
   parser = _Parser(params, input_size, num_classes, multi_label)
   return batching.stored_examples(
@@ -124,8 +131,18 @@ def evaluation_examples(
           lambda example: (example['image'], *parser(example)))
 
 
+def _may_mirror(source: Optional[tfds_source.ImageSource]) -> bool:
+  """Returns whether mirrored images keep their class; says if they do not."""
+  is_sided = source is not None and labelled_source.differ_by_side(
+      source.label_names)
+  if is_sided:
+    print('Images are not mirrored, as names of classes say left and right; '
+          'task.train_data.aug_rand_hflip=true mirrors them all the same.')
+  return not is_sided
+
+
 class _Parser:
-  """One example {'image', 'label'} -> (pixels, label)."""
+  """Converts an example {'image', 'label'} to (pixels, label)."""
 
   def __init__(self, params: config.DataConfig, input_size: Sequence[int],
                num_classes: int, multi_label: bool):
@@ -150,12 +167,16 @@ class _Parser:
   def _train_pixels(self, image):
     params = self._params
     height, width, channels = self._input_size
-    box = (_random_box(params.crop_area_range) if params.aug_crop
+    box = (augmentation.random_box(params.crop_area_range) if params.aug_crop
            else lambda shape: views.central_box(shape, height / width, 1.))
     x = pixel_ops.decode_box(image, box, channels)
     if params.aug_rand_hflip:
       x = tf.image.random_flip_left_right(x)
+    if params.aug_rand_vflip:
+      x = tf.image.random_flip_up_down(x)
     x = pixel_ops.resize_bytes(x, [height, width])
+    if params.aug_rotation:
+      x = augmentation.rotate(x, params.aug_rotation)
     if params.aug_shift:
       margin = [[params.aug_shift] * 2] * 2 + [[0, 0]]
       x = tf.image.random_crop(
@@ -163,8 +184,7 @@ class _Parser:
     if params.color_jitter > 0 or self._augmenter:
       x = pixel_ops.to_bytes(x)
       if params.color_jitter > 0:
-        x = preprocess_ops.color_jitter(
-            x, params.color_jitter, params.color_jitter, params.color_jitter)
+        x = augmentation.jitter(x, params.color_jitter)
       if self._augmenter:
         x = self._augmenter.distort(x)
       x = pixel_ops.scale(tf.cast(x, tf.float32))
@@ -172,7 +192,7 @@ class _Parser:
 
 
 def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
-  """Serialized tf.Example, as the Garden's scripts write it -> example."""
+  """Returns a parser of tf.Example as the Garden's scripts write it."""
   image_key = params.image_field_key or 'image/encoded'
   label_key = params.label_field_key or 'image/class/label'
   features = {
@@ -188,14 +208,3 @@ def _tfrecord_decoder(params: config.DataConfig, multi_label: bool):
             'label': tf.sparse.to_dense(label) if multi_label else label}
 
   return decode
-
-
-def _random_box(area_range: Sequence[float]) -> pixel_ops.BoxFn:
-  """A random box, sides 3:4 to 4:3; Szegedy et al. 2015 (arXiv 1409.4842)."""
-  def box(shape):
-    begin, size, _ = tf.image.sample_distorted_bounding_box(
-        shape, tf.zeros([0, 0, 4]), area_range=area_range,
-        aspect_ratio_range=(3 / 4, 4 / 3), max_attempts=10,
-        use_image_if_no_bounding_boxes=True)
-    return begin[0], begin[1], size[0], size[1]
-  return box

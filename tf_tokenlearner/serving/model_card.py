@@ -217,7 +217,7 @@ def _recipe(run, servable) -> List[str]:
          if optimization.warmup.type else '.'),
       f'Length: {trainer.train_steps:,} steps of {data.global_batch_size:,} '
       f'{servable.inputs.name}.',
-      f'Augmentation: {_augmentation(data)}.',
+      f'Augmentation: {_augmentation(data, servable.label_names)}.',
       'Start: ' + (
           f'{os.path.basename(os.path.normpath(task.init_checkpoint))} '
           f'({task.init_checkpoint_modules})' if task.init_checkpoint
@@ -229,7 +229,7 @@ def _recipe(run, servable) -> List[str]:
   return lines
 
 
-def _augmentation(data: _DataConfig) -> str:
+def _augmentation(data: _DataConfig, label_names: Sequence[str]) -> str:
   """Describes the augmentation; images and clips have different keys."""
   get = lambda key: getattr(data, key, None)
   is_image = hasattr(data, 'aug_crop')
@@ -243,8 +243,14 @@ def _augmentation(data: _DataConfig) -> str:
         if data.scale_jitter else ''))
   if get('aug_shift'):
     words.append(f'shifts of up to {data.aug_shift} pixels')
-  if data.aug_rand_hflip:
+  if data.aug_rand_hflip or (
+      data.aug_rand_hflip is None
+      and not labelled_source.differ_by_side(label_names)):
     words.append('mirroring')
+  if get('aug_rand_vflip'):
+    words.append('upside-down flips')
+  if get('aug_rotation'):
+    words.append(f'rotations of up to {data.aug_rotation:g} degrees')
   if data.aug_type and data.aug_type.type:
     words.append(_choice(data.aug_type))
   for key in ('color_jitter', 'color_jitter_probability',
