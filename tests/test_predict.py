@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -10,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-PROGRAM = str(
-    pathlib.Path(__file__).parents[1] / 'tf_tokenlearner' / 'predict.py')
+ROOT = pathlib.Path(__file__).parents[1]
+PROGRAM = str(ROOT / 'tf_tokenlearner' / 'predict.py')
 
 
 def run(*arguments, folder='/'):
@@ -29,7 +31,7 @@ def test_answers_and_nothing_else_on_stdout(image_export, tmp_path):
       f'--model={image_export}', '--format=csv', '--attention=maps', 'a.png',
       'b.png', folder=tmp_path)
   assert code == 1
-  assert err == '1 of 2 files could not be answered:\n  b.png: empty file\n'
+  assert err == '1 of 2 files could not be read:\n  b.png: empty file\n'
   good, bad = csv.DictReader(io.StringIO(out))
   assert (good['file'], good['error']) == ('a.png', '')
   assert 0 < float(good['probability_3']) < float(good['probability_1']) <= 1
@@ -40,8 +42,8 @@ def test_answers_and_nothing_else_on_stdout(image_export, tmp_path):
 
 @pytest.mark.parametrize('arguments, message', [
     (['a.png'], '--model must be given'),
-    (['--model=m'], 'Which files?'),
-    (['--model=m', '--top=0', 'a.png'], '--top must be at least 1, received 0'),
+    (['--model=m'], 'Expected images, videos or folders of them'),
+    (['--model=m', '--top=0', 'a.png'], '--top must be at least 1, got 0'),
     (['--model=m', '--stream', '--batch_size=2', 'a.png'],
      '--batch_size does not go with --stream'),
     (['--model=m', '--format=tabel', 'a.png'],
@@ -51,3 +53,27 @@ def test_mistakes_are_one_line(arguments, message):
   code, out, err = run(*arguments)
   assert (code, out, err.count('\n')) == (2, '', 1)
   assert message in err
+
+
+def test_a_prediction_imports_no_model_garden(image_export, tmp_path):
+  """Also as a module, and in a folder and of a file with odd names."""
+  folder = tmp_path / 'export [lr=0.1]*'
+  shutil.copytree(image_export, folder)
+  cv2.imwrite(str(tmp_path / 'a.png'), np.zeros([9, 9, 3], np.uint8))
+  odd = os.fsencode(tmp_path) + b'/\xff\xc3\xa9 [1].png'
+  os.rename(tmp_path / 'a.png', odd)
+  done = subprocess.run(
+      [sys.executable, '-c', """if True:
+          import atexit, runpy, sys
+          atexit.register(lambda: print(
+              [n for n in sys.modules if n.split('.')[0] == 'official'],
+              file=sys.stderr))
+          runpy.run_module('tf_tokenlearner.predict', run_name='__main__',
+                           alter_sys=True)""",
+       f'--model={folder}', '--attention=maps', odd], capture_output=True,
+      cwd=tmp_path, check=False, env={**os.environ, 'PYTHONIOENCODING': 'ascii',
+                                      'PYTHONPATH': str(ROOT)})
+  assert (done.returncode, done.stderr) == (0, b'[]\n')
+  assert b' [1].png' in done.stdout and b'0.' in done.stdout
+  assert os.listdir(os.fsencode(tmp_path / 'maps')) == [
+      b'\xff\xc3\xa9 [1].png.png']

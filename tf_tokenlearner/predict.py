@@ -1,11 +1,11 @@
-"""Says what is in images and videos.
+"""Classifies images and videos with an exported model.
 
   python -m tf_tokenlearner.predict --model=exported/digits photo.png folder/
 
-The model is what export/export_saved_model.py or export_tflite.py wrote, or,
-with --stream, export_streaming.py. Of folders all images, or all videos, are
-taken, at any depth. Answers go to stdout and all else to stderr; files that
-cannot be read are named at the end, and the exit code is 1.
+The model is an export of export/export_saved_model.py or export_tflite.py, or,
+with --stream, of export_streaming.py. Folders are searched for images or
+videos at any depth. Predictions go to stdout, everything else to stderr. Files
+that cannot be read are listed at the end, and the exit code is 1.
 """
 
 import os
@@ -23,18 +23,18 @@ from tf_tokenlearner import errors
 _MODEL = flags.DEFINE_string(
     'model', None, 'Folder of an export, or its TFLite file.')
 _FORMAT = flags.DEFINE_string(
-    'format', 'table', 'table; json: an object a line; csv.')
-_TOP = flags.DEFINE_integer('top', 3, 'How many classes to name.')
+    'format', 'table', 'Output format: table, json (one object per line), csv.')
+_TOP = flags.DEFINE_integer('top', 3, 'Number of classes in an answer.')
 _BATCH_SIZE = flags.DEFINE_integer(
-    'batch_size', 16, 'How many files of one size to ask about at once.')
+    'batch_size', 16, 'Maximum number of files in a batch.')
 _ATTENTION = flags.DEFINE_string(
-    'attention', '', 'Folder to draw into where the tokens look, a PNG for '
-    'each image, a GIF for each video; files of the same names are replaced.')
+    'attention', '', 'Folder for drawings of the attention maps, a PNG for '
+    'each image, a GIF for each video. Existing files are replaced.')
 _STREAM = flags.DEFINE_bool(
-    'stream', False, 'Show how the answer evolves while a video is seen.')
+    'stream', False, 'Feed videos step by step and show each prediction.')
 _FPS = flags.DEFINE_float(
-    'fps', None, 'Frames a second to read videos at; only for a model that '
-    'does not know it.')
+    'fps', None, 'Frames per second to read videos at, if the export does not '
+    'record it.')
 
 
 def main(arguments) -> int:
@@ -42,15 +42,15 @@ def main(arguments) -> int:
   paths = arguments[1:]
   if not paths:
     raise errors.UserError(
-        'Which files? Name images, videos or folders of them; see --help.')
+        'Expected images, videos or folders of them, got no path. See --help.')
   for name in ('top', 'batch_size'):
     if flags.FLAGS[name].value < 1:
       raise errors.UserError(
-          f'--{name} must be at least 1, received {flags.FLAGS[name].value}.')
+          f'--{name} must be at least 1, got {flags.FLAGS[name].value}.')
   if _STREAM.value and flags.FLAGS['batch_size'].present:
     raise errors.UserError('--batch_size does not go with --stream.')
 
-  # TensorFlow takes seconds: only now, when the flags make sense.
+  # TensorFlow takes seconds to import, so flags are checked before.
   from tf_tokenlearner.prediction import writers
   writers.check_format(_FORMAT.value)
   from tf_tokenlearner.prediction import listing
@@ -60,7 +60,7 @@ def main(arguments) -> int:
     return run.predict(_MODEL.value, paths, run.Options(
         _FORMAT.value, _TOP.value, _BATCH_SIZE.value, _ATTENTION.value,
         _FPS.value, _STREAM.value))
-  except BrokenPipeError:  # Whoever reads the answers has seen enough.
+  except BrokenPipeError:  # The reader of stdout has closed it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -1,46 +1,110 @@
 """Drawings of attention maps."""
 
-import av
+import itertools
+import os
+
 import cv2
 import numpy as np
+from PIL import Image
+from PIL import ImageSequence
 import pytest
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import overlays
 
+GAP, LINE = 4, 18
+
 
 def maps():
-  """Two tokens: one looks at the left half, one everywhere."""
-  return np.float32([[[.5, 0], [.5, 0]], [[.2, .2], [.2, .2]]])
+  """Two tokens: one attends to the left half, one everywhere a little."""
+  return np.float32([[[1, 0], [1, 0]], [[.25, .25], [.25, .25]]])
 
 
-def test_tiles_show_where_tokens_look():
-  view = np.zeros([200, 200, 1], np.float32)  # Grey, 128.
-  drawn = overlays.draw(view, maps())
-  assert drawn.shape == (200, 3 * 200 + 2 * 4, 3)
-  assert (drawn[:, :200] == 128).all()
-  assert (drawn[:, 200:204] == 255).all()
-  orange = np.round(.2 * 128 + .8 * np.array([255, 90, 0]))
-  assert (drawn[100, 204] == orange).all() and (drawn[100, 403] == 128).all()
-  assert (drawn[:, 408:] == orange).all()
+def draw(view, weights, caption='cat 0.930'):
+  return np.int32(overlays.draw(
+      view, weights, caption, overlays.full_scale(weights)))
+
+
+def tiles(drawn, height, width, count, in_row):
+  """Returns the pixels of each tile, without names, caption and legend."""
+  for i in range(count):
+    row, column = divmod(i, in_row)
+    top = 2 * LINE + row * (height + LINE + GAP)
+    left = column * (width + GAP)
+    yield drawn[top:top + height, left:left + width]
+
+
+def orange(opacity):
+  """Returns grey 128 with so much of the colour."""
+  return np.round((1 - .8 * opacity) * 128
+                  + .8 * opacity * np.array([255, 90, 0]))
+
+
+def test_tiles_show_where_tokens_attend_on_one_scale():
+  drawn = draw(np.zeros([200, 200, 1], np.float32), maps())  # Grey, 128.
+  assert drawn.shape == (200 + 3 * LINE + GAP, 3 * 200 + 2 * GAP, 3)
+  picture, half, everywhere = tiles(drawn, 200, 200, 3, 3)
+  assert (picture == 128).all()
+  assert (half[100, 0] == orange(1)).all()
+  assert (half[100, 199] == 128).all()
+  assert (everywhere == orange(.25)).all()  # A quarter of the other's maximum.
+  assert (drawn[100, 200:204] == 255).all()
+
+
+@pytest.mark.parametrize('weight', [0, 1e-9, 1 / 196, 2 / 196])
+def test_a_token_that_attends_nowhere_is_not_solid(weight):
+  """Uniform attention, too, stays faint, also if all tokens have it."""
+  weights = np.full([2, 14, 14], weight, np.float32)
+  drawn = draw(np.zeros([160, 160, 1], np.float32), weights)
+  for tile in itertools.islice(tiles(drawn, 160, 160, 3, 3), 1, None):
+    assert (tile == orange(weight * 196 / 4)).all()
+
+
+def test_a_strong_token_has_the_full_colour():
+  weights = np.zeros([1, 14, 14], np.float32)
+  weights[0, 7:9] = 1 / 28
+  _, tile = tiles(draw(np.zeros([210, 210, 1]), weights), 210, 210, 2, 2)
+  assert (tile[120] == orange(1)).all() and (tile[:90] == 128).all()
+
+
+def test_caption_and_legend_are_written():
+  view = np.zeros([200, 200, 1], np.float32)
+  drawn, other = draw(view, maps()), draw(view, maps(), 'dog 0.930')
+  differs = (drawn != other).any(-1)
+  assert differs[:LINE].any() and not differs[LINE:].any()
+  doubled = draw(view, 2 * maps())
+  differs = (drawn != doubled).any(-1)
+  # All tiles stay the same; the legend has another number.
+  assert differs[-LINE:, 100:].any() and not differs[:-LINE].any()
+  bar = drawn[-LINE:, :96]
+  assert (bar[0, 0] == 128).all() and (bar[0, -1] == orange(1)).all()
+
+
+@pytest.mark.parametrize('caption', ['\u72ac \u0421', 'x' * 300, ''])
+def test_any_caption_can_be_written(caption):
+  view = np.zeros([160, 160, 1], np.float32)
+  assert draw(view, maps(), caption).shape == draw(view, maps()).shape
 
 
 def test_small_pictures_grow_and_keep_their_colours():
   view = np.full([2, 4, 3], -1, np.float32)
   view[0, 0] = [1, -1, 0]
-  drawn = overlays.draw(view, maps())
-  assert drawn.shape == (80, 3 * 160 + 2 * 4, 3)
-  assert (drawn[:40, :40] == [255, 0, 128]).all()
-  assert (drawn[40:, :160] == 0).all() and (drawn[:, 40:160] == 0).all()
+  drawn = draw(view, maps())
+  assert drawn.shape == (80 + 3 * LINE + GAP, 3 * 160 + 2 * GAP, 3)
+  picture, *_ = tiles(drawn, 80, 160, 1, 3)
+  assert (picture[:40, :40] == [255, 0, 128]).all()
+  assert (picture[40:] == 0).all() and (picture[:, 40:] == 0).all()
 
 
 def test_many_tokens_go_into_rows():
-  drawn = overlays.draw(np.zeros([160, 160, 1]), np.ones([8, 2, 2]))
-  assert drawn.shape == (2 * 160 + 4, 5 * 160 + 4 * 4, 3)
-  assert (drawn[164:, 656:] == 255).all()  # Nine tiles.
+  drawn = draw(np.zeros([160, 160, 1]), np.ones([8, 2, 2]))
+  assert drawn.shape == (
+      2 * (160 + LINE + GAP) + 2 * LINE, 5 * 160 + 4 * GAP, 3)
+  *_, last, empty = tiles(drawn, 160, 160, 10, 5)
+  assert (last == orange(1)).all() and (empty == 255).all()
 
 
-def test_files_differ_as_what_they_are_of(tmp_path):
+def test_pictures_have_different_paths(tmp_path):
   found = overlays.paths('out', ['x/a/1.png', 'x/b/1.png', 'x/b/1.jpg'], '.png')
   assert found == ['out/a/1.png.png', 'out/b/1.png.png', 'out/b/1.jpg.png']
   assert overlays.paths('out', [str(tmp_path / '1.png')], '.png') == [
@@ -50,23 +114,25 @@ def test_files_differ_as_what_they_are_of(tmp_path):
 def test_png(tmp_path):
   path = tmp_path / 'new' / 'a.png'
   view = np.random.default_rng(0).uniform(-1, 1, [160, 170, 3])
-  for _ in range(2):  # It is written over.
-    overlays.write_image(str(path), view, maps())
+  for _ in range(2):  # The second replaces the first.
+    overlays.write_image(str(path), view, maps(), 'cat 0.930')
   read = cv2.imread(str(path))[..., ::-1]
-  np.testing.assert_array_equal(read, overlays.draw(view, maps()))
+  np.testing.assert_array_equal(read, draw(view, maps()))
 
 
 def test_gif(tmp_path):
   path = str(tmp_path / 'a.gif')
   view = np.linspace(-1, 1, 4)[:, None, None, None] * np.ones([160, 160, 1])
   of_time = np.stack([maps(), maps()[::-1]])  # Two frames each.
-  overlays.write_clip(path, view, of_time, fps=4)
-  with av.open(path) as container:
-    frames = [(frame.time, frame.to_ndarray(format='rgb24'))
-              for frame in container.decode(video=0)]
-  assert [time for time, _ in frames] == [0, .25, .5, .75]
+  overlays.write_clip(path, view, of_time, 'cat 0.930', fps=3)
+  with Image.open(path) as opened:
+    frames = []
+    for frame in ImageSequence.Iterator(opened):
+      frames.append((frame.info['duration'], np.asarray(frame.convert('RGB'))))
+    assert opened.info['loop'] == 0
+  assert [duration for duration, _ in frames] == [330, 340, 330, 330]  # ms
   for i, (_, read) in enumerate(frames):
-    expected = overlays.draw(view[i], of_time[i // 2])
+    expected = draw(view[i], of_time[i // 2])
     assert np.abs(np.float32(read) - expected).mean() < 3  # 256 colours.
 
 
@@ -74,19 +140,17 @@ def test_nothing_torn_stays_behind(tmp_path, monkeypatch):
   for name in ('a.png', 'a.gif'):
     (tmp_path / name).write_text('old')
 
-  def begin(path, *unused_args):
+  def begin(unused_picture, path, **unused_options):
     with open(path, 'w', encoding='utf-8') as file:
       file.write('torn')
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(overlays, '_write_gif', begin)
-  monkeypatch.setattr(overlays, 'open', lambda path, mode: begin(path),
-                      raising=False)
+  monkeypatch.setattr(Image.Image, 'save', begin)
   view = np.zeros([1, 4, 4, 1])
   with pytest.raises(KeyboardInterrupt):
-    overlays.write_image(str(tmp_path / 'a.png'), view[0], maps())
+    overlays.write_image(str(tmp_path / 'a.png'), view[0], maps(), '')
   with pytest.raises(KeyboardInterrupt):
-    overlays.write_clip(str(tmp_path / 'a.gif'), view, maps()[None], 8)
+    overlays.write_clip(str(tmp_path / 'a.gif'), view, maps()[None], '', 8)
   assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
       'a.png': 'old', 'a.gif': 'old'}
 
@@ -95,7 +159,8 @@ def test_place_that_is_taken(tmp_path):
   (tmp_path / 'a.png').mkdir()
   with pytest.raises(errors.UserError, match=(
       r'/a.png cannot be written: Is a directory\.$')):
-    overlays.write_image(str(tmp_path / 'a.png'), np.zeros([4, 4, 1]), maps())
+    overlays.write_image(
+        str(tmp_path / 'a.png'), np.zeros([4, 4, 1]), maps(), '')
   assert [path.name for path in tmp_path.iterdir()] == ['a.png']
 
 
@@ -106,4 +171,11 @@ def test_folder_that_cannot_be(tmp_path):
       (lambda *args: overlays.write_clip(*args, 8), np.zeros([1, 4, 4, 1]),
        maps()[None])):
     with pytest.raises(errors.UserError, match='/file/a.x cannot be written: '):
-      write(str(tmp_path / 'file' / 'a.x'), view, weights)
+      write(str(tmp_path / 'file' / 'a.x'), view, weights, '')
+
+
+def test_names_of_files_need_not_be_utf8(tmp_path):
+  path = os.path.join(tmp_path, os.fsdecode(b'\xff.png.png'))
+  overlays.write_image(path, np.zeros([4, 4, 1]), maps(), 'cat')
+  with open(path, 'rb') as file:
+    assert Image.open(file).size[0] > 160

@@ -54,7 +54,7 @@ def test_the_file_named_is_the_one_loaded(tflite_folder, tmp_path, monkeypatch):
 def test_file_where_the_folder_is_meant(image_export):
   path = os.path.join(image_export, 'saved_model.pb')
   with pytest.raises(errors.UserError, match=(
-      f'^{path} is part of an export of the kind saved_model. Give the folder')
+      f'^{path} is part of an export of the format saved_model. Give ')
   ):
     predictors.Export(path)
 
@@ -76,7 +76,7 @@ def test_messages_name_a_folder(tmp_path, monkeypatch):
 def test_facts_of_another_version(tmp_path, change):
   predictors.Export(write_origin(tmp_path, FACTS))
   with pytest.raises(errors.UserError, match=(
-      '/origin.json was written by another version: export again.$')):
+      '/origin.json was written by another version. Export again.$')):
     predictors.Export(write_origin(tmp_path, {**FACTS, **change}))
 
 
@@ -85,7 +85,7 @@ class Sizes(predictors.Predictor):
 
   def __init__(self, batch_size, is_compiled):
     super().__init__(types.SimpleNamespace(
-        preprocessing=None, batch_size=batch_size, is_compiled=is_compiled))
+        view=None, batch_size=batch_size, is_compiled=is_compiled))
     self.seen = []
 
   def _probabilities(self, examples):
@@ -121,7 +121,7 @@ def test_compiled_exports_are_known(tmp_path):
 def test_clips_that_the_export_refuses(video_export):
   """The others are answered; where there are none, each has its reason."""
   frame = tf.io.encode_jpeg(np.full([24, 32, 3], 99, np.uint8)).numpy()
-  length = len(predictors.Export(video_export).preprocessing.window(9))
+  length = len(predictors.Export(video_export).view.window(9))
   good, empty, text = ([data] * length for data in (frame, b'', b'text'))
   reasons = {'empty': 'refused by the export: empty', 'text': (
       'refused by the export: content is no JPEG, PNG, GIF or WebP')}
@@ -152,5 +152,5 @@ def test_other_errors_of_the_export_are_reasons(video_export):
 
 def test_a_run_is_no_export(tmp_path):
   (tmp_path / 'run.yaml').write_text('')
-  with pytest.raises(errors.UserError, match='is a run and no export: export'):
+  with pytest.raises(errors.UserError, match='is a run, not an export. Export'):
     predictors.Export(str(tmp_path))

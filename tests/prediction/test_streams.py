@@ -22,7 +22,7 @@ def fixture_streamer():
     return {'steps': steps, 'probabilities': np.array(
         [[*frames[0, :, -1, -1].mean(-1), steps]])}
   return predictors.Streamer(
-      types.SimpleNamespace(preprocessing=CLIPS), 'ab', 2,
+      types.SimpleNamespace(view=CLIPS), 'ab', 2,
       lambda: {'steps': 0}, step)
 
 

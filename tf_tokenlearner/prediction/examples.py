@@ -1,4 +1,4 @@
-"""Reads files ahead in threads, and hands them out in batches of one shape."""
+"""Reads files ahead in threads and groups them into batches of one shape."""
 
 import collections
 from concurrent import futures
@@ -20,7 +20,8 @@ from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
 
 
-# An image, uint8 [H, W, 3]; of a video the frames, JPEG files, that matter.
+# Pixels of an image, uint8 [H, W, 3], or the frames of a video that a clip may
+# need, as JPEG files.
 Example = Union[tf.Tensor, List[bytes]]
 
 
@@ -28,76 +29,74 @@ class UnreadableError(ValueError):
   """A file that cannot be read; the message is the reason alone."""
 
 
-def make_reader(preprocessing: views.View,
+def make_reader(view: views.View,
                 fps: Optional[float]) -> Callable[[str], Example]:
-  """A function from a path to an example; it raises UnreadableError.
+  """Returns a function that reads a file and may raise UnreadableError.
 
   Args:
-    preprocessing: of the model.
-    fps: what choose_fps gave.
+    view: the model's view, of images or of clips.
+    fps: frames per second, as choose_fps returns it.
   """
-  if isinstance(preprocessing, views.ImageView):
+  if isinstance(view, views.ImageView):
     return functools.partial(_read, _read_image, file_types.IMAGES)
   return functools.partial(
-      _read, lambda path: _read_clip(path, preprocessing, fps),
-      file_types.VIDEOS)
+      _read, lambda path: _read_clip(path, view, fps), file_types.VIDEOS)
 
 
-def choose_fps(preprocessing: views.View,
-               fps: Optional[float]) -> Optional[float]:
-  """The rate to read videos at; None of images.
+def choose_fps(view: views.View, fps: Optional[float]) -> Optional[float]:
+  """Returns the rate to read videos at, None for images.
 
   Args:
-    preprocessing: of the model.
-    fps: what the user said, None if nothing.
+    view: the model's view.
+    fps: value of --fps, None if it was not given.
 
   Raises:
-    UserError: they contradict each other, or nobody knows.
+    UserError: --fps contradicts the view, or neither says the rate.
   """
-  known = getattr(preprocessing, 'fps', None)
+  known = getattr(view, 'fps', None)
   if fps is not None and not 0 < fps <= clip_sampling.MAX_FPS:
     raise errors.UserError(
-        f'--fps must lie in (0, {clip_sampling.MAX_FPS}], received {fps:g}.')
-  if isinstance(preprocessing, views.ImageView):
+        f'--fps must be in (0, {clip_sampling.MAX_FPS}], got {fps:g}.')
+  if isinstance(view, views.ImageView):
     if fps is not None:
-      raise errors.UserError('--fps is for videos; this model takes images.')
+      raise errors.UserError(
+          '--fps is for videos, but this model takes images. Leave it out.')
     return None
   if known and fps not in (None, known):
     raise errors.UserError(
-        f'This model was trained on {known:g} frames a second, not {fps:g}; '
-        'leave --fps out.')
+        f'This model was trained at {known:g} frames per second, got '
+        f'--fps={fps:g}. Leave --fps out.')
   if not (known or fps):
     raise errors.UserError(
-        'This export does not know how many frames a second its training data '
-        'have; say it with --fps.')
+        'This export does not record the frames per second of its training '
+        'data. Give --fps.')
   return known or fps
 
 
-def frames(path: str, preprocessing: views.ClipView, fps: float):
+def frames(path: str, view: views.ClipView, fps: float) -> Iterator[bytes]:
   """Yields the frames of a video as JPEG files; raises UnreadableError."""
   with _reading():
     require_kind(path, file_types.VIDEOS)
-    yield from video_files.decode(path, fps, preprocessing.stored_short_side)
+    yield from video_files.decode(path, fps, view.stored_short_side)
 
 
 def pixels(example: Example) -> tf.Tensor:
-  """uint8 [H, W, 3] of an image, [F, H, W, 3] of a clip."""
+  """Returns the pixels, uint8 [H, W, 3] of an image, [T, H, W, 3] of a clip."""
   if not isinstance(example, list):
     return example
   return tf.stack([tf.io.decode_jpeg(frame, channels=3) for frame in example])
 
 
-def view(example: Example,
-         preprocessing: views.View) -> tf.Tensor:
-  """What the network sees, float32 of its input_size, in [-1, 1]."""
+def to_view(example: Example, view: views.View) -> tf.Tensor:
+  """Returns the network's input, float32 [*input_size] in [-1, 1]."""
   if not isinstance(example, list):
-    return preprocessing.to_pixels(example[tf.newaxis])[0]
-  middle = preprocessing.middle(tf.constant([example]))[0]
-  return preprocessing.to_view(pixels(list(middle.numpy()))[tf.newaxis])[0]
+    return view.to_pixels(example[tf.newaxis])[0]
+  middle = view.middle(tf.constant([example]))[0]
+  return view.to_view(pixels(list(middle.numpy()))[tf.newaxis])[0]
 
 
 def require_kind(path: str, wanted: file_types.FileType) -> None:
-  """Raises UnreadableError if a file is of another kind."""
+  """Raises UnreadableError if the content of a file is of another kind."""
   kinds = file_types.detect(path)
   if kinds and wanted not in kinds:
     raise UnreadableError(
@@ -112,7 +111,7 @@ def _read(read, kind, path):
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-  """Turns whatever a file makes its decoder raise into UnreadableError."""
+  """Turns the errors of decoders into UnreadableError."""
   try:
     yield
   except (UnreadableError, MemoryError):
@@ -121,7 +120,7 @@ def _reading() -> Iterator[None]:
           video_files.UnreadableVideoError) as error:
     raise UnreadableError(str(error)) from error
   except Exception as error:  # pylint: disable=broad-except
-    # One odd file must not end the reading of all.
+    # One odd file must not stop the others.
     text = ' '.join(str(error).split())
     raise UnreadableError(
         f'cannot be read ({type(error).__name__}: {text})') from error
@@ -131,32 +130,32 @@ def _read_image(path):
   return image_files.decode(image_files.load(path))
 
 
-def _read_clip(path, preprocessing, fps):
-  stored = list(video_files.decode(
-      path, fps, preprocessing.stored_short_side))
-  return [stored[i] for i in preprocessing.window(len(stored))]
+def _read_clip(path, view, fps):
+  stored = list(video_files.decode(path, fps, view.stored_short_side))
+  return [stored[i] for i in view.window(len(stored))]
 
 
-# Of decoded images: read ahead, in a batch, and in those that are not yet full.
+# Limits of memory: examples read ahead, in a batch, in incomplete batches.
 _MAX_BYTES_AHEAD = 64 * 2**20
 _MAX_BATCH_BYTES = 32 * 2**20
 _MAX_WAITING_BYTES = 64 * 2**20
-# So many batches' files may come after one before it is answered.
+# An incomplete batch is used once this many batches' worth of files came after
+# its first file.
 _MAX_BATCHES_LATE = 4
 
-# Numbers of files, and what was read of them.
+# Numbers of files, and their examples.
 Batch = Tuple[List[int], List[Example]]
 
 
 def read_all(paths: Sequence[str], read: Callable[[str], Example],
              ahead: int) -> Iterator[Any]:
-  """Yields an example, or an UnreadableError, of each file in order.
+  """Yields an example or an UnreadableError for each file, in order.
 
   Args:
-    paths: of the files.
-    read: raises UnreadableError.
-    ahead: so many are read, or being read, while the caller is busy; fewer of
-      large ones.
+    paths: paths of the files.
+    read: reads a file; may raise UnreadableError.
+    ahead: maximum number of files that are read before the caller asks for
+      them. Large files lower it.
   """
   room = _Room(_MAX_BYTES_AHEAD)
 
@@ -186,10 +185,10 @@ def read_all(paths: Sequence[str], read: Callable[[str], Example],
 
 
 class _Room:
-  """Keeps readers waiting while too much is read ahead.
+  """Memory for examples that are read ahead; readers wait while it is full.
 
   Args:
-    limit: bytes.
+    limit: size in bytes.
   """
 
   def __init__(self, limit: int):
@@ -198,30 +197,30 @@ class _Room:
     self._changed = threading.Condition()
 
   def wait(self, number: int) -> None:
-    """Returns when there is room, or the caller needs this very file."""
+    """Waits until there is room or the caller needs this file."""
     with self._changed:
       self._changed.wait_for(lambda: (
           self._filled <= self._limit or self._next in (number, None)))
 
   def fill(self, num_bytes: int) -> None:
-    """So much more is there, or less."""
+    """Adds bytes in use; a negative number frees them."""
     with self._changed:
       self._filled += num_bytes
       self._changed.notify_all()
 
   def let_in(self, number: Optional[int]) -> None:
-    """The caller needs this file; None, it needs nothing more."""
+    """Lets the reader of this file pass; None lets all pass."""
     with self._changed:
       self._next = number
       self._changed.notify_all()
 
 
 def full_size(batch_size: int, example: Example) -> int:
-  """How many images like this one a full batch has; of large ones fewer.
+  """Returns the size of a full batch; batches of large images are smaller.
 
   Args:
-    batch_size: at most.
-    example: of a clip, nothing follows for others.
+    batch_size: the maximum.
+    example: an image of the batch. Clips, still encoded, have no limit here.
   """
   if isinstance(example, list):
     return batch_size
@@ -229,10 +228,10 @@ def full_size(batch_size: int, example: Example) -> int:
 
 
 class Batches:
-  """Puts examples of one shape together.
+  """Batches of examples of one shape, filled one example at a time.
 
   Args:
-    batch_size: of a full batch; one of large images is full earlier.
+    batch_size: size of a full batch; batches of large images are smaller.
   """
 
   def __init__(self, batch_size: int):
@@ -241,11 +240,11 @@ class Batches:
     self._num_bytes = 0
 
   def add(self, number: int, example: Example) -> Iterator[Batch]:
-    """Takes an example; yields the batches that should not wait.
+    """Adds an example; yields the batches that are due.
 
     Args:
-      number: of its file; they rise.
-      example: of any shape.
+      number: number of its file; numbers must rise.
+      example: an example of any shape.
     """
     shape = tuple(getattr(example, 'shape', ()))
     numbers, members = self._waiting.setdefault(shape, ([], []))
@@ -258,14 +257,14 @@ class Batches:
     if not self._waiting:
       return
     oldest = next(iter(self._waiting))
-    # Answers are given in order: all that came later wait for it.
+    # Answers are written in order, so all later files wait for this one.
     overtaken_by = number - self._waiting[oldest][0][0]
     if (self._num_bytes > _MAX_WAITING_BYTES
         or overtaken_by > _MAX_BATCHES_LATE * self._batch_size):
       yield self._take(oldest)
 
   def rest(self) -> Iterator[Batch]:
-    """Yields what never became full."""
+    """Yields the batches that are not full."""
     for shape in list(self._waiting):
       yield self._take(shape)
 

@@ -1,83 +1,108 @@
-"""Finds images or videos among files and folders, by what is in the files."""
+"""Finds images or videos among files and folders, by their content."""
 
 import collections
 import os
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from tf_tokenlearner.data import file_types
 from tf_tokenlearner import errors
 
 
+_SHOWN = 3  # Names of files that a message gives for each reason.
+
+
 class Listing(NamedTuple):
-  """What was found.
+  """Files to read, and files that are passed over.
 
   Attributes:
-    paths: of the files to read, each once, however often it was named.
-    num_others: files in folders that were passed over, by what they are.
+    paths: the files to read, each once, even if it was named twice.
+    passed_over: names of files and folders inside folders, by the reason why
+      they are not read.
   """
   paths: List[str]
-  num_others: Dict[str, int]
+  passed_over: Dict[str, List[str]]
 
 
 def find(paths: Sequence[str], wanted: file_types.FileType,
          skip: str = '') -> Listing:
-  """Lists files as they are given, and of folders those of a kind.
+  """Lists the named files, and the files of one type below the named folders.
 
-  At any depth. Hidden files and folders are passed over.
+  A file that is named is listed whatever it is.
 
   Args:
-    paths: of files and folders.
-    wanted: the kind.
-    skip: a folder that is left out, '' for none.
+    paths: files and folders.
+    wanted: images or videos, to look for in folders.
+    skip: a folder to leave out, '' for none.
 
   Raises:
-    UserError: there is no such path, or there is nothing of the kind.
+    UserError: a path does not exist, or there are no files of the type.
   """
   require(paths)
-  found, others = {}, {}  # By the real path; the first spelling is kept.
+  found, others = {}, {}  # By real path; the first spelling is kept.
   for path in paths:
     if not os.path.isdir(path):
       found.setdefault(os.path.realpath(path), path)
       continue
-    for file in _walk(path, skip and os.path.realpath(skip)):
-      real, kinds = os.path.realpath(file), file_types.detect(file)
-      if wanted in kinds:
-        found.setdefault(real, file)
-      else:
-        others[real] = kinds[0].many if kinds else 'other files'
-  num_others = collections.Counter(
-      what for real, what in others.items() if real not in found)
+    for file, reason in _walk(path, skip and os.path.realpath(skip)):
+      if not reason:
+        kinds = file_types.detect(file)
+        if wanted in kinds:
+          found.setdefault(os.path.realpath(file), file)
+          continue
+        reason = kinds[0].many if kinds else _reason(file)
+      others.setdefault(
+          os.path.realpath(file), (reason, os.path.relpath(file, path)))
+  passed_over = collections.defaultdict(list)
+  for real, (reason, name) in others.items():
+    if real not in found:
+      passed_over[reason].append(name)
   if not found:
-    others = describe(num_others)
+    text = describe(passed_over)
     raise errors.UserError(
-        f'There are no {wanted.many} in {", ".join(paths)}'
-        + (f', only {others}' if others else '')
-        + f'. This model takes {wanted.many}.')
-  return Listing(list(found.values()), dict(num_others))
+        f'Expected {wanted.many} for this model, found none in '
+        f'{", ".join(paths)}' + (f', only {text}' if text else '') + '.')
+  return Listing(list(found.values()), dict(passed_over))
 
 
 def require(paths: Iterable[str]) -> None:
-  """Raises UserError if one of them is not there."""
+  """Raises UserError if a path does not exist."""
   for path in paths:
     if not os.path.exists(path):
       raise errors.UserError(f'There is no file or folder {path}.')
 
 
-def describe(num_others: Dict[str, int]) -> str:
-  """'videos (3), other files (2)'."""
-  return ', '.join(f'{what} ({count:,})' for what, count in num_others.items())
+def describe(passed_over: Dict[str, List[str]]) -> str:
+  """Returns '1 hidden (.a), 5 videos (b.mp4, c.mp4, d.mp4, ...)'."""
+  return ', '.join(
+      f'{len(names):,} {reason} ({", ".join(names[:_SHOWN])}'
+      + ', ...' * (len(names) > _SHOWN) + ')'
+      for reason, names in passed_over.items())
 
 
-def _walk(folder: str, skip: str) -> Iterator[str]:
-  """Yields visible files in order of their names, following links once."""
-  seen = set()
-  for parent, folders, names in os.walk(folder, followlinks=True):
+def _reason(path: str) -> str:
+  """Returns why a file of no known type is passed over."""
+  is_known = path.lower().endswith(file_types.UNSUPPORTED)
+  return ('images of a format that cannot be decoded' if is_known
+          else 'neither images nor videos')
+
+
+def _walk(folder: str, skip: str) -> Iterator[Tuple[str, str]]:
+  """Yields (path, reason not to read it or ''), sorted; follows links once."""
+  seen, closed = set(), []
+  for parent, folders, names in os.walk(
+      folder, onerror=closed.append, followlinks=True):
     real = os.path.realpath(parent)
     if real in seen or real == skip:
       folders.clear()
       continue
     seen.add(real)
-    folders[:] = sorted(name for name in folders if not file_types.is_hidden(name))
-    for name in sorted(names):
-      if not file_types.is_hidden(name):
-        yield os.path.join(parent, name)
+    for name in sorted(folders + names):
+      path = os.path.join(parent, name)
+      if file_types.is_hidden(name):
+        yield path, 'hidden'
+      elif name in names:
+        yield path, ''
+    folders[:] = sorted(
+        name for name in folders if not file_types.is_hidden(name))
+  for error in closed:
+    yield error.filename, 'that cannot be opened'

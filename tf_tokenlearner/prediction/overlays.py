@@ -1,35 +1,42 @@
-"""Draws where learned tokens look: a PNG of an image, a GIF of a clip.
+"""Draws attention maps: a PNG for an image, a GIF for a clip.
 
-First what the network sees, then, for each token, the same in grey, and orange
-where the token looks. Each map is scaled to its own maximum.
+A picture shows the network's input and, for each token, the input in grey with
+orange where the token attends. All tiles, and all frames of a clip, have one
+scale, given by the legend. A caption names the predicted class.
 """
 
-import fractions
 import os
-from typing import Sequence
+from typing import Iterator, List, Sequence, Tuple
 
-import av
-import cv2
 import numpy as np
+from PIL import Image
+from PIL import ImageDraw
+from PIL import ImageFont
 import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
 
-_SIDE = 160  # Pixels of a tile's longer side, at least.
-_GAP = 4
-_ROW = 5  # Tiles.
-_COLOR, _OPACITY = (255, 90, 0), .8  # Where a token looks most.
+_SIDE = 160  # Minimum length of a tile's longer side, in pixels.
+_GAP, _LINE = 4, 18  # Pixels between tiles, and of a line of text.
+_ROW = 5  # Tiles in a row, at most.
+_COLOR, _OPACITY = (255, 90, 0), .8  # At the upper end of the scale.
+_BAR = 96  # Width of the legend's colour bar, in pixels.
+_LEGEND = 'attention weight, the same scale for all tiles'
+# Weights below this multiple of uniform attention, 1 / (h * w), never get the
+# full colour: a token that attends nowhere, or everywhere alike, stays faint.
+_TIMES_UNIFORM = 4.
+_FONTS = ('DejaVuSans.ttf', 'Arial.ttf')  # Cover more scripts than Pillow's.
 
 
 def paths(folder: str, drawn: Sequence[str], extension: str) -> Sequence[str]:
-  """Where the drawings of files go; as different as the files are.
+  """Returns the path of each file's picture; all are different.
 
   Args:
-    folder: of drawings.
-    drawn: files; may lie anywhere; below `folder` drawings lie as these do
-      below the innermost folder that has all of them.
-    extension: is appended, as a.jpg and a.png may be neighbours.
+    folder: folder of the pictures. Below it, they lie as the files lie below
+      their innermost common folder.
+    drawn: paths of the files.
+    extension: is appended to the name, as a.jpg and a.png may be neighbours.
   """
   absolute = list(map(os.path.abspath, drawn))
   root = os.path.commonpath(list(map(os.path.dirname, absolute)))
@@ -37,124 +44,155 @@ def paths(folder: str, drawn: Sequence[str], extension: str) -> Sequence[str]:
           for file in absolute]
 
 
-def draw(view: np.ndarray, maps: np.ndarray) -> np.ndarray:
-  """A picture and its maps, side by side.
+def full_scale(maps: np.ndarray) -> float:
+  """Returns the weight that is drawn in the full colour.
+
+  Args:
+    maps: float [..., S, h, w], every map that is drawn with this scale.
+  """
+  uniform = 1 / (maps.shape[-2] * maps.shape[-1])
+  return max(float(maps.max()), min(_TIMES_UNIFORM * uniform, 1.))
+
+
+def draw(view: np.ndarray, maps: np.ndarray, caption: str,
+         scale: float) -> Image.Image:
+  """Draws the input and its maps side by side, with caption and legend.
 
   Args:
     view: float [H, W, C] in [-1, 1], 1 or 3 channels.
     maps: float [S, h, w], not negative.
+    caption: text above the tiles, such as 'cat 0.93'.
+    scale: weight of the full colour, as full_scale returns it.
 
   Returns:
-    uint8 [H', W', 3], RGB.
+    An RGB picture.
   """
   height, width = view.shape[:2]
-  scale = max(1, -(-_SIDE // max(height, width)))
-  size = (width * scale, height * scale)
-  picture = np.broadcast_to(
+  times = max(1, -(-_SIDE // max(height, width)))
+  size = (width * times, height * times)
+  pixels = np.broadcast_to(
       np.uint8(np.clip(np.round((view + 1) * 127.5), 0, 255)),
       [height, width, 3])
-  # Small pictures stay what they are: squares.
-  picture = cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
-  grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., np.newaxis]
-  tiles = [picture]
-  for weights in maps:
-    weights = cv2.resize(
-        np.float32(weights), size, interpolation=cv2.INTER_LINEAR)
-    weights = np.clip(weights / max(weights.max(), 1e-12), 0, 1)
-    opacity = _OPACITY * weights[..., np.newaxis]
-    tiles.append(np.uint8(np.round(
-        (1 - opacity) * grey + opacity * np.array(_COLOR))))
-  return _side_by_side(tiles)
+  # Pixels of small inputs stay visible as squares.
+  picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(
+      size, Image.Resampling.NEAREST)
+  grey = np.asarray(picture.convert('L'), np.float32)
+  tiles = [('input', picture)]
+  for number, weights in enumerate(maps, start=1):
+    weights = np.asarray(Image.fromarray(np.float32(weights)).resize(
+        size, Image.Resampling.BILINEAR))
+    tiles.append((f'token {number}', _tint(grey, weights / scale)))
+  return _arrange(tiles, caption, scale)
 
 
-def write_image(path: str, view: np.ndarray, maps: np.ndarray) -> None:
-  """Draws into a PNG file, over one that is there.
+def write_image(path: str, view: np.ndarray, maps: np.ndarray,
+                caption: str) -> None:
+  """Writes a PNG file and replaces an existing one.
 
   Args:
-    path: of the file; its folder is made.
-    view: as in draw.
-    maps: as in draw.
+    path: path of the file; its folder is created.
+    view: float [H, W, C] in [-1, 1].
+    maps: float [S, h, w].
+    caption: as in draw.
 
   Raises:
-    UserError: it cannot be written.
+    UserError: the file cannot be written.
   """
-  data = cv2.imencode('.png', draw(view, maps)[..., ::-1])[1]
-  try:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with files.replacing(path) as beside, open(beside, 'wb') as file:
-      file.write(data)
-  except (OSError, tf.errors.OpError) as error:
-    raise _cannot_write(path, error) from error
+  picture = draw(view, maps, caption, full_scale(maps))
+  _write(path, lambda beside: picture.save(beside, format='PNG'))
 
 
-def write_clip(path: str, view: np.ndarray, maps: np.ndarray,
+def write_clip(path: str, view: np.ndarray, maps: np.ndarray, caption: str,
                fps: float) -> None:
-  """Draws into a GIF file, over one that is there.
+  """Writes a GIF file and replaces an existing one.
 
   Args:
     path: as in write_image.
-    view: float [F, H, W, C] in [-1, 1].
-    maps: float [T, S, h, w]; each is of F / T frames.
-    fps: frames a second to show.
+    view: float [T', H, W, C] in [-1, 1].
+    maps: float [T, S, h, w]; each holds for T' / T frames.
+    caption: as in draw.
+    fps: frames per second to show.
 
   Raises:
-    UserError: it cannot be written.
+    UserError: the file cannot be written.
   """
-  count = len(view)
-  frames = [draw(view[i], maps[i * len(maps) // count]) for i in range(count)]
-  try:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with files.replacing(path) as beside:
-      _write_gif(beside, frames, fps)
-  except (OSError, tf.errors.OpError) as error:  # PyAV's are OSErrors.
-    raise _cannot_write(path, error) from error
+  count, scale = len(view), full_scale(maps)
+  frames = [draw(view[i], maps[i * len(maps) // count], caption, scale)
+            for i in range(count)]
+  # GIF counts in hundredths of a second; rounding must not add up.
+  ends = np.round(100 * np.arange(count + 1) / fps)
+  first, *others = _with_one_palette(frames)
+  _write(path, lambda beside: first.save(
+      beside, format='GIF', save_all=True, append_images=others, loop=0,
+      duration=[int(10 * time) for time in np.diff(ends)], optimize=False))
 
 
-def _write_gif(path, frames, fps):
-  """Colours are chosen for all frames together; without, GIF has 256 fixed."""
-  rate = fractions.Fraction(fps).limit_denominator(1001)
-  height, width = frames[0].shape[:2]
-  graph = av.filter.Graph()
-  source = graph.add_buffer(
-      width=width, height=height, format='rgb24', time_base=1 / rate)
-  split, choose = graph.add('split'), graph.add('palettegen')
-  use, sink = graph.add('paletteuse', 'dither=none'), graph.add('buffersink')
-  source.link_to(split)
-  split.link_to(use, 0, 0)
-  split.link_to(choose, 1, 0)
-  choose.link_to(use, 0, 1)
-  use.link_to(sink)
-  graph.configure()
-  with av.open(path, 'w', format='gif') as container:
-    stream = container.add_stream('gif', rate=rate)
-    stream.width, stream.height, stream.pix_fmt = width, height, 'pal8'
-    for i, pixels in enumerate(frames):
-      frame = av.VideoFrame.from_ndarray(pixels, 'rgb24')
-      frame.pts, frame.time_base = i, 1 / rate
-      source.push(frame)
-    source.push(None)
-    for _ in frames:
-      container.mux(stream.encode(sink.pull()))
-    container.mux(stream.encode())
+def _tint(grey: np.ndarray, strength: np.ndarray) -> Image.Image:
+  """Blends the colour into grey [H, W] where strength [H, W] is above 0."""
+  opacity = _OPACITY * np.clip(strength, 0, 1)[..., np.newaxis]
+  return Image.fromarray(np.uint8(np.round(
+      (1 - opacity) * grey[..., np.newaxis] + opacity * np.array(_COLOR))))
 
 
-def _side_by_side(tiles):
-  """In rows; white between."""
-  height, width = tiles[0].shape[:2]
+def _arrange(tiles: List[Tuple[str, Image.Image]], caption: str,
+             scale: float) -> Image.Image:
+  """Puts named tiles into rows on white, between caption and legend."""
+  width, height = tiles[0][1].size
   rows = -(-len(tiles) // _ROW)
   in_row = -(-len(tiles) // rows)
-  canvas = np.full([rows * (height + _GAP) - _GAP,
-                    in_row * (width + _GAP) - _GAP, 3], 255, np.uint8)
-  for i, tile in enumerate(tiles):
+  row_height = _LINE + height
+  bottom = _LINE + rows * (row_height + _GAP)
+  font = _font()
+  legend = _BAR + _GAP + int(font.getlength(f'0 to {scale:.3g}: {_LEGEND}'))
+  canvas = Image.new(
+      'RGB', (max(in_row * (width + _GAP) - _GAP, legend), bottom + _LINE),
+      'white')
+  write = ImageDraw.Draw(canvas)
+  write.fontmode = '1'  # Without grey edges, which cost colours in a GIF.
+  write.text((0, 0), caption, 'black', font)
+  for i, (name, tile) in enumerate(tiles):
     row, column = divmod(i, in_row)
-    top, left = row * (height + _GAP), column * (width + _GAP)
-    canvas[top:top + height, left:left + width] = tile
+    left, top = column * (width + _GAP), _LINE + row * (row_height + _GAP)
+    write.text((left, top), name, 'black', font)
+    canvas.paste(tile, (left, top + _LINE))
+  bar = np.tile(np.linspace(0, 1, _BAR), [_LINE - _GAP, 1])
+  canvas.paste(_tint(np.full(bar.shape, 128.), bar), (0, bottom))
+  write.text((_BAR + _GAP, bottom), f'0 to {scale:.3g}: {_LEGEND}', 'black',
+             font)
   return canvas
 
 
-def _cannot_write(path, error):
-  if isinstance(error, tf.errors.OpError):
-    reason = error.message.split('; ')[-1]  # Behind the name of the partial.
-  else:
-    reason = error.strerror or error
-  return errors.UserError(f'{path} cannot be written: {reason}.')
+def _font() -> ImageFont.FreeTypeFont:
+  for name in _FONTS:
+    try:
+      return ImageFont.truetype(name, 12)
+    except OSError:
+      pass
+  return ImageFont.load_default(12)
+
+
+def _with_one_palette(frames: List[Image.Image]) -> Iterator[Image.Image]:
+  """Reduces frames to 256 colours that are chosen for all of them together."""
+  arrays = list(map(np.asarray, frames))
+  # Tints cover few pixels, so they would get too few colours without this.
+  height, width, _ = arrays[0].shape
+  tints = _tint(*np.meshgrid(np.linspace(0, 1, width) * 255,
+                             np.linspace(0, 1, height), indexing='xy'))
+  together = Image.fromarray(
+      np.concatenate(arrays + [np.asarray(tints)] * -(-len(frames) // 8)))
+  palette = together.quantize(256, dither=Image.Dither.NONE)
+  for frame in frames:
+    yield frame.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+def _write(path, save) -> None:
+  """Calls save(path of a new file), which replaces `path` if it succeeds."""
+  try:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with files.replacing(path) as beside:
+      save(beside)
+  except (OSError, tf.errors.OpError) as error:
+    reason = (error.message.split('; ')[-1]  # After the path.
+              if isinstance(error, tf.errors.OpError)
+              else error.strerror or error)
+    raise errors.UserError(f'{path} cannot be written: {reason}.') from error

@@ -1,4 +1,4 @@
-"""What answers: an export, be it a SavedModel or a TFLite file."""
+"""Loads exports, SavedModels and TFLite files, and runs them on examples."""
 
 import abc
 import os
@@ -8,41 +8,47 @@ from typing import (
 import numpy as np
 import tensorflow as tf
 
-from tf_tokenlearner import run_folder
-from tf_tokenlearner.data import views as views_lib
+from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
 from tf_tokenlearner.prediction import examples as examples_lib
 from tf_tokenlearner import quiet
+from tf_tokenlearner import run_folder
 from tf_tokenlearner.serving import manifest
 from tf_tokenlearner.serving import tflite_inputs
 
 _HOW = ('Give the folder that export/export_saved_model.py, export_tflite.py '
         'or export_streaming.py wrote')
 
-# Of an example: probabilities, float32 [classes], or why there are none.
+# Probabilities of an example, float32 [classes], or why there are none.
 Probabilities = Union[np.ndarray, examples_lib.UnreadableError]
 
 
 class Export:
-  """A folder of ours, of which nothing is loaded yet.
+  """An export's folder and manifest; `load` loads the model.
 
   Args:
     path: the folder, or the TFLite file in it.
 
   Attributes:
     folder: the folder.
-    file: the TFLite file; means nothing for a SavedModel.
-    kind: of export, such as 'saved_model' or 'streaming_tflite'.
-    batch_size: the only one that the model takes; 0 for any.
-    is_compiled: whether XLA compiles it anew for each size of a batch.
-    preprocessing: what becomes of its inputs.
+    file: the TFLite file; not used for a SavedModel.
+    export_format: such as 'saved_model' or 'streaming_tflite'.
+    batch_size: the batch size that the model is limited to; 0 for any.
+    is_compiled: whether XLA compiles the model for each batch size.
+    view: the model's view.
 
   Raises:
-    UserError: it is none, or one of a kind that cannot be asked.
+    UserError: path is no export, or one of a format that predict cannot load.
   """
 
   def __init__(self, path: str):
+    try:
+      path.encode()
+    except UnicodeEncodeError as error:  # TensorFlow cannot open it.
+      raise errors.UserError(
+          f'Expected a UTF-8 path of an export, got {path!r}. Rename the '
+          'folder.') from error
     if not tf.io.gfile.exists(path):
       raise errors.UserError(f'There is no {path}. {_HOW}.')
     is_file = not tf.io.gfile.isdir(path)
@@ -51,26 +57,27 @@ class Export:
     self.file = (
         path if is_file else os.path.join(path, manifest.TFLITE_FILE))
     facts = manifest.read_origin(self.folder)
-    self.kind = facts.get('kind')
-    if self.kind is None and run_folder.exists(self.folder):
+    self.export_format = facts.get('kind')
+    if self.export_format is None and run_folder.exists(self.folder):
       raise errors.UserError(
-          f'{self.folder} is a run and no export: export it first. {_HOW}.')
-    if self.kind is None:
+          f'{self.folder} is a run, not an export. Export it first. {_HOW}.')
+    if self.export_format is None:
       raise errors.UserError(
-          f'{self.folder} has no origin.json, so what its model expects '
-          f'is not known. {_HOW}, or the TFLite file inside.')
-    if not isinstance(self.kind, str):
+          f'{self.folder} has no origin.json, which describes the input of an '
+          f'export. {_HOW}, or the TFLite file inside.')
+    if not isinstance(self.export_format, str):
       raise self._of_another_version()
-    if self.kind not in _LOADERS or is_file and 'tflite' not in self.kind:
+    if self.export_format not in _LOADERS or (
+        is_file and 'tflite' not in self.export_format):
       raise errors.UserError(
-          f'{path} is{" part of" * is_file} an export of the kind {self.kind}. '
-          f'{_HOW}.')
+          f'{path} is{" part of" * is_file} an export of the format '
+          f'{self.export_format}. {_HOW}.')
     if 'preprocessing' not in facts:
       raise errors.UserError(
-          f'{self.folder}/origin.json does not say how images are prepared, as '
-          'it was written by an older version: export again.')
+          f'{self.folder}/origin.json does not describe the preprocessing, as '
+          'an older version wrote it. Export again.')
     try:
-      self.preprocessing = views_lib.from_json(facts['preprocessing'])
+      self.view = views.from_json(facts['preprocessing'])
       self.batch_size = int(facts.get('batch_size', 0))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
       raise self._of_another_version() from error
@@ -78,17 +85,17 @@ class Export:
 
   @property
   def is_streaming(self) -> bool:
-    """Whether it is shown a video bit by bit."""
-    return self.kind.startswith('streaming_')
+    """Whether the model takes videos step by step."""
+    return self.export_format.startswith('streaming_')
 
-  def load(self) -> Any:
-    """A Streamer if is_streaming, else a Predictor.
+  def load(self) -> Union['Predictor', 'Streamer']:
+    """Returns a Streamer if is_streaming, else a Predictor.
 
     Raises:
       UserError: files are missing or corrupt.
     """
     try:
-      return _LOADERS[self.kind](self)
+      return _LOADERS[self.export_format](self)
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
       if isinstance(error, errors.UserError):
         raise
@@ -98,46 +105,47 @@ class Export:
 
   def _of_another_version(self):
     return errors.UserError(
-        f'{self.folder}/origin.json was written by another version: export '
+        f'{self.folder}/origin.json was written by another version. Export '
         'again.')
 
 
 class Predictor(abc.ABC):
-  """Says how probable each class is.
+  """Base class of models that classify whole examples.
 
   Args:
-    export: what it is made of.
+    export: the export that the model is loaded from.
 
   Attributes:
-    label_names: of the classes.
+    view: the model's view.
+    label_names: names of the classes.
   """
   label_names: Tuple[str, ...]
 
   def __init__(self, export: Export):
-    self.preprocessing = export.preprocessing
+    self.view = export.view
     self._batch_size = export.batch_size
     self._is_compiled = export.is_compiled
 
   def probabilities(self, examples: Sequence[examples_lib.Example],
                     batch_size: int) -> List[Probabilities]:
-    """Says it of examples of one shape.
+    """Returns the probabilities of examples of one shape.
 
     Args:
-      examples: what a reader gave.
-      batch_size: of what is asked at once, now and later. A model that is
-        compiled for each size sees no other, filled up; large images count as
-        in reading.
+      examples: what a reader returned.
+      batch_size: batch size of this and later calls. A model that is compiled
+        for each batch size gets padded batches of this one, as full_size
+        limits it.
     """
     return self._in_batches(self._probabilities, examples, batch_size)
 
   @abc.abstractmethod
   def attention_maps(self, examples: Sequence[examples_lib.Example],
                      batch_size: int) -> List[np.ndarray]:
-    """Of each, [S, H, W], or [T, S, H, W] of a clip.
+    """Returns the maps of each example, [S, H, W], of a clip [T, S, H, W].
 
     Args:
       examples: as in probabilities.
-      batch_size: as there.
+      batch_size: as in probabilities.
 
     Raises:
       UserError: as require_attention_maps.
@@ -145,77 +153,79 @@ class Predictor(abc.ABC):
 
   @abc.abstractmethod
   def require_attention_maps(self) -> None:
-    """Raises UserError if there are none."""
+    """Raises UserError if the export has no attention maps."""
 
   @abc.abstractmethod
   def _probabilities(self, examples):
-    """As probabilities, of a batch that the model takes."""
+    """As probabilities, of a batch of a size that the model takes."""
 
   def _in_batches(self, function, examples, batch_size):
     size = self._batch_size or len(examples)
     if self._is_compiled and not self._batch_size:
       size = examples_lib.full_size(batch_size, examples[0])
-    answers = []
+    results = []
     for start in range(0, len(examples), size):
       batch = list(examples[start:start + size])
-      filled = batch + batch[-1:] * (size - len(batch))
-      answers.extend(function(filled)[:len(batch)])
-    return answers
+      padded = batch + batch[-1:] * (size - len(batch))
+      results.extend(function(padded)[:len(batch)])
+    return results
 
 
 class _SavedModelPredictor(Predictor):
-  """Prepares inputs itself."""
+  """A SavedModel, which contains its preprocessing."""
 
   def __init__(self, export):
     super().__init__(export)
-    self._module = _load_module(export)  # Or its variables would go.
+    self._module = _load_module(export)  # Holds the variables.
     self._signatures = self._module.signatures
     self.label_names = _label_names(self._signatures)
 
   def _probabilities(self, examples):
-    if isinstance(self.preprocessing, views_lib.ImageView):
-      answer = self._signatures['serving_default'](images=tf.stack(examples))
-      return answer['probabilities'].numpy()
+    if isinstance(self.view, views.ImageView):
+      outputs = self._signatures['serving_default'](images=tf.stack(examples))
+      return outputs['probabilities'].numpy()
     return self._probabilities_of_files(examples)
 
   def _probabilities_of_files(self, clips):
-    """Of their frames, it decodes no more than it looks at."""
+    """Passes encoded frames, of which the model decodes only those it uses."""
     try:
-      answer = self._signatures['image_bytes'](image_bytes=tf.constant(clips))
-    except tf.errors.InvalidArgumentError:
-      # Exports of version 0.1.0 fail if they can read none of a batch.
-      return [_refused('its frames cannot be decoded')] * len(clips)
+      outputs = self._signatures['image_bytes'](image_bytes=tf.constant(clips))
+    except tf.errors.InvalidArgumentError as error:
+      # An export of version 0.1.0 raises if no example of a batch is readable.
+      if any(clip is not clips[0] for clip in clips):
+        return [self._probabilities_of_files([clip] * len(clips))[0]
+                for clip in clips]
+      return [_refused(' '.join(error.message.split()))] * len(clips)
     return [
         _refused(reason.decode()) if reason else values
         for values, reason in zip(
-            answer['probabilities'].numpy(), answer['errors'].numpy())]
+            outputs['probabilities'].numpy(), outputs['errors'].numpy())]
 
   def require_attention_maps(self):
     if 'attention_maps' not in self._signatures:
       raise errors.UserError(
           'This export has no attention maps, as its model has no '
-          'TokenLearner; leave --attention out.')
+          'TokenLearner. Leave --attention out.')
 
   def attention_maps(self, examples, batch_size):
     self.require_attention_maps()
-    if isinstance(self.preprocessing, views_lib.ImageView):
+    if isinstance(self.view, views.ImageView):
       return self._in_batches(self._attention_maps, examples, batch_size)
-    # Decoded, clips are large and of many sizes.
+    # Decoded clips are large and differ in size.
     maps = []
     for example in examples:
       maps += self._in_batches(self._attention_maps, [example], 1)
     return maps
 
   def _attention_maps(self, examples):
-    name = 'images' if isinstance(
-        self.preprocessing, views_lib.ImageView) else 'clips'
+    name = 'images' if isinstance(self.view, views.ImageView) else 'clips'
     pixels = tf.stack([examples_lib.pixels(example) for example in examples])
     return self._signatures['attention_maps'](**{name: pixels})[
         'attention_maps'].numpy()
 
 
 class _TFLitePredictor(Predictor):
-  """Is given pixels of the network's own size."""
+  """A TFLite file, which takes pixels of the network's input size."""
 
   def __init__(self, export):
     super().__init__(export)
@@ -227,49 +237,60 @@ class _TFLitePredictor(Predictor):
     self.label_names = manifest.read_labels(export.folder)
 
   def _probabilities(self, examples):
-    views = tf.stack([examples_lib.view(example, self.preprocessing)
-                      for example in examples])
-    inputs = tflite_inputs.from_pixels(views.numpy(), self._shape)
+    pixels = tf.stack([examples_lib.to_view(example, self.view)
+                       for example in examples])
+    inputs = tflite_inputs.from_pixels(pixels.numpy(), self._shape)
     return self._runner(**{self._input: inputs})['probabilities']
 
   def require_attention_maps(self):
     raise errors.UserError(
-        'A TFLite file gives no attention maps; --attention takes a '
-        'SavedModel.')
+        'A TFLite file has no attention maps. Give a SavedModel with '
+        '--attention.')
 
   def attention_maps(self, examples, batch_size):
     self.require_attention_maps()
 
 
 class Streamer:
-  """Is shown one video bit by bit.
+  """A model that takes a video step by step and keeps its state.
+
+  Args:
+    export: the export that the model is loaded from.
+    label_names: names of the classes.
+    num_frames: number of frames of a step.
+    init_state: returns the state before the first step.
+    step: (frames [1, num_frames, H, W, 3], state) -> outputs and new state.
 
   Attributes:
-    label_names: of the classes.
-    num_frames: of a step.
-    preprocessing: of its model.
+    label_names: names of the classes.
+    num_frames: number of frames of a step.
+    view: the model's view.
   """
 
   def __init__(self, export: Export, label_names: Sequence[str],
                num_frames: int, init_state: Callable[[], Dict[str, Any]],
                step: Callable[..., Mapping[str, Any]]):
-    self.preprocessing = export.preprocessing
+    self.view = export.view
     self.label_names, self.num_frames = tuple(label_names), num_frames
     self._init_state, self._step = init_state, step
     self.begin()
 
   def begin(self) -> None:
-    """Forgets the video so far."""
+    """Resets the state to that before a video."""
     self._state = self._init_state()
 
   def step(self, frames: np.ndarray) -> np.ndarray:
-    """Next frames, uint8 [num_frames, H, W, 3] -> probabilities [classes]."""
-    answer = self._step(frames[np.newaxis], self._state)
-    self._state = {key: answer[key] for key in self._state}
-    return np.asarray(answer['probabilities'])[0]
+    """Takes the next frames and returns probabilities [classes].
+
+    Args:
+      frames: uint8 [num_frames, H, W, 3].
+    """
+    outputs = self._step(frames[np.newaxis], self._state)
+    self._state = {key: outputs[key] for key in self._state}
+    return np.asarray(outputs['probabilities'])[0]
 
 
-def _streamer_of_saved_model(export: Export) -> Streamer:
+def _load_saved_model_streamer(export: Export) -> Streamer:
   module = _load_module(export)
   signatures = module.signatures
   step = signatures['step']
@@ -280,7 +301,7 @@ def _streamer_of_saved_model(export: Export) -> Streamer:
       lambda frames, state: step(frames=tf.constant(frames), **state))
 
 
-def _streamer_of_tflite(export: Export) -> Streamer:
+def _load_tflite_streamer(export: Export) -> Streamer:
   interpreter = tflite_inputs.load_interpreter(export.file)
   step = interpreter.get_signature_runner('step')
   shape = step.get_input_details()['frames']['shape']
@@ -289,15 +310,15 @@ def _streamer_of_tflite(export: Export) -> Streamer:
       interpreter.get_signature_runner('init_state'),
       lambda frames, state: step(
           frames=tflite_inputs.from_pixels(
-              export.preprocessing.to_view(tf.constant(frames)).numpy(),
-              shape[1:]), **state))
+              export.view.to_view(tf.constant(frames)).numpy(), shape[1:]),
+          **state))
 
 
 _LOADERS: Dict[str, Callable[[Export], Any]] = {
     'saved_model': _SavedModelPredictor,
     'tflite': _TFLitePredictor,
-    'streaming_saved_model': _streamer_of_saved_model,
-    'streaming_tflite': _streamer_of_tflite,
+    'streaming_saved_model': _load_saved_model_streamer,
+    'streaming_tflite': _load_tflite_streamer,
 }
 
 

@@ -1,4 +1,4 @@
-"""Asks an export about files, and says what it says."""
+"""Runs an export on files and writes its predictions."""
 
 import itertools
 import os
@@ -18,54 +18,23 @@ from tf_tokenlearner.prediction import predictors
 from tf_tokenlearner.prediction import writers
 from tf_tokenlearner import progress
 
-
-def steps(streamer: predictors.Streamer, path: str,
-          fps: float) -> Iterator[Tuple[float, np.ndarray]]:
-  """Yields what is thought after each step, while the video is read.
-
-  Frames at the end that fill no step are left out, unless there was none: then
-  the last one is repeated.
-
-  Args:
-    streamer: is set back to the beginning.
-    path: of the video.
-    fps: frames a second that it is read at.
-
-  Yields:
-    Seconds, at which the last frame seen is shown; probabilities [classes].
-
-  Raises:
-    UnreadableError: it is no video, or, possibly after many steps, corrupt.
-  """
-  streamer.begin()
-  stride = max(streamer.preprocessing.temporal_stride, 1)
-  part, seconds, is_begun = [], 0., False
-  stored = examples.frames(path, streamer.preprocessing, fps)
-  for number, frame in enumerate(stored):
-    if number % stride:
-      continue
-    part.append(frame)
-    seconds = number / fps
-    if len(part) == streamer.num_frames:
-      yield seconds, streamer.step(examples.pixels(part).numpy())
-      part, is_begun = [], True
-  if not is_begun:
-    part += part[-1:] * (streamer.num_frames - len(part))
-    yield seconds, streamer.step(examples.pixels(part).numpy())
+# Draws the attention maps of examples, given their numbers and probabilities.
+_Draw = Callable[
+    [List[int], List[examples.Example], List[np.ndarray]], None]
 
 
 class Options(NamedTuple):
-  """How to ask and to answer.
+  """Options of predict.
 
   Attributes:
-    form: of answers.FORMATS.
-    top: classes in an answer, at most.
-    batch_size: of what is asked at once.
-    attention_dir: where to draw attention maps, '' for nowhere.
-    fps: frames a second of videos, where the export does not know.
-    stream: show how the answer evolves.
+    output_format: key of writers.FORMATS.
+    top: maximum number of classes in an answer.
+    batch_size: maximum number of examples in a batch.
+    attention_dir: folder for drawings of attention maps, '' for none.
+    fps: frames per second of videos, if the export does not record it.
+    stream: feed videos step by step and write an answer for each step.
   """
-  form: str = 'table'
+  output_format: str = 'table'
   top: int = 3
   batch_size: int = 16
   attention_dir: str = ''
@@ -74,79 +43,115 @@ class Options(NamedTuple):
 
 
 def predict(model: str, paths: Sequence[str], options: Options) -> int:
-  """Prints the answers to stdout, all else to stderr.
+  """Writes predictions to stdout, and everything else to stderr.
 
   Args:
-    model: an export's folder, or its TFLite file.
-    paths: of files and folders.
-    options: see there.
+    model: folder of an export, or its TFLite file.
+    paths: files and folders.
+    options: see Options.
 
   Returns:
     1 if a file could not be read, else 0.
 
   Raises:
-    UserError: no such export, no files for it, or options that do not go
-      together.
+    UserError: model is no export, there are no files for it, or options
+      contradict each other.
   """
   export = predictors.Export(model)
   _check_streaming(export, options)
-  fps = examples.choose_fps(export.preprocessing, options.fps)
-  is_image = isinstance(export.preprocessing, views.ImageView)
+  fps = examples.choose_fps(export.view, options.fps)
+  is_image = isinstance(export.view, views.ImageView)
   listing = listing_lib.find(
       paths, file_types.IMAGES if is_image else file_types.VIDEOS,
       options.attention_dir)
-  if listing.num_others:
-    _tell('Passed over: ' + listing_lib.describe(listing.num_others) + '.')
-  asked = export.load()
+  if listing.passed_over:
+    _print('Passed over: ' + writers.printable(
+        listing_lib.describe(listing.passed_over)) + '.')
+  loaded = export.load()
   if options.attention_dir:
-    asked.require_attention_maps()
+    loaded.require_attention_maps()
     _make_folder(options.attention_dir)
-  top = min(options.top, len(asked.label_names))
-  writer = writers.FORMATS[options.form](
+  top = min(options.top, len(loaded.label_names))
+  writer = writers.FORMATS[options.output_format](
       sys.stdout, list(map(writers.printable, listing.paths)),
-      asked.label_names, top, options.stream)
-  ask = _stream if options.stream else _ask
+      loaded.label_names, top, options.stream)
+  run = _stream if options.stream else _classify
   unreadable: List[writers.Answer] = []
   try:
-    ask(asked, listing.paths, fps, top, options, writer, unreadable)
+    run(loaded, listing.paths, fps, top, options, writer, unreadable)
   finally:
     if unreadable:
       which = ('The file' if len(listing.paths) == 1 else
                f'{len(unreadable):,} of {len(listing.paths):,} files')
-      _tell(f'{which} could not be answered:')
+      _print(f'{which} could not be read:')
       for answer in unreadable:
-        _tell(f'  {answer.file}: {answer.error}')
+        _print(f'  {answer.file}: {answer.error}')
   return 1 if unreadable else 0
 
 
+def steps(streamer: predictors.Streamer, path: str,
+          fps: float) -> Iterator[Tuple[float, np.ndarray]]:
+  """Yields the prediction after each step, while the video is read.
+
+  Frames at the end that do not fill a step are left out. A video shorter than
+  one step is filled up with its last frame.
+
+  Args:
+    streamer: the model; its state is reset first.
+    path: path of the video.
+    fps: frames per second to read it at.
+
+  Yields:
+    Time of the last frame seen, in seconds; probabilities [classes].
+
+  Raises:
+    UnreadableError: the file is no video or corrupt; possibly after many steps.
+  """
+  streamer.begin()
+  stride = max(streamer.view.temporal_stride, 1)
+  pending, seconds, is_begun = [], 0., False
+  stored = examples.frames(path, streamer.view, fps)
+  for number, frame in enumerate(stored):
+    if number % stride:
+      continue
+    pending.append(frame)
+    seconds = number / fps
+    if len(pending) == streamer.num_frames:
+      yield seconds, streamer.step(examples.pixels(pending).numpy())
+      pending, is_begun = [], True
+  if not is_begun:
+    pending += pending[-1:] * (streamer.num_frames - len(pending))
+    yield seconds, streamer.step(examples.pixels(pending).numpy())
+
+
 def _make_folder(path: str):
-  """Before anything is asked: answers take long."""
+  """Creates the folder before any file is read, as reading takes long."""
   try:
     os.makedirs(path, exist_ok=True)
   except OSError as error:
     raise errors.UserError(
-        f'--attention={path} is no folder and cannot be made one: '
-        f'{error.strerror}.') from error
+        f'--attention={path} cannot be created: {error.strerror}. Give another '
+        'folder.') from error
 
 
 def _check_streaming(export: predictors.Export, options: Options):
   if options.stream and not export.is_streaming:
     raise errors.UserError(
-        '--stream needs what export/export_streaming.py writes; '
-        f'{export.folder} is an export of the kind {export.kind}.')
+        '--stream needs an export of export/export_streaming.py, got '
+        f'{export.folder}, an export of the format {export.export_format}.')
   if export.is_streaming and not options.stream:
     raise errors.UserError(
-        f'{export.folder} is shown videos bit by bit: give --stream.')
+        f'{export.folder} is a streaming model. Give --stream.')
   if options.stream and options.attention_dir:
     raise errors.UserError('--attention does not go with --stream.')
 
 
-def _ask(predictor: predictors.Predictor, paths: Sequence[str],
-         fps: Optional[float], top: int, options: Options,
-         writer: writers.Writer, unreadable: List[writers.Answer]):
-  """Writes an answer for each file; adds to those that cannot be read."""
+def _classify(predictor: predictors.Predictor, paths: Sequence[str],
+              fps: Optional[float], top: int, options: Options,
+              writer: writers.Writer, unreadable: List[writers.Answer]):
+  """Writes an answer for each file; appends those without one to unreadable."""
   batch_size = min(options.batch_size, len(paths))
-  with progress.Progress('Answered', len(paths), _tell) as counter:
+  with progress.Progress('Classified', len(paths), _print) as counter:
     output = _InOrder(writer, counter, unreadable)
     draw = _make_draw(predictor, paths, fps, batch_size, options.attention_dir)
 
@@ -154,13 +159,13 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
       output.put(number, writers.Answer(
           writers.printable(paths[number]), error=str(reason)))
 
-    def answer(numbers, members):
-      found = predictor.probabilities(members, batch_size)
+    def classify(numbers, members):
+      results = predictor.probabilities(members, batch_size)
       is_good = [not isinstance(values, examples.UnreadableError)
-                 for values in found]
-      draw(list(itertools.compress(numbers, is_good)),
-           list(itertools.compress(members, is_good)))
-      for number, values in zip(numbers, found):
+                 for values in results]
+      draw(*(list(itertools.compress(items, is_good))
+             for items in (numbers, members, results)))
+      for number, values in zip(numbers, results):
         if isinstance(values, examples.UnreadableError):
           refuse(number, values)
           continue
@@ -169,7 +174,7 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
             writers.likeliest(values, predictor.label_names, top)))
 
     batches = examples.Batches(batch_size)
-    read = examples.make_reader(predictor.preprocessing, fps)
+    read = examples.make_reader(predictor.view, fps)
     try:
       for number, example in enumerate(examples.read_all(
           paths, read, ahead=2 * batch_size)):
@@ -177,20 +182,20 @@ def _ask(predictor: predictors.Predictor, paths: Sequence[str],
           refuse(number, example)
           continue
         for batch in batches.add(number, example):
-          answer(*batch)
+          classify(*batch)
       for batch in batches.rest():
-        answer(*batch)
+        classify(*batch)
     finally:
       output.write_rest()
 
 
 class _InOrder:
-  """Writes answers in the order of the files, whichever comes first.
+  """Answers that are written in the order of the files.
 
   Args:
-    writer: of the answers.
-    counter: is told of each.
-    unreadable: those that are none are added.
+    writer: writes the answers.
+    counter: counts them.
+    unreadable: receives the answers with an error.
   """
 
   def __init__(self, writer: writers.Writer, counter: progress.Progress,
@@ -201,6 +206,7 @@ class _InOrder:
     self._next = 0
 
   def put(self, number: int, answer: writers.Answer) -> None:
+    """Writes the answer of a file once all files before it have theirs."""
     self._waiting[number] = answer
     while self._next in self._waiting:
       self._write(self._next)
@@ -208,7 +214,7 @@ class _InOrder:
     self._counter.advance()
 
   def write_rest(self) -> None:
-    """Those that wait for others, which will not come."""
+    """Writes the answers that wait for earlier files."""
     for number in sorted(self._waiting):
       self._write(number)
 
@@ -221,24 +227,26 @@ class _InOrder:
 
 
 def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
-               fps: Optional[float], batch_size: int, folder: str
-               ) -> Callable[[List[int], List[examples.Example]], None]:
-  """A function that draws attention maps of examples, given their numbers."""
+               fps: Optional[float], batch_size: int, folder: str) -> _Draw:
+  """Returns a function that draws attention maps; without folder, none."""
   if not folder:
-    return lambda numbers, members: None
-  preprocessing = predictor.preprocessing
-  is_image = isinstance(preprocessing, views.ImageView)
+    return lambda numbers, members, results: None
+  view = predictor.view
+  is_image = isinstance(view, views.ImageView)
   targets = overlays.paths(folder, paths, '.png' if is_image else '.gif')
 
-  def draw(numbers, members):
+  def draw(numbers, members, results):
     all_maps = predictor.attention_maps(members, batch_size)
-    for number, member, maps in zip(numbers, members, all_maps):
-      view = examples.view(member, preprocessing).numpy()
+    for number, member, values, maps in zip(
+        numbers, members, results, all_maps):
+      pixels = examples.to_view(member, view).numpy()
+      (name, value), = writers.likeliest(values, predictor.label_names, 1)
+      caption = f'{name} {value:.3f}'
       if is_image:
-        overlays.write_image(targets[number], view, maps)
+        overlays.write_image(targets[number], pixels, maps, caption)
       else:
-        overlays.write_clip(targets[number], view, maps,
-                            fps / max(preprocessing.temporal_stride, 1))
+        overlays.write_clip(targets[number], pixels, maps, caption,
+                            fps / max(view.temporal_stride, 1))
 
   return draw
 
@@ -246,9 +254,9 @@ def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
 def _stream(streamer: predictors.Streamer, paths: Sequence[str], fps: float,
             top: int, unused_options: Options, writer: writers.Writer,
             unreadable: List[writers.Answer]):
-  """As _ask, for each moment of each file; the last one is kept in sight."""
+  """Writes an answer for each step; a terminal also shows the last one."""
   line = progress.StatusLine(announce=lambda text: None)
-  with progress.Progress('Watched', len(paths), _tell) as counter:
+  with progress.Progress('Streamed', len(paths), _print) as counter:
     for number, path in enumerate(paths, start=1):
       file = writers.printable(path)
       which = f'{number:,} of {len(paths):,}  ' if len(paths) > 1 else ''
@@ -274,5 +282,5 @@ def _stream(streamer: predictors.Streamer, paths: Sequence[str], fps: float,
       counter.advance()
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
   print(text, file=sys.stderr, flush=True)

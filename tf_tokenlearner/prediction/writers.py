@@ -1,4 +1,4 @@
-"""Writes answers as they come: a table, JSON or CSV."""
+"""Writes answers as they arrive: a table, JSON or CSV."""
 
 import abc
 import csv
@@ -15,20 +15,20 @@ from tf_tokenlearner import errors
 from tf_tokenlearner import progress
 
 
-# Nothing is cut to less than these; lines are broken instead.
+# Minimum widths of columns; below them, lines are wrapped instead.
 _SHORTEST_FILE, _SHORTEST_NAME = 20, 8
 _GAP = 2
 _BESIDE_NAME = _GAP + len(' 0.000')
 
 
 class Answer(NamedTuple):
-  """What is said of a file, or of a moment of a video.
+  """The prediction for a file, or for a moment of a streamed video.
 
   Attributes:
-    file: its path, printable.
-    classes: (name, probability), the likeliest first.
-    error: why it cannot be read, or ''.
-    seconds: from the start of a stream, None of whole files.
+    file: printable path of the file.
+    classes: (name, probability), most likely first.
+    error: why the file cannot be read, or ''.
+    seconds: time since the start of a stream; None for whole files.
   """
   file: str
   classes: Sequence[Tuple[str, float]] = ()
@@ -38,27 +38,27 @@ class Answer(NamedTuple):
 
 def likeliest(probabilities: np.ndarray, label_names: Sequence[str],
               top: int) -> List[Tuple[str, float]]:
-  """(name, probability) of the `top` likeliest classes."""
+  """Returns (name, probability) of the `top` most likely classes."""
   order = np.argsort(-probabilities, kind='stable')[:top]
   return [(label_names[i], float(probabilities[i])) for i in order]
 
 
 def printable(path: str) -> str:
-  """A path whose bytes need not be text, on one line."""
+  """Returns a path as one line of text, also if its bytes are no text."""
   text = os.fsencode(path).decode(errors='replace')
   return ''.join(c if c.isprintable() else '\N{REPLACEMENT CHARACTER}'
                  for c in text)
 
 
 class Writer(abc.ABC):
-  """Writes answers, each at once.
+  """Base class of the output formats. Each answer is flushed.
 
   Args:
-    stream: where they go.
-    files: all that will come, printable.
-    label_names: of the classes.
-    top: so many of them are in each answer.
-    is_streaming: answers are of moments.
+    stream: the output.
+    files: printable paths of all files that will be answered.
+    label_names: names of all classes.
+    top: number of classes in each answer.
+    is_streaming: whether answers are for moments of a stream.
   """
 
   def __init__(self, stream: TextIO, files: Sequence[str],
@@ -73,10 +73,10 @@ class Writer(abc.ABC):
     """Writes one answer."""
 
   def end_of_file(self) -> None:
-    """No more of this video will come."""
+    """Ends the answers of a streamed video."""
 
   def _begin(self) -> None:
-    """Writes what comes before."""
+    """Writes a header, if there is one."""
 
   def _print(self, text: str) -> None:
     self._stream.write(text + '\n')
@@ -84,7 +84,7 @@ class Writer(abc.ABC):
 
 
 class _Json(Writer):
-  """An object a line."""
+  """JSON, one object per line. ASCII if the output cannot encode more."""
 
   def write(self, answer):
     moment = {} if answer.seconds is None else {
@@ -93,11 +93,12 @@ class _Json(Writer):
         'file': answer.file, **moment,
         'classes': [{'name': name, 'probability': round(probability, 6)}
                     for name, probability in answer.classes],
-        'error': answer.error or None}, ensure_ascii=False))
+        'error': answer.error or None},
+        ensure_ascii=not encodes(self._stream, '\u2026')))
 
 
 class _Csv(Writer):
-  """A header, and a row an answer."""
+  """CSV, a header and one row per answer."""
 
   def _begin(self):
     self._rows = csv.writer(self._stream, lineterminator='\n')
@@ -118,10 +119,10 @@ class _Csv(Writer):
 
 
 class _Table(Writer):
-  """Lines that fit a terminal; names are cut, and long lines broken.
+  """A table that fits the terminal; names are cut and long lines wrapped.
 
-  Files that cannot be read are left to the end, on stderr. Of a stream there is
-  a line whenever another class becomes the likeliest, and one at the end.
+  Unreadable files are left to the summary on stderr. A stream gets a line
+  whenever the most likely class changes, and one at its end.
   """
 
   def _begin(self):
@@ -131,6 +132,7 @@ class _Table(Writer):
     self._head, self._name = _widths(
         columns, max(map(len, heads)), max(map(len, self._label_names)),
         self._top)
+    self._ellipsis = '\u2026' if encodes(self._stream, '\u2026') else '~'
     self._cells = max((columns - self._head) // (self._name + _BESIDE_NAME), 1)
     self._file = self._last = self._shown = None
 
@@ -138,7 +140,7 @@ class _Table(Writer):
     if answer.error:
       return
     if not self._is_streaming:
-      self._lines(cut(answer.file, self._head, at_start=True), answer)
+      self._lines(self._cut(answer.file, self._head, at_start=True), answer)
       return
     if answer.file != self._file:
       self._file, self._shown = answer.file, None
@@ -160,10 +162,18 @@ class _Table(Writer):
   def _lines(self, head, answer):
     for start in range(0, len(answer.classes), self._cells):
       cells = ''.join(
-          ' ' * _GAP + f'{cut(name, self._name):{self._name}} {value:.3f}'
+          ' ' * _GAP + f'{self._cut(name, self._name):{self._name}} {value:.3f}'
           for name, value in answer.classes[start:start + self._cells])
       self._print(f'{head:{self._head}}{cells}')
       head = ''
+
+  def _cut(self, text, width, at_start=False):
+    """Shortens a text to `width` characters, at its end or its start."""
+    if len(text) <= width:
+      return text
+    if at_start:
+      return self._ellipsis + text[len(text) - width + 1:]
+    return text[:width - 1] + self._ellipsis
 
 
 FORMATS: Dict[str, Type[Writer]] = {
@@ -176,33 +186,33 @@ def check_format(name: str) -> None:
     raise errors.unknown_name('--format', name, FORMATS)
 
 
-def cut(text: str, width: int, at_start: bool = False) -> str:
-  """At most `width` characters of a text, less its end or its start."""
-  if len(text) <= width:
-    return text
-  if at_start:
-    return '…' + text[len(text) - width + 1:]
-  return text[:width - 1] + '…'
+def encodes(stream: TextIO, text: str) -> bool:
+  """Returns whether a stream's encoding has the characters of a text."""
+  try:
+    text.encode(stream.encoding or 'utf-8')
+  except UnicodeEncodeError:
+    return False
+  return True
 
 
 def moment(seconds: float) -> str:
-  """0:07.25; as status_line.duration, with hundredths."""
+  """Formats seconds as progress.duration does, with hundredths: 0:07.25."""
   hundredths = round(seconds * 100)
   whole = progress.duration(hundredths // 100)
   return f'{whole}.{hundredths % 100:02d}'
 
 
 def _widths(columns: int, file: int, name: int, top: int) -> Tuple[int, int]:
-  """Of the column of files and of the names of classes.
+  """Returns the widths of the file column and of the class names.
 
   Args:
-    columns: of the terminal.
-    file: longest name of a file.
-    name: longest name of a class.
-    top: classes in an answer.
+    columns: width of the terminal.
+    file: length of the longest file name.
+    name: length of the longest class name.
+    top: number of classes in an answer.
   """
   least = min(file, _SHORTEST_FILE)
-  room = (columns - least) // top - _BESIDE_NAME  # For a name, on one line.
+  room = (columns - least) // top - _BESIDE_NAME  # Of a name in one line.
   if room >= min(name, _SHORTEST_NAME):
     name = min(name, room)
     return min(file, columns - top * (name + _BESIDE_NAME)), name

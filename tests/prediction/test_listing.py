@@ -1,4 +1,4 @@
-"""Files are found by what is in them."""
+"""Listings: files are found by their content, others are named."""
 
 import os
 
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.data import video_making
-from tf_tokenlearner import errors
 from tf_tokenlearner.data import file_types
+from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import listing as listing_lib
 
 IMAGES, VIDEOS = file_types.IMAGES, file_types.VIDEOS
@@ -44,13 +44,16 @@ def test_folders(folder):
   maps = os.path.join(folder, 'maps')
   listing = listing_lib.find([folder], IMAGES, skip=maps)
   assert relative(listing, folder) == ['a.jpg', 'b/c.png', 'b/picture.txt']
-  assert listing.num_others == {'other files': 1, 'videos': 1}
-  assert listing_lib.describe(listing.num_others) == (
-      'other files (1), videos (1)')
+  assert listing.passed_over == {
+      'hidden': ['.hidden', '.hidden.png'], 'videos': ['video.mp4'],
+      'neither images nor videos': ['notes.txt']}
+  assert listing_lib.describe(listing.passed_over) == (
+      '2 hidden (.hidden, .hidden.png), 1 neither images nor videos '
+      '(notes.txt), 1 videos (video.mp4)')
   assert relative(listing_lib.find([folder], VIDEOS), folder) == ['video.mp4']
 
 
-def test_files_are_taken_as_they_are_and_once(folder):
+def test_named_files_are_listed_once_whatever_they_are(folder):
   notes, picture = (os.path.join(folder, name)
                     for name in ('notes.txt', 'b/c.png'))
   listing = listing_lib.find(
@@ -60,7 +63,7 @@ def test_files_are_taken_as_they_are_and_once(folder):
   assert len(set(listing.paths)) == len(listing.paths)
 
 
-def test_another_spelling_is_no_other_file(folder, tmp_path):
+def test_two_spellings_of_a_path_are_one_file(folder, tmp_path):
   first, notes = (os.path.join(folder, 'b', '..', name)
                   for name in ('b/picture.txt', 'notes.txt'))
   link = str(tmp_path / 'b' / 'link.png')
@@ -70,7 +73,8 @@ def test_another_spelling_is_no_other_file(folder, tmp_path):
   assert listing.paths == [
       first, notes, link, os.path.join(again, 'old.png'),
       os.path.join(folder, 'b', 'c.png')]
-  assert listing.num_others == {'videos': 1}
+  assert listing.passed_over == {
+      'hidden': ['.hidden', '.hidden.png'], 'videos': ['video.mp4']}
 
 
 def test_pipes_are_never_opened(tmp_path, monkeypatch):
@@ -80,19 +84,46 @@ def test_pipes_are_never_opened(tmp_path, monkeypatch):
 
   def note(path, *args):
     opened.append(os.path.basename(path))
-    assert opened[-1] != 'pipe.png', 'It would wait for ever.'
+    assert opened[-1] != 'pipe.png', 'Opening it blocks.'
     return open(path, *args)
 
   monkeypatch.setattr(file_types, 'open', note, raising=False)
   listing = listing_lib.find([str(tmp_path)], IMAGES)
   assert relative(listing, tmp_path) == opened == ['a.png']
-  assert listing.num_others == {'other files': 1}
+  assert listing.passed_over == {'neither images nor videos': ['pipe.png']}
 
 
 def test_nothing_there(folder, tmp_path):
   with pytest.raises(errors.UserError, match='no file or folder .*/nowhere'):
     listing_lib.find([folder, str(tmp_path / 'nowhere')], IMAGES)
   with pytest.raises(errors.UserError, match=(
-      r'There are no videos in .*/maps, only images \(1\). This model takes '
-      'videos.$')):
+      'Expected videos for this model, found none in .*/maps, only 1 images '
+      r'\(old.png\).$')):
     listing_lib.find([os.path.join(folder, 'maps')], VIDEOS)
+
+
+def test_many_names_are_cut_short():
+  assert listing_lib.describe({'videos': list('abcde'), 'hidden': ['f']}) == (
+      '5 videos (a, b, c, ...), 1 hidden (f)')
+
+
+@pytest.mark.parametrize('name', ['a [1]', 'a*', 'a?'])
+def test_wildcards_in_names_are_no_patterns(folder, tmp_path, name):
+  inside = tmp_path / 'b' / name
+  write(inside / f'{name}.png', (tmp_path / 'b' / 'c.png').read_bytes())
+  for path in (inside, inside / f'{name}.png'):
+    listing = listing_lib.find([str(path)], IMAGES)
+    assert listing.paths == [str(inside / f'{name}.png')]
+
+
+def test_folders_that_cannot_be_opened_are_named(folder, monkeypatch):
+  scandir = os.scandir
+
+  def refuse(path):
+    if os.path.basename(path) == 'maps':
+      raise PermissionError(13, 'Permission denied', path)
+    return scandir(path)
+
+  monkeypatch.setattr(os, 'scandir', refuse)
+  listing = listing_lib.find([folder], IMAGES)
+  assert listing.passed_over['that cannot be opened'] == ['maps']
