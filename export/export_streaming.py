@@ -38,7 +38,8 @@ def main(arguments) -> None:
   cli.require('model_dir', 'export_dir')
   from tf_tokenlearner.serving import streaming
   streaming.export(
-      export_format=_FORMAT.value, quantize=_QUANTIZE.value, **export_flags.values())
+      export_format=_FORMAT.value, quantize=_QUANTIZE.value,
+      **export_flags.values())
 
 
 if __name__ == '__main__':

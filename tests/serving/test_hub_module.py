@@ -76,11 +76,12 @@ def test_images_end_to_end(finished_run, found, tmp_path, capsys):
 def test_clips(finished_video_run, tmp_path, capsys):
   folder = str(tmp_path / 'moving')
   hub_module.export(
-      finished_video_run, folder, output_type='feature_vector', verify_examples=20)
+      finished_video_run, folder, output_type='feature_vector',
+      verify_examples=20)
   out = capsys.readouterr().out
   assert 'feature vectors of 16 numbers, for clips of 4 x 16 x 16. Loaded' in (
       ' '.join(out.split()))
-  assert "with the checkpoint's head on top, a sample of 20 of 50 evaluation" in (
+  assert "with the checkpoint's head on top, a sample of 20 of 50 " in (
       unbroken(out))
 
 
@@ -216,7 +217,7 @@ def test_wrong_use_is_one_line(finished_run, tmp_path):
 
 @pytest.mark.parametrize('form, change, message', [
     ('classifier', dict(load=1.), 'The result of hub.load of .* differs by'),
-    ('feature_vector', dict(layer=1.), 'The result of hub.KerasLayer of the re'),
+    ('feature_vector', dict(layer=1.), 'The result of hub.KerasLayer of the'),
     ('classifier', dict(counts=1), 'The number of variables or losses of the'),
     ('feature_vector', dict(layer_in_training=np.nan),
      'The number of infinite results in training of'),
@@ -248,5 +249,6 @@ def test_what_does_not_verify_is_not_kept(
   monkeypatch.setattr(hub_module.verification, 'ask', ask)
   with pytest.raises(errors.UserError, match=f'(?s){message}'):
     hub_module.export(
-        finished_run, str(tmp_path / 'out'), output_type=form, verify_examples=20)
+        finished_run, str(tmp_path / 'out'), output_type=form,
+        verify_examples=20)
   assert not os.listdir(tmp_path)

@@ -21,8 +21,8 @@ def module(weights=10, statistics=0):
       regularization_losses=[])
 
 
-def card(model_dir, options='', output_type='classifier', weights=10, statistics=0,
-         **changes):
+def card(model_dir, options='', output_type='classifier', weights=10,
+         statistics=0, **changes):
   """In one line; its columns are checked.
 
   Args:
@@ -40,7 +40,8 @@ def card(model_dir, options='', output_type='classifier', weights=10, statistics
   loaded = dataclasses.replace(
       loaded, task=task, inputs=input_signatures.of_task(task), **changes)
   text = model_card.render(
-      run, loaded, module(weights, statistics), output_type, ['Not measured.'], 'it')
+      run, loaded, module(weights, statistics), output_type,
+      ['Not measured.'], 'it')
   assert max(map(len, text.splitlines())) <= 80
   return ' '.join(text.split())
 

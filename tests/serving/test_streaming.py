@@ -58,8 +58,8 @@ def test_other_shapes_are_refused(saved_model, videos, frames, message):
 
 def test_tflite_file(stream_run, tmp_path, capsys):
   folder = str(tmp_path / 'stream')
-  streaming.export(stream_run, folder, export_format='tflite', quantize='dynamic',
-                   verify_examples=3)
+  streaming.export(stream_run, folder, export_format='tflite',
+                   quantize='dynamic', verify_examples=3)
   out = capsys.readouterr().out
   assert max(map(len, out.splitlines())) < 80 + len(folder)
   out = ' '.join(out.split())
@@ -67,7 +67,8 @@ def test_tflite_file(stream_run, tmp_path, capsys):
   assert ('Loaded again in a new process by LiteRT; 6 steps streamed; at the '
           'ends of a sample of 3 of 50 evaluation examples: ') in out
   assert 'accuracy 0.' in out
-  streaming.export(stream_run, folder, export_format='tflite', quantize='dynamic')
+  streaming.export(
+      stream_run, folder, export_format='tflite', quantize='dynamic')
   assert 'Exported already' in capsys.readouterr().out
 
 

@@ -77,7 +77,8 @@ def render(run: run_folder.Run, servable: servable_lib.Servable,
       f'# {run.experiment}: {title}',
       _fill(f'A network with [TokenLearner]({_PAPER}) as a reusable TF2 '
             'SavedModel for TensorFlow Hub: '
-            f'{output(servable, output_type)}. Written by tf_tokenlearner {tf_tokenlearner.__version__} under '
+            f'{output(servable, output_type)}. Written '
+            f'by tf_tokenlearner {tf_tokenlearner.__version__} under '
             f'TensorFlow {tf.__version__}; to use it takes TensorFlow, '
             'tf_keras and TensorFlow Hub (which imports pkg_resources: '
             'pip install "setuptools<81").'),

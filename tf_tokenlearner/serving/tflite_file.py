@@ -204,7 +204,8 @@ def describe(servable: servable_lib.Servable) -> str:
     return (f'{text}resized and cut by the caller from '
             f'{servable.inputs.description}')
   text += 'a whole picture resized'
-  return text if size == seen else f'{text}; the network sees its central {seen}'
+  return text if size == seen else (
+      f'{text}; the network sees its central {seen}')
 
 
 def convert(
