@@ -141,7 +141,7 @@ def test_an_interrupt_leaves_nothing(place, origin):
 
 def test_temporary_files(monkeypatch):
   with pytest.raises(errors.UserError, match=(
-      'for temporary files, cannot be written: No space left on device. Set TM')):
+      'for temporary files, cannot be written: No space left on device. Set')):
     with manifest.scratch() as folder:
       raise OSError(28, 'No space left on device')
   assert not os.path.exists(folder)
