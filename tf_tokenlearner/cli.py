@@ -18,6 +18,15 @@ from absl import flags
 from tf_tokenlearner import errors
 
 
+_interrupt_notice = 'Stopping ...'
+
+
+def set_interrupt_notice(text: str) -> None:
+  """Sets what Ctrl-C prints at once: what the program waits for or does."""
+  global _interrupt_notice  # pylint: disable=global-statement
+  _interrupt_notice = text
+
+
 def run(main: Callable[[Sequence[str]], Optional[int]],
         describe: Optional[Callable[[], str]] = None) -> None:
   """Parses absl flags, runs main(arguments left over), exits.
@@ -86,7 +95,8 @@ def _announce_interrupts() -> threading.Event:
   def announce(unused_sender):  # Open as long as the thread lives.
     while number := receiver.recv(1):
       if number[0] == signal.SIGINT:
-        print('\nInterrupted. Stopping ...', file=sys.stderr, flush=True)
+        print(f'\nInterrupted. {_interrupt_notice}', file=sys.stderr,
+              flush=True)
         announced.set()
 
   threading.Thread(target=announce, args=[sender], daemon=True).start()

@@ -37,6 +37,17 @@ def replacing(path: str) -> Iterator[str]:
     raise
 
 
+def is_writable(folder: str) -> bool:
+  """Returns whether files can be made in a folder; True for a remote one."""
+  if '://' in folder:
+    return True
+  try:
+    with tempfile.TemporaryFile(dir=folder):
+      return True
+  except OSError:
+    return False
+
+
 def write_json(path: str, values: Any) -> None:
   """Writes a JSON file, which appears whole or not at all."""
   with replacing(path) as beside:

@@ -1,4 +1,4 @@
-"""Keeps the terminal for our own lines; what libraries say goes to a file."""
+"""Keeps the terminal for our own lines and sends those of libraries elsewhere."""
 
 import contextlib
 import logging
@@ -10,22 +10,30 @@ from absl import logging as absl_logging
 import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner import files
 
 
 @contextlib.contextmanager
-def logging_to(model_dir: str, name: str) -> Iterator[None]:
-  """Sends all logging, and what is printed to stdout, to model_dir/name.
+def logging_to(model_dir: str, name: str,
+               optional: bool = False) -> Iterator[None]:
+  """Sends all logging and everything printed to stdout to model_dir/name.
 
-  Orbit prints every loop, the Garden the whole config. Errors still reach
+  Orbit prints every loop, the Model Garden the whole config. Errors still reach
   stderr. A remote model_dir gets no file: appending to one is not possible.
+
+  Args:
+    model_dir: folder of the run.
+    name: of the file.
+    optional: goes on without a file where it cannot be written.
 
   Raises:
     UserError: the file cannot be written.
   """
-  is_local = '://' not in model_dir
-  path = os.path.join(model_dir, name) if is_local else os.devnull
+  path = os.path.join(model_dir, name)
+  if '://' in model_dir or optional and not files.is_writable(model_dir):
+    path = os.devnull
   try:
-    if is_local:
+    if path != os.devnull:
       os.makedirs(model_dir, exist_ok=True)
     opened = open(path, 'a', encoding='utf-8')
   except OSError as error:
@@ -56,7 +64,7 @@ def logging_to(model_dir: str, name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def errors_only() -> Iterator[None]:
-  """Leaves out what libraries say that is no error."""
+  """Suppresses what libraries log below the level of errors."""
   verbosity, level = absl_logging.get_verbosity(), tf.get_logger().level
   absl_logging.set_verbosity(absl_logging.ERROR)
   tf.get_logger().setLevel(logging.ERROR)
@@ -69,7 +77,7 @@ def errors_only() -> Iterator[None]:
 
 @contextlib.contextmanager
 def native_output() -> Iterator[None]:
-  """Leaves out what compiled code prints to stdout and stderr."""
+  """Suppresses what compiled code prints to stdout and stderr."""
   sys.stdout.flush()
   sys.stderr.flush()
   kept = [os.dup(descriptor) for descriptor in (1, 2)]

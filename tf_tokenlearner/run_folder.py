@@ -11,11 +11,14 @@ It imports neither the Model Garden nor the tasks, so that exports and
 predictions can read a run without them.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import re
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+import socket
+from typing import Any, Dict, Iterator, Mapping, Optional, TextIO, Tuple
 
 import tensorflow as tf
 import yaml
@@ -26,6 +29,7 @@ from tf_tokenlearner import files
 
 _PARAMS = 'params.yaml'
 _RUN = 'run.yaml'
+_LOCK = '.training.lock'
 _SCORES = 'info.json'  # The Model Garden's name for it.
 _BEST_PREFIX = 'best_ckpt'  # Of checkpoints' names; the Model Garden's.
 
@@ -206,6 +210,15 @@ def find_checkpoint(path: str) -> str:
   return path
 
 
+def find_best(path: str) -> str:
+  """Returns the best checkpoint of a run, else as find_checkpoint does.
+
+  Raises:
+    UserError: there is none.
+  """
+  return load(path).find_checkpoint() if exists(path) else find_checkpoint(path)
+
+
 def is_averaged(checkpoint: str) -> bool:
   """Returns whether a checkpoint holds averaged weights in place of the model's.
 
@@ -232,12 +245,73 @@ def write_best_scores(folder: str, scores: Mapping[str, float]) -> None:
   files.write_json(os.path.join(folder, _SCORES), scores)
 
 
-class CheckpointManager(tf.train.CheckpointManager):
-  """A manager that removes old checkpoints whatever the folder is called.
+@contextlib.contextmanager
+def training_lock(folder: str, is_needed: bool = True) -> Iterator[None]:
+  """Holds the lock of a run folder, so that one process trains in it.
 
-  TensorFlow takes their paths for patterns, so brackets, * and ? in a name keep
-  every checkpoint.
+  The lock ends with the process, however that ends. A remote folder, and one on
+  a file system without locks, is not locked. (filelock empties its file before
+  it has the lock, so that the file cannot say who holds it.)
+
+  Args:
+    folder: made if it does not exist.
+    is_needed: False for a worker whose chief holds the lock.
+
+  Raises:
+    UserError: another process trains in the folder; names it.
   """
+  if '://' in folder or not is_needed:
+    yield
+    return
+  is_new = not os.path.isdir(folder)
+  path = os.path.join(folder, _LOCK)
+  try:
+    os.makedirs(folder, exist_ok=True)
+    file = open(path, 'a+', encoding='utf-8')
+  except OSError as error:
+    raise errors.UserError(
+        f'{folder} cannot be written: {error.strerror}. Give another '
+        '--model_dir.') from error
+  with file:
+    _lock(file, folder)
+    try:
+      yield
+    finally:
+      with contextlib.suppress(OSError):
+        os.remove(path)
+        if is_new:
+          os.rmdir(folder)  # Fails, and should, if there is something in it.
+
+
+def _lock(file: TextIO, folder: str) -> None:
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    file.seek(0)
+    raise errors.UserError(
+        f'{folder} is in use: {file.read() or "another process"} trains in it. '
+        'Wait for it or stop it, or choose another --model_dir.') from error
+  except OSError:  # The file system has no locks.
+    return
+  file.truncate(0)
+  file.write(f'process {os.getpid()} on {socket.gethostname()}')
+  file.flush()
+
+
+class CheckpointManager(tf.train.CheckpointManager):
+  """A manager for folders of any name, which reports a full disk in one line.
+
+  TensorFlow takes paths for patterns: with brackets, * or ? in the name of the
+  folder, it would find no old checkpoint to remove.
+  """
+
+  def save(self, *args, **kwargs):
+    try:
+      return super().save(*args, **kwargs)
+    except tf.errors.ResourceExhaustedError as error:  # Of the disk.
+      raise errors.UserError(
+          f'The disk of {self.directory} is full: make room; the same command '
+          'continues from the last checkpoint that was written.') from error
 
   def _sweep(self):
     before = self.checkpoints

@@ -1,7 +1,7 @@
 """What the configs and experiments of images and of videos share."""
 
 import dataclasses
-from typing import ClassVar, Optional, Tuple
+from typing import ClassVar, List, Optional, Tuple
 
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams
@@ -152,6 +152,8 @@ class ClassificationTask(cfg.TaskConfig):
       'random'; or 'mean', each token as the mean of its own part of the map,
       fitted on a few training examples, so that a short fine-tuning suffices.
     freeze_backbone: train the head alone.
+    label_names: classes of the model, in the order of its outputs; [] takes
+      those of the training data, in their order.
     SOURCE_KEYS: keys of validation_data that are taken from train_data if
       validation_data names no source.
   """
@@ -163,6 +165,7 @@ class ClassificationTask(cfg.TaskConfig):
   init_checkpoint_modules: str = 'all'
   init_token_learner: str = 'random'
   freeze_backbone: bool = False
+  label_names: List[str] = dataclasses.field(default_factory=list)
 
 
 def experiment(

@@ -1,5 +1,7 @@
 """From flags to a checked config."""
 
+import os
+import pathlib
 from typing import Any, List, Mapping, Sequence, Union
 
 from official.core import config_definitions as cfg
@@ -19,13 +21,18 @@ Override = Union[str, Mapping[str, Any]]
 
 
 def parse(experiment: str,
-          all_overrides: Sequence[Override] = ()) -> cfg.ExperimentConfig:
+          all_overrides: Sequence[Override] = (),
+          folder: str = '') -> cfg.ExperimentConfig:
   """Returns the config of an experiment with overrides, checked.
+
+  Local paths become absolute, so that a run can be used from another folder.
 
   Args:
     experiment: registered name.
     all_overrides: applied in order; each a YAML file, YAML, JSON, 'a.b=1,c=2'
       or a dict. Empty ones are skipped.
+    folder: of a run; a relative path that does not exist is looked for in it
+      and in the folders around it.
 
   Raises:
     UserError: an unknown name or key, or a value of the wrong type or range.
@@ -40,6 +47,7 @@ def parse(experiment: str,
     overrides.apply(params, values)
   for values in all_values:
     overrides.require_used(params, values)
+  _make_paths_absolute(params, folder)
   check(params)
   return params
 
@@ -47,7 +55,7 @@ def parse(experiment: str,
 def of_run(run: run_folder.Run,
            all_overrides: Sequence[Override] = ()) -> cfg.ExperimentConfig:
   """Returns the config of a run with overrides, checked as parse does."""
-  return parse(run.experiment, [run.params, *all_overrides])
+  return parse(run.experiment, [run.params, *all_overrides], run.folder)
 
 
 def load(model_dir: str,
@@ -56,8 +64,34 @@ def load(model_dir: str,
   return of_run(run_folder.load(model_dir), all_overrides)
 
 
+def _make_paths_absolute(params: cfg.ExperimentConfig, folder: str) -> None:
+  task = params.task
+  task.init_checkpoint = _absolute(task.init_checkpoint, folder)
+  for data in (task.train_data, task.validation_data):
+    data.tfds_data_dir = _absolute(data.tfds_data_dir, folder)
+    if isinstance(data.input_path, str):
+      data.input_path = ','.join(
+          _absolute(path, folder) for path in data.input_path.split(','))
+    if data.tfds_name.startswith(('./', '../', '~')) or os.path.exists(
+        os.path.join(data.tfds_name, 'dataset_info.json')):
+      data.tfds_name = _absolute(data.tfds_name, folder)
+
+
+def _absolute(path: str, folder: str) -> str:
+  """Returns a local path as an absolute one; see parse for folder."""
+  path = os.path.expanduser(path)
+  if not path or '://' in path or os.path.isabs(path):
+    return path
+  found = os.path.abspath(path)
+  if folder and '://' not in folder:
+    around = pathlib.Path(os.path.abspath(folder), 'it').parents
+    candidates = [found, *(str(place / path) for place in around)]
+    found = next(filter(os.path.exists, candidates), found)
+  return found
+
+
 def check(params: cfg.ExperimentConfig) -> None:
-  """Completes the schedule and refuses what the trainer would trip over later.
+  """Completes the schedule and refuses values that fail later in the trainer.
 
   Raises:
     UserError: says which key, what was expected and what came.
@@ -108,10 +142,7 @@ def check(params: cfg.ExperimentConfig) -> None:
 
 
 def _check_runtime(runtime: cfg.RuntimeConfig):
-  """Refuses what the Garden's own train.py reads, if at all, and ours does not.
-
-  Several workers are described by TF_CONFIG, as tf.distribute reads it.
-  """
+  """Refuses runtime keys that this project's train.py does not read."""
   offered = {
       'distribution_strategy', 'enable_xla', 'tpu', 'num_gpus',
       'all_reduce_alg', 'num_packs', 'mixed_precision_dtype', 'loss_scale',
@@ -128,9 +159,9 @@ def _check_runtime(runtime: cfg.RuntimeConfig):
 
 
 def use_data_service(params: cfg.ExperimentConfig, address: str) -> None:
-  """Lets a tf.data service do the input of training.
+  """Sets the config to read training data through a tf.data service.
 
-  Evaluation reads by itself: each worker of the service would give it every
+  Evaluation reads without it: each of the service's workers would deliver every
   example once.
   """
   data = params.task.train_data
@@ -141,13 +172,15 @@ def use_data_service(params: cfg.ExperimentConfig, address: str) -> None:
 
 def changes(old: cfg.ExperimentConfig,
             new: cfg.ExperimentConfig) -> List[str]:
-  """'key: before -> after' for every value in which two configs differ.
+  """Returns 'key: before -> after' for each value in which two configs differ.
 
-  What the new one leaves open, for the data to fill in, is no difference.
+  A value that the new one leaves to the data is no difference.
   """
   before, after = _flatten(old.as_dict()), _flatten(new.as_dict())
-  if not after.get('task.model.num_classes', True):
-    after['task.model.num_classes'] = before.get('task.model.num_classes')
+  for key in ('model.num_classes', 'label_names', 'train_data.aug_rand_hflip',
+              'validation_data.aug_rand_hflip'):
+    if after.get(f'task.{key}') in (None, 0, []):
+      after[f'task.{key}'] = before.get(f'task.{key}')
   validation = 'task.validation_data.'
   if not (after.get(validation + 'tfds_name', True)
           or after.get(validation + 'input_path', True)):

@@ -31,6 +31,9 @@ class DataConfig(cfg.DataConfig):
     deterministic: with seed, the same weights come out of every run, slower.
     image_field_key: feature of the image; '' lets the data set say.
     label_field_key: feature of the label; '' lets the data set say.
+    label_map: {class name in the data: class name of the model}, for data whose
+      classes have other names or another order; kept as JSON. Classes that it
+      leaves out have the same name in both.
     aug_crop: cut a random part of the image (Szegedy et al. 2015).
     crop_area_range: smallest and largest share of the area that aug_crop cuts.
     aug_shift: shift by up to so many pixels, edges reflected; for small images.
@@ -52,6 +55,7 @@ class DataConfig(cfg.DataConfig):
   shuffle_buffer_size: int = 10000
   image_field_key: str = ''
   label_field_key: str = ''
+  label_map: str = ''
   aug_crop: bool = True
   crop_area_range: List[float] = dataclasses.field(
       default_factory=lambda: [0.08, 1.0])

@@ -1,63 +1,181 @@
 """Overrides of an experiment's config, checked key by key and value by value.
 
-The Garden names an unknown key but no alternative, and takes any value for any
-key: train_steps=abc fails an hour later inside NumPy. Here both end at once.
+The Model Garden names an unknown key but no alternative, and takes any value
+for any key: train_steps=abc fails an hour later inside NumPy. Here both end at
+once. (pydantic and typeguard check types, too, but neither describes nested
+keys nor the lists and options of these configs in the user's words.)
 """
 
+import json
+import re
 import typing
-from typing import Any, Dict, Mapping, Union
+from typing import Any, Dict, Iterator, Mapping, Union
 
 import tensorflow as tf
 import yaml
 from official.modeling import hyperparams
-from official.modeling.hyperparams import params_dict
 
 from tf_tokenlearner import errors
+from tf_tokenlearner import run_folder
+
+_NAME_KEYS = ('label_map', 'label_names')  # Hold class names.
+
+
+class _Loader(run_folder.Loader):
+  """Reads 1e-3 as a number and class names as text; refuses duplicate keys."""
+
+  def construct_mapping(self, node, deep=False):
+    lines = {}
+    for key_node, value_node in node.value:
+      if not isinstance(key_node, yaml.ScalarNode):
+        continue
+      name, line = key_node.value, key_node.start_mark.line + 1
+      if name in lines:
+        raise yaml.constructor.ConstructorError(
+            problem=f'key {name!r} stands in line {lines[name]} and again in '
+            f'line {line}; merge the two')
+      lines[name] = line
+      if name in _NAME_KEYS:
+        _read_as_text(value_node)
+    return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', run_folder.FLOAT, list('-+0123456789'))
+
+
+def _read_as_text(node: yaml.Node) -> None:
+  """Makes every scalar of a node text: a class may be called 007, on or 1e3."""
+  if isinstance(node, yaml.ScalarNode):
+    node.tag = 'tag:yaml.org,2002:str'
+  elif isinstance(node, yaml.SequenceNode):
+    for child in node.value:
+      _read_as_text(child)
+  elif isinstance(node, yaml.MappingNode):
+    for pair in node.value:
+      for child in pair:
+        _read_as_text(child)
 
 
 def read(text_or_path: str) -> Dict[str, Any]:
-  """The dict in a YAML or JSON file, a YAML or JSON text, or 'a.b=1,c=2'.
+  """Returns the keys and values of an override.
+
+  Args:
+    text_or_path: a YAML or JSON file; a YAML or JSON text; or 'a.b=1,c=2'.
+      There, a value ends at a comma that a key and an equals sign follow, and
+      it may be quoted as in YAML: "a.b='x, c=y'".
 
   Raises:
-    UserError: no such file, or none of these forms.
+    UserError: there is no such file, or the text has none of these forms.
   """
-  if text_or_path.endswith(('.yaml', '.yml', '.json')):
-    origin = text_or_path
-    try:
-      with tf.io.gfile.GFile(text_or_path) as file:
-        text = file.read()
-    except tf.errors.OpError as error:
-      raise errors.UserError(
-          f'Config file {text_or_path} cannot be read: {error.message}.'
-      ) from error
+  if text_or_path.endswith(('.yaml', '.yml', '.json')) and (
+      not _ASSIGNMENT.match(text_or_path)):
+    origin, text = text_or_path, _read_file(text_or_path)
   else:
-    origin = 'The override'
-    try:
-      text = params_dict.nested_csv_str_to_json_str(text_or_path)
-    except ValueError:
-      text = text_or_path
+    origin, text = 'The override', text_or_path
+    if _ASSIGNMENT.match(text):
+      return _read_assignments(text)
   try:
-    # params_dict has taught this loader that 1e-3 is a number.
-    values = yaml.load(text, Loader=yaml.FullLoader)
-  except yaml.YAMLError as error:
+    values = yaml.load(text, Loader=_Loader)
+  except (yaml.YAMLError, UnicodeDecodeError) as error:
     reason = ' '.join(str(error).split())
-    raise errors.UserError(f'{origin} is not YAML: {reason}') from error
+    if isinstance(error, (yaml.reader.ReaderError, UnicodeDecodeError)):
+      reason += '. Save the file as UTF-8 or UTF-16'
+    raise errors.UserError(f'{origin} is not YAML: {reason}.') from error
   if not isinstance(values, dict):
     raise errors.UserError(
         f'{origin} must give keys and values, such as '
-        f'trainer.train_steps=100; received {text_or_path!r}.')
+        'trainer.train_steps=100 or {trainer: {train_steps: 100}}; received '
+        f'{text_or_path!r}.')
   return values
 
 
+def _read_file(path: str) -> bytes:
+  try:
+    with tf.io.gfile.GFile(path, 'rb') as file:
+      return file.read()
+  except tf.errors.OpError as error:
+    raise errors.UserError(
+        f'Config file {path} cannot be read: {error.message}.') from error
+
+
+_ASSIGNMENT = re.compile(r'\s*([A-Za-z_]\w*(?:\.[^\s=.,:{}]+)*)\s*=')
+_QUOTES, _OPEN, _CLOSE = '\'"', '[{', ']}'
+
+
+def _read_assignments(text: str) -> Dict[str, Any]:
+  """Returns the nested dict that 'a.b=1,c=2' stands for."""
+  values = {}
+  for part in _split(text):
+    match = _ASSIGNMENT.match(part)
+    *path, name = match[1].split('.')
+    inner = values
+    for key in path:
+      inner = inner.setdefault(key, {})
+      if not isinstance(inner, dict):
+        raise errors.UserError(f'{match[1]} is set, and so is {key} itself.')
+    if name in inner:
+      raise errors.UserError(f'{match[1]} is set twice: {text!r}.')
+    value = part[match.end():].strip()
+    is_text = set(match[1].split('.')) & set(_NAME_KEYS)
+    inner[name] = _unquoted(value) if is_text else _read_value(value)
+  return values
+
+
+def _split(text: str) -> Iterator[str]:
+  """Splits at commas before 'key=', outside of quotes and brackets."""
+  start, depth, quote, before = 0, 0, '', '='
+  for i, character in enumerate(text):
+    if quote:
+      quote = '' if character == quote else quote
+    elif character in _QUOTES and before in '=[{,:':  # Not the one of "it's".
+      quote = character
+    elif character in _OPEN:
+      depth += 1
+    elif character in _CLOSE:
+      depth -= 1
+    elif character == ',' and depth < 1 and _ASSIGNMENT.match(text, i + 1):
+      yield text[start:i]
+      start, depth = i + 1, 0
+    before = before if character == ' ' else character
+  yield text[start:]
+
+
+def _read_value(text: str) -> Any:
+  """Reads a value as YAML where it is a plain value, else as text."""
+  is_structured = text[:1] in tuple('[{\'"')
+  if not is_structured and re.search(r' #|: |:$', text):  # YAML's own syntax.
+    return text
+  try:
+    return yaml.load(text, Loader=_Loader)
+  except yaml.YAMLError:
+    return text
+
+
+def _unquoted(text: str) -> str:
+  value = _read_value(text)
+  return value if text[:1] in tuple(_QUOTES) else text
+
+
 def apply(config: hyperparams.Config, values: Mapping[str, Any]) -> None:
-  """Overrides config with a nested dict, every key and value checked.
+  """Overrides a config with a nested dict; checks every key and value.
 
   Raises:
     UserError: a key that does not exist or a value of another type; names the
       key in full and, for a wrong one, the nearest known.
   """
+  values = _with_json_maps(values)
   _check(config, values, path='')
-  config.override(dict(values), is_strict=True)
+  config.override(values, is_strict=True)
+
+
+def _with_json_maps(values: Mapping[str, Any]) -> Dict[str, Any]:
+  """Writes each label_map as JSON: a config cannot hold a dict as a value."""
+  return {
+      key: json.dumps(value, ensure_ascii=False, sort_keys=True)
+      if key == 'label_map' and isinstance(value, dict)
+      else _with_json_maps(value) if isinstance(value, dict) else value
+      for key, value in values.items()}
 
 
 def require_used(config: hyperparams.Config, values: Mapping[str, Any],
@@ -73,7 +191,7 @@ def require_used(config: hyperparams.Config, values: Mapping[str, Any],
     UserError: names the key, and what is chosen in its place.
   """
   for name, value in values.items():
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or name == 'label_map':
       continue
     if isinstance(config, hyperparams.OneOfConfig) and name not in (
         config.type, getattr(  # SWA has an optimizer of its own.
@@ -87,26 +205,27 @@ def require_used(config: hyperparams.Config, values: Mapping[str, Any],
 
 
 def _check(config: hyperparams.Config, values: Mapping[str, Any], path: str):
-  kinds = typing.get_type_hints(type(config))
+  """Raises UserError for an unknown key or a value of another type."""
+  types = typing.get_type_hints(type(config))
   known = [name for name in vars(config) if name not in config.RESERVED_ATTR]
   for name, value in values.items():
     key = f'{path}{name}'
     if name not in known:
       raise errors.unknown_name('config key', key, [path + k for k in known])
-    current, kind = getattr(config, name), kinds.get(name, Any)
+    current, expected = getattr(config, name), types.get(name, Any)
     if isinstance(value, dict):
-      inner = _config_class(kind)
+      inner = _config_class(expected)
       if isinstance(current, hyperparams.Config):
         _check(current, value, f'{key}.')
       elif inner:
         _check(inner(), value, f'{key}.')
       else:
         raise errors.UserError(
-            f'{key}: expected {_spell(kind)}, received keys '
+            f'{key}: expected {_spell(expected)}, received keys '
             f'{", ".join(map(str, value))}.')
-    elif not _fits(value, kind):
+    elif not _fits(value, expected):
       raise errors.UserError(
-          f'{key}: expected {_spell(kind)}, received {value!r}.')
+          f'{key}: expected {_spell(expected)}, received {value!r}.')
     elif isinstance(config, hyperparams.OneOfConfig) and name == 'type':
       choices = [choice for choice in known if choice != 'type']
       if value is not None and value not in choices:
@@ -114,14 +233,14 @@ def _check(config: hyperparams.Config, values: Mapping[str, Any], path: str):
 
 
 def _config_class(kind: Any) -> Any:
-  """The Config in Config or Optional[Config], or None."""
+  """Returns the Config class in Config or Optional[Config], or None."""
   candidates = typing.get_args(kind) or (kind,)
   return next((c for c in candidates if isinstance(c, type)
                and issubclass(c, hyperparams.Config)), None)
 
 
 def _fits(value: Any, kind: Any) -> bool:
-  """Whether a YAML value is of an annotated type."""
+  """Returns whether a YAML value is of an annotated type."""
   origin, arguments = typing.get_origin(kind), typing.get_args(kind)
   if kind is Any:
     return True
@@ -148,7 +267,7 @@ _SPELLINGS = {int: 'a whole number', float: 'a number', str: 'text',
 
 
 def _spell(kind: Any) -> str:
-  """An annotated type in words."""
+  """Returns an annotated type in words."""
   origin, arguments = typing.get_origin(kind), typing.get_args(kind)
   if origin is Union:
     return ' or '.join(map(_spell, arguments))

@@ -35,6 +35,9 @@ class DataConfig(cfg.DataConfig):
     shuffle_buffer_size: videos, all their frames encoded.
     video_field_key: feature of the frames; '' lets the data set say.
     label_field_key: feature of the label; '' lets the data set say.
+    label_map: {class name in the data: class name of the model}, for data whose
+      classes have other names or another order; kept as JSON. Classes that it
+      leaves out have the same name in both.
     temporal_stride: stored frames from one frame of a clip to the next; 0: one
       frame all along, to see what it alone can tell.
     short_videos: what follows the last frame of a video that is shorter than a
@@ -46,7 +49,8 @@ class DataConfig(cfg.DataConfig):
     min_image_size: the frames' shorter side in pixels, before the crop.
     scale_jitter: in training the shorter side is min_image_size times a random
       number between these two; [] for none.
-    aug_rand_hflip: mirror every second clip.
+    aug_rand_hflip: mirror every second clip; None mirrors unless a class name
+      contains left or right or the videos are files of a folder.
     color_jitter_probability: of random brightness, contrast, saturation and hue
       for a whole clip.
     color_drop_probability: of a clip becoming grey.
@@ -64,6 +68,7 @@ class DataConfig(cfg.DataConfig):
   shuffle_buffer_size: int = 256
   video_field_key: str = ''
   label_field_key: str = ''
+  label_map: str = ''
   temporal_stride: int = 2
   short_videos: str = 'loop'
   labels_of: str = 'video'
@@ -72,7 +77,7 @@ class DataConfig(cfg.DataConfig):
   min_image_size: int = 256
   scale_jitter: List[float] = dataclasses.field(
       default_factory=lambda: [0.9, 1.33])
-  aug_rand_hflip: bool = True
+  aug_rand_hflip: Optional[bool] = None
   color_jitter_probability: float = 0.
   color_drop_probability: float = 0.
   aug_type: Optional[common.Augmentation] = None

@@ -1,7 +1,6 @@
 """Few-shot evaluation of a run: a table on the screen, a file in its folder."""
 
 import dataclasses
-import json
 import math
 import os
 from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
@@ -57,7 +56,7 @@ def open_data_set(text: str, params: config.DataConfig) -> DataSet:
         'a TFDS data set, or name@train@test with its two splits.')
   params = params.replace(
       tfds_name=name, input_path='', image_field_key='', label_field_key='',
-      cache=False)
+      label_map='', cache=False)
   source = image_pipeline.open_source(params)
   if source.multi_label:
     raise errors.UserError(
@@ -224,16 +223,18 @@ def evaluate(params: experiments.Config, model_dir: str,
   # All of them, before hours are spent on the first.
   opened = [open_data_set(text, params.task.validation_data)
             for text in data_sets]
-  with quiet.logging_to(model_dir, 'few_shot.log'):
+  with quiet.logging_to(model_dir, 'few_shot.log', optional=True):
     model = runner.load_model(params, path)
     trials = [list(_try(model, data, sorted(set(shots)), seed))
               for data in opened]
   scores = [score for of_equal_shots in zip(*trials)
             for score in _choose(of_equal_shots)]
   print(f'Few-shot evaluation, seed {seed}, of\n{path}\n\n{render(scores)}')
-  with files.replacing(os.path.join(model_dir, RESULTS)) as results:
-    with tf.io.gfile.GFile(results, 'w') as file:
-      json.dump(_to_json(scores, path, seed), file, indent=2)
+  if files.is_writable(model_dir):
+    files.write_json(
+        os.path.join(model_dir, RESULTS), _to_json(scores, path, seed))
+  else:
+    print(f'{model_dir} cannot be written: there is no {RESULTS}.')
   return scores
 
 

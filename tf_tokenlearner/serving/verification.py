@@ -119,7 +119,8 @@ def draw(reference: servable_lib.Servable, count: int,
 
   task = classification_task.make(reference.task)
   stored, pixels, labels = [], [], []
-  for example, view, label in task.evaluation_examples(select):
+  for example, view, label in task.evaluation_examples(
+      select, reference.label_names):
     if with_stored:
       stored.append(example.numpy())
     pixels.append(view.numpy())

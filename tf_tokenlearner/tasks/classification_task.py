@@ -1,8 +1,7 @@
 """Image and video classification as tasks of the Model Garden's trainer."""
 
-import dataclasses
 import functools
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 from official.core import base_task
@@ -14,7 +13,6 @@ import tf_keras
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import initialization
-from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import image_classification as image_config
@@ -24,6 +22,8 @@ from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner import errors
+from tf_tokenlearner.tasks import class_names
+from tf_tokenlearner.tasks import config_checks
 from tf_tokenlearner.tasks import metrics as metrics_lib
 
 
@@ -57,67 +57,111 @@ class ClassificationTask(base_task.Task):
   build_examples: Callable[..., tf.data.Dataset]
 
   @classmethod
-  def complete(cls, task: config.ClassificationTask) -> Tuple[str, ...]:
+  def complete(cls, task: config.ClassificationTask,
+               label_names: Sequence[str] = (),
+               is_training: bool = True) -> Tuple[str, ...]:
     """Completes a config from its data, and checks one against the other.
 
-    Sets model.num_classes, and the source of validation_data where it has none.
+    Sets model.num_classes, the source of validation_data where it has none,
+    aug_rand_hflip where it is None, and label_names if there is a label_map.
     Prepares the data if they are not, and says so.
 
+    Args:
+      task: config; changed.
+      label_names: classes of the run so far; () for a new run.
+      is_training: False opens the training data only if they are needed.
+
     Returns:
-      The names of the classes; () if the data (TFRecord) have none.
+      The names of the model's classes; () if the data (TFRecord) have none.
 
     Raises:
       UserError: data cannot be read or do not fit the config.
     """
     cls.check_options(task)
     train, validation = task.train_data, task.validation_data
-    if not (validation.tfds_name or validation.input_path):
-      _inherit(train, validation, task.SOURCE_KEYS)
-    source = cls.open_source(train)
-    if source is None:
-      if not task.model.num_classes:
+    config_checks.inherit_source(train, validation, task.SOURCE_KEYS)
+    names = tuple(label_names) or tuple(task.label_names)
+    source = None
+    # Evaluation does without the training data if it can: they may be gone.
+    if is_training or not names or task.losses.loss == 'sigmoid':
+      source = cls.open_source(train)
+      if source:
+        cls._check_training_source(task, source)
+        names = cls._check_names('train_data', train, source, names)
+      elif not task.model.num_classes:
         raise errors.UserError(
             'TFRecord files do not tell the number of classes: set '
             'task.model.num_classes.')
-      names = ()
-    else:
-      names = source.label_names
-      if task.model.num_classes not in (0, source.num_classes):
+    validation_source = cls.open_source(validation)
+    if validation_source and names:
+      cls._check_names('validation_data', validation, validation_source, names)
+      if source and source.multi_label and not validation_source.multi_label:
+        raise errors.UserError(
+            'Training data have several labels an example, validation data '
+            'one: a model that answers with several cannot be scored by it.')
+    if names:
+      if task.model.num_classes not in (0, len(names)):
         raise errors.UserError(
             f'task.model.num_classes={task.model.num_classes}, but '
-            f'{train.tfds_name or train.input_path} has {source.num_classes} '
-            'classes. Leave it out to take the data set\'s.')
-      if source.multi_label and task.losses.loss != 'sigmoid':
-        raise errors.UserError(
-            f'{train.tfds_name} has several labels an example: set '
-            'task.losses.loss=sigmoid.')
-      if source.multi_label and train.mixup_and_cutmix:
-        raise errors.UserError(
-            f'{train.tfds_name} has several labels an example, which '
-            'task.train_data.mixup_and_cutmix cannot mix.')
-      task.model.num_classes = source.num_classes
-      for data, its_source in (
-          (train, source), (validation, cls.open_source(validation))):
-        if its_source:
-          its_source.num_examples(data.tfds_split)  # Refuses unknown splits.
-          _require_same_labels(source, its_source)
+            f'{train.tfds_name or train.input_path} has {len(names)} classes. '
+            'Leave it out to take the data set\'s.')
+      task.model.num_classes = len(names)
+    if train.label_map or validation.label_map:
+      task.label_names = list(names)
+    for data in (train, validation):
+      if data.aug_rand_hflip is None:
+        data.aug_rand_hflip = _may_mirror(data, names)
     task.model.backbone.get().completed(tuple(task.model.input_size))
     return names
 
   @classmethod
-  def check_options(cls, task: config.ClassificationTask):
-    """Refuses options that a task would have to ignore."""
-    _check_options(task)
-    if len(task.model.input_size) != len(cls.INPUT_AXES):
+  def _check_training_source(cls, task: config.ClassificationTask,
+                             source: labelled_source.LabelledSource) -> None:
+    """Refuses options that do not go with several labels an example."""
+    train = task.train_data
+    if source.multi_label and task.losses.loss != 'sigmoid':
       raise errors.UserError(
-          f'task.model.input_size must be [{", ".join(cls.INPUT_AXES)}], '
-          f'received {list(task.model.input_size)}.')
+          f'{train.tfds_name} has several labels an example: set '
+          'task.losses.loss=sigmoid.')
+    if source.multi_label and train.mixup_and_cutmix:
+      raise errors.UserError(
+          f'{train.tfds_name} has several labels an example, which '
+          'task.train_data.mixup_and_cutmix cannot mix.')
+
+  @classmethod
+  def _check_names(cls, name: str, data: cfg.DataConfig,
+                   source: labelled_source.LabelledSource,
+                   names: Tuple[str, ...]) -> Tuple[str, ...]:
+    """Compares the classes of a source with a model's, () for a new model.
+
+    Returns:
+      The names of the model's classes.
+    """
+    source.num_examples(data.tfds_split)  # Refuses unknown splits.
+    key = f'task.{name}.label_map'
+    if data.label_map:
+      label_map = class_names.parse_map(data.label_map, key)
+      names = names or tuple(dict.fromkeys(
+          class_names.renamed(source.label_names, label_map, key)))
+      class_names.mapped(source, label_map, names, key)
+    elif names:
+      class_names.require_same(
+          source.label_names, names, f'task.{name}', key)
+    return names or source.label_names
+
+  @classmethod
+  def check_options(cls, task: config.ClassificationTask):
+    """Refuses values that do not work, and options that would be ignored."""
+    config_checks.check(task, cls.INPUT_AXES)
     for name in ('train_data', 'validation_data'):
-      cls.check_data(
-          name, getattr(task, name), task.model.input_size)
+      cls.check_data(name, getattr(task, name), task.model.input_size)
 
   def build_model(self) -> backbones.Classifier:
     model_config = self.task_config.model
+    if not model_config.num_classes:
+      raise errors.UserError(
+          'task.model.num_classes: expected the number of classes, got 0. Set '
+          'it: only this project\'s train.py reads it from the data.')
     backbone = factory.build_backbone(
         input_specs=tf_keras.layers.InputSpec(
             shape=[None, *model_config.input_size]),
@@ -129,11 +173,11 @@ class ClassificationTask(base_task.Task):
         model_config.head_bias)
 
   def initialize(self, model: backbones.Classifier):
-    """Starts from init_checkpoint, if one is given."""
-    self.start(model)
+    """Restores init_checkpoint, if one is given."""
+    self._restore(model)
 
-  def start(self, model: backbones.Classifier, **options):
-    """As initialize; options are of checkpoints.initialize."""
+  def _restore(self, model: backbones.Classifier, **options):
+    """Restores init_checkpoint with options of checkpoints.initialize."""
     task = self.task_config
     if task.init_checkpoint:
       initialization.initialize(
@@ -142,9 +186,9 @@ class ClassificationTask(base_task.Task):
           **options)
 
   def examples(self, count: int) -> np.ndarray:
-    """The first training examples, as evaluation sees them.
+    """Returns the first training examples, as evaluation sees them.
 
-    So they are the same on every worker, whose weights must not differ.
+    They are the same on every worker: the workers' weights must not differ.
     """
     data = self.task_config.train_data.replace(
         is_training=False, drop_remainder=False, global_batch_size=count,
@@ -155,16 +199,25 @@ class ClassificationTask(base_task.Task):
     return (examples if is_one_view else examples[:, 0]).numpy()
 
   def evaluation_examples(
-      self, select: batching.Select = batching.select_all) -> tf.data.Dataset:
+      self, select: batching.Select = batching.select_all,
+      label_names: Sequence[str] = ()) -> tf.data.Dataset:
     """Returns validation examples as stored, as the network sees them, labels.
 
     A video gives one view, the middle one, whatever evaluation averages.
 
     Args:
       select: chooses among the examples before they are decoded.
+      label_names: classes of the model; () if they have no names.
+
+    Raises:
+      UserError: the data have other classes.
     """
     params, model = self.task_config.validation_data, self.task_config.model
-    source = self.open_source(params)
+    source = self._open(params)
+    if source and label_names:
+      class_names.require_same(
+          source.label_names, label_names, 'task.validation_data',
+          'task.validation_data.label_map')
     return self.build_examples(
         params, source, model.input_size, model.num_classes,
         self._has_many_labels(source), select)
@@ -173,22 +226,38 @@ class ClassificationTask(base_task.Task):
       self, params,
       input_context: Optional[tf.distribute.InputContext] = None
   ) -> tf.data.Dataset:
-    source = self.open_source(params)
+    source = self._open(params)
+    if params.aug_rand_hflip is None:  # The config was not completed.
+      params = params.replace(aug_rand_hflip=_may_mirror(
+          params, source.label_names if source else ()))
     multi_label = self._has_many_labels(source)
     if (source and multi_label and not params.is_training
         and not self._learns_many_labels):
-      source = dataclasses.replace(source, select=labelled_source.only_labelled)
+      source = class_names.only_labelled(source)
     model_config = self.task_config.model
     return self.build_dataset(
         params, source, model_config.input_size, model_config.num_classes,
         multi_label=multi_label, input_context=input_context)
 
+  def _open(
+      self, params: cfg.DataConfig) -> Optional[labelled_source.LabelledSource]:
+    """Opens a source; its labels are the model's, whatever they are called."""
+    source = self.open_source(params)
+    if source is None or not params.label_map:
+      return source
+    label_map = class_names.parse_map(params.label_map, 'label_map')
+    names = self.task_config.label_names or tuple(dict.fromkeys(
+        class_names.renamed(source.label_names, label_map, 'label_map')))
+    return class_names.mapped(source, label_map, names, 'label_map')
+
   @functools.cached_property
   def _learns_many_labels(self) -> bool:
     """Whether training examples have several labels."""
     with tf.init_scope():  # May be asked for while a step is traced.
-      return self._has_many_labels(
-          self.open_source(self.task_config.train_data))
+      # Training data with several labels need the sigmoid loss.
+      return (self.task_config.losses.loss == 'sigmoid'
+              and self._has_many_labels(
+                  self.open_source(self.task_config.train_data)))
 
   @functools.cached_property
   def _evaluates_many_labels(self) -> bool:
@@ -241,101 +310,6 @@ class ClassificationTask(base_task.Task):
     return aggregated_logs.scores()
 
 
-def _require_same_labels(train: labelled_source.LabelledSource,
-                         validation: labelled_source.LabelledSource):
-  """A label must mean the same in both."""
-  if validation.num_classes != train.num_classes:
-    raise errors.UserError(
-        f'Training data have {train.num_classes} classes, validation data '
-        f'{validation.num_classes}.')
-  for label, (ours, theirs) in enumerate(
-      zip(train.label_names, validation.label_names)):
-    if ours != theirs:
-      raise errors.UserError(
-          f'Label {label} is {ours!r} in the training data and {theirs!r} in '
-          'the validation data: both must have the same classes.')
-  if train.multi_label and not validation.multi_label:
-    raise errors.UserError(
-        'Training data have several labels an example, validation data one: a '
-        'model that answers with several cannot be scored by it.')
-
-
-def _inherit(train: cfg.DataConfig, validation: cfg.DataConfig,
-             keys: Tuple[str, ...]):
-  """Validation data that name no source are of the training data's."""
-  default = type(validation)()
-  for key in keys:
-    ours, theirs = getattr(validation, key), getattr(train, key)
-    if ours not in (getattr(default, key), theirs):
-      raise errors.UserError(
-          f'task.validation_data.{key}={ours} would be ignored: without a '
-          'tfds_name or input_path of their own, validation data are read with '
-          f'task.train_data.{key}={theirs}. Set that.')
-    setattr(validation, key, theirs)
-
-
-def _check_options(task: config.ClassificationTask):
-  """What is the same for images and videos."""
-  if task.losses.loss not in metrics_lib.LOSSES:
-    raise errors.unknown_name(
-        'task.losses.loss', task.losses.loss, metrics_lib.LOSSES)
-  if not 0 <= task.losses.label_smoothing < 1:
-    raise errors.UserError(
-        'task.losses.label_smoothing must lie in [0, 1), received '
-        f'{task.losses.label_smoothing}.')
-  if task.init_checkpoint_modules not in initialization.MODULES:
-    raise errors.unknown_name(
-        'task.init_checkpoint_modules', task.init_checkpoint_modules,
-        initialization.MODULES)
-  if task.init_token_learner not in token_learner_init.STARTS:
-    raise errors.unknown_name(
-        'task.init_token_learner', task.init_token_learner,
-        token_learner_init.STARTS)
-  if task.allow_image_summary:
-    raise errors.UserError(
-        'task.allow_image_summary is not offered: it is for detection models.')
-  for name, data in (('train_data', task.train_data),
-                     ('validation_data', task.validation_data)):
-    for key in ('tfds_as_supervised', 'tfds_skip_decoding_feature'):
-      if getattr(data, key):
-        raise errors.UserError(
-            f'task.{name}.{key} cannot be set: pictures are always read by '
-            'feature name and decoded once.')
-    if data.is_training != (name == 'train_data'):
-      raise errors.UserError(
-          f'task.{name}.is_training must be {name == "train_data"}, received '
-          f'{data.is_training}.')
-    if data.global_batch_size < 1:
-      raise errors.UserError(
-          f'task.{name}.global_batch_size must be at least 1, received '
-          f'{data.global_batch_size}.')
-    default = type(data)()
-    for key in ('fps', 'stored_short_side', 'validation_fraction',
-                'max_unreadable_fraction'):
-      if data.tfds_name and getattr(data, key, None) != getattr(
-          default, key, None):
-        raise errors.UserError(
-            f'task.{name}.{key} is for the files of a folder (input_path); '
-            f'{data.tfds_name} is read as it was prepared. Leave it out.')
-    if data.deterministic and data.seed is None:
-      raise errors.UserError(
-          f'task.{name}.deterministic needs a seed, received '
-          f'{data.deterministic}.')
-  if task.freeze_backbone and not task.init_checkpoint:
-    raise errors.UserError(
-        'task.freeze_backbone would leave the backbone random for good: set '
-        'task.init_checkpoint.')
-  mix = task.train_data.mixup_and_cutmix
-  if mix and mix.label_smoothing and task.losses.label_smoothing:
-    raise errors.UserError(
-        'Labels would be smoothed twice: set one of task.losses.label_smoothing'
-        ' and task.train_data.mixup_and_cutmix.label_smoothing to 0.')
-  if task.validation_data.mixup_and_cutmix:
-    raise errors.UserError(
-        'task.validation_data.mixup_and_cutmix cannot be set: evaluation looks '
-        'at examples as they are.')
-
-
 @task_factory.register_task_cls(image_config.ImageClassificationTask)
 class ImageClassificationTask(ClassificationTask):
   """Images in, one label or many out."""
@@ -378,8 +352,8 @@ class VideoClassificationTask(ClassificationTask):
           'task.init_tubelets', task.init_tubelets, transfer.TUBELETS)
 
   def initialize(self, model: backbones.Classifier):
-    """Starts from init_checkpoint, of clips or of images, if one is given."""
-    self.start(model, tubelets=self.task_config.init_tubelets)
+    """Restores init_checkpoint, of clips or of images, if one is given."""
+    self._restore(model, tubelets=self.task_config.init_tubelets)
 
   def inference_step(self, inputs: tf.Tensor,
                      model: backbones.Classifier) -> tf.Tensor:
@@ -391,11 +365,19 @@ class VideoClassificationTask(ClassificationTask):
     return tf.reduce_mean(logits, axis=1)
 
 
-def complete(task: config.ClassificationTask) -> Tuple[str, ...]:
+def complete(task: config.ClassificationTask, label_names: Sequence[str] = (),
+             is_training: bool = True) -> Tuple[str, ...]:
   """Completes the config of a task as ClassificationTask.complete does."""
-  return task_factory.get_task_cls(type(task)).complete(task)
+  return task_factory.get_task_cls(type(task)).complete(
+      task, label_names, is_training)
 
 
 def make(task: config.ClassificationTask) -> ClassificationTask:
   """Returns the task of a config."""
   return task_factory.get_task(task)
+
+
+def _may_mirror(data: cfg.DataConfig, names: Sequence[str]) -> bool:
+  """Returns whether mirroring keeps the classes, as far as one can tell."""
+  is_own_video = isinstance(data, video_config.DataConfig) and data.input_path
+  return not is_own_video and class_names.with_side(names) is None

@@ -1,5 +1,6 @@
-"""One line that tells how training goes, and how long it will."""
+"""The progress of training in one line, with an estimate of the time left."""
 
+import threading
 import time
 from typing import Any, Mapping, Optional, TextIO
 
@@ -7,15 +8,15 @@ from tf_tokenlearner import progress
 
 
 class Progress:
-  """step, loss, accuracy, images/s, time left; rewritten on a terminal.
+  """A status line: step, loss, accuracy, images/s, time left.
 
   Args:
-    train_steps: where training ends.
-    first_step: where it starts; above 0 after a restart.
+    train_steps: the last step.
+    first_step: the first step; above 0 after a restart.
     examples_per_step: the global batch size.
     evaluation_interval: steps between evaluations, 0 for none.
-    unit: of what is counted, 'images' or 'clips'.
-    stream: where the line goes.
+    unit: 'images' or 'clips'.
+    stream: where the line goes; stderr by default.
   """
 
   def __init__(self, train_steps: int, first_step: int, examples_per_step: int,
@@ -30,18 +31,42 @@ class Progress:
     self._step, self._last_time = first_step, time.monotonic()
     self._seconds_per_step = None  # Of training alone.
     self._first = True
+    self._waiting = None  # Thread and end of `wait`.
 
-  def start(self, what: str) -> None:
-    """Says what takes a while before the first step is done."""
-    self._line.show(what, force=True)
+  def wait(self, text: str) -> None:
+    """Shows what takes a while, and for how long it has, until the next line.
+
+    Args:
+      text: the work, such as 'tracing the first step ...'.
+    """
+    self._end_waiting()
+    self._line.show(text, force=True)
+    start, end = time.monotonic(), threading.Event()
+
+    def count():
+      while not end.wait(1):
+        elapsed = progress.duration(time.monotonic() - start)
+        self._line.show(f'{text} {elapsed}')
+
+    thread = threading.Thread(target=count, daemon=True)
+    thread.start()
+    self._waiting = (thread, end)
+
+  def _end_waiting(self) -> None:
+    if self._waiting:
+      thread, end = self._waiting
+      end.set()
+      thread.join()
+      self._waiting = None
 
   def train(self, step: int, logs: Mapping[str, Any]) -> None:
-    """After a loop of training steps.
+    """Shows the state after a loop of training steps.
 
     Args:
       step: the global step reached.
       logs: training_loss and metrics, as numbers.
     """
+    self._end_waiting()
     now = time.monotonic()
     elapsed, steps = now - self._last_time, step - self._step
     self._step, self._last_time = step, now
@@ -68,7 +93,7 @@ class Progress:
     self._line.show('  '.join(parts), force=step >= self._train_steps)
 
   def evaluate(self, step: int, logs: Mapping[str, Any]) -> None:
-    """After an evaluation: a line that stays."""
+    """Writes the scores of an evaluation, a line that stays."""
     text = lambda value: (
         f'{value:,}' if isinstance(value, int) else f'{value:.4f}')
     scores = '  '.join(f'{name.removeprefix("validation_")} {text(value)}'
@@ -79,9 +104,11 @@ class Progress:
     self._last_time = now
 
   def note(self, text: str) -> None:
-    """A line that stays."""
+    """Writes a line that stays."""
+    self._end_waiting()
     self._line.note(text)
 
   def close(self) -> None:
     """Clears the updating line, if there is one."""
+    self._end_waiting()
     self._line.clear()

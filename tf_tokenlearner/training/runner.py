@@ -1,106 +1,108 @@
-"""Runs one experiment: strategy, task, trainer, progress, last words."""
+"""Trains and evaluates experiments, and reports progress and results."""
 
-from typing import Dict, Iterable, Optional
+import time
+from typing import Dict, Iterable, Iterator, Tuple
 
-import orbit
 import tensorflow as tf
 import tf_keras
-from official.common import distribute_utils
 from official.core import config_definitions as cfg
 from official.core import task_factory
-from official.core import train_lib
-from official.core import train_utils
-from official.modeling import performance
 
+from tf_tokenlearner import cli
 from tf_tokenlearner import errors
 from tf_tokenlearner import quiet
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.analysis import cost
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import tf_checkpoint
-from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import classification_task
-from tf_tokenlearner.training import addons_optimizers
+from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import run_checks
-from tf_tokenlearner.training import trainer as trainer_lib
-
-_STRATEGIES = ('one_device', 'mirrored', 'multi_worker_mirrored', 'tpu')
 
 
 def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
           evaluate: bool) -> None:
-  """Trains until trainer.train_steps, from the last checkpoint if there is one.
+  """Trains until trainer.train_steps, from the latest checkpoint if there is one.
 
-  Prints what came out. A finished run says so and does nothing.
+  Prints the result. A finished run is reported and left as it is.
 
   Args:
     experiment: registered name.
-    params: its config, as experiments.parse gives it.
+    params: its config, from experiments.parse.
     model_dir: the folder of the run.
     evaluate: also evaluate every trainer.validation_interval steps, and keep
       the best checkpoint.
 
   Raises:
-    UserError: data, config and folder do not go together, or the loss became
-      NaN.
+    UserError: data, config and folder do not go together, another process
+      trains in the folder, or the loss diverged.
   """
   latest = run_checks.latest_of_run(experiment, model_dir)
   first_step = tf_checkpoint.global_step(latest) if latest else 0
   train_steps = params.trainer.train_steps
+  run = run_checks.open_run(params, model_dir, experiment)
   if first_step >= train_steps:
     run_checks.refuse_changes(params, model_dir)
     print(f'Finished already: {latest} is at step {first_step:,} of '
           f'{train_steps:,}.')
     if evaluate and _was_killed_before_evaluation(params, model_dir, latest):
-      _evaluate_each([latest], params, model_dir, keep_best=True)
-    run_checks.report_best(
-      run_checks.open_run(params, model_dir))
+      _evaluate_each([latest], params, run, keep_best=True)
+    run_checks.report_best(run)
     return
   if params.task.init_checkpoint and not latest:
     initialization.find(params.task.init_checkpoint)  # Before anything slow.
-  strategy = _make_strategy(params)
-  label_names = classification_task.complete(params.task)
-  run_checks.report_changes(params, model_dir)
-  line = progress.Progress(
-      train_steps, first_step, params.task.train_data.global_batch_size,
-      params.trainer.validation_interval if evaluate else 0,
-      unit=task_factory.get_task_cls(type(params.task)).EXAMPLES)
-  line.note(f'{experiment} -> {model_dir}, ' + (
-      f'continuing from step {first_step:,}' if latest
-      else f'starting from {params.task.init_checkpoint or "random weights"}'))
-  line.start('building the model and tracing the first step ...')
-  with quiet.logging_to(model_dir, 'train.log'):
-    runner = _build(
+  strategy = experiment_runner.make_strategy(params)
+  with run_folder.training_lock(
+      model_dir, is_needed=strategy.extended.should_checkpoint):
+    label_names = classification_task.complete(params.task, run.label_names)
+    run_checks.report_changes(params, model_dir)
+    line = progress.Progress(
+        train_steps, first_step, params.task.train_data.global_batch_size,
+        params.trainer.validation_interval if evaluate else 0,
+        unit=_task_class(params).EXAMPLES)
+    line.note(f'{experiment} -> {model_dir}, ' + (
+        f'continuing from step {first_step:,}' if latest else
+        f'starting from {params.task.init_checkpoint or "random weights"}'))
+    if label_names:
+      line.note(class_names.describe(label_names))
+    _note_mirroring(line, params, label_names)
+    with quiet.logging_to(model_dir, 'train.log'):
+      _train(experiment, params, model_dir, label_names, strategy, line,
+             first_step, evaluate)
+  _report_cost(params)
+  run_checks.report_best(run_checks.open_run(params, model_dir))
+
+
+def _train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
+           label_names: Tuple[str, ...], strategy: tf.distribute.Strategy,
+           line: progress.Progress, first_step: int, evaluate: bool) -> None:
+  """Runs the training loop; saves the weights if Ctrl-C ends it."""
+  line.wait('building the model and tracing the first step ...')
+  try:
+    runner = experiment_runner.build(
         strategy, params, model_dir,
         'train_and_eval' if evaluate else 'train', line, keep_best=evaluate)
     # Only now: a checkpoint that does not fit leaves the folder as it was.
     run_folder.save(run_folder.Run(
         model_dir, experiment, params.as_dict(), label_names))
+    cli.set_interrupt_notice(
+        'Waiting for the steps that run, then saving a checkpoint ...')
     try:
       runner.run()
     except KeyboardInterrupt:
-      runner.controller.save_checkpoint()
-      step = tf_checkpoint.global_step(run_folder.latest_checkpoint(model_dir))
+      with strategy.scope():  # Evaluation may have been interrupted.
+        runner.trainer.use_averages(False)
+      step = int(runner.trainer.global_step.numpy())
+      if step > first_step:
+        runner.controller.save_checkpoint()
       line.note(f'Stopped at step {step:,}; the same command continues there.')
       raise
-    except tf.errors.ResourceExhaustedError as error:
-      if 'No space left' not in str(error):
-        raise
-      raise errors.UserError(
-          f'The disk of {model_dir} is full: make room; the same command '
-          'continues from the last checkpoint that was written.') from error
-    except RuntimeError as error:
-      if 'The loss value' not in str(error):
-        raise
-      raise errors.UserError(
-          f'Training diverged: {error} Lower the learning rate, lengthen its '
-          'warm-up or clip gradients; the last checkpoint is kept.') from error
     finally:
-      line.close()
-  _say_cost(params)
-  run_checks.report_best(
-      run_checks.open_run(params, model_dir))
+      cli.set_interrupt_notice('Stopping ...')
+  finally:
+    line.close()
 
 
 def evaluate(params: cfg.ExperimentConfig, model_dir: str,
@@ -108,76 +110,87 @@ def evaluate(params: cfg.ExperimentConfig, model_dir: str,
   """Scores a checkpoint on the validation data and prints the scores.
 
   Args:
-    params: the config of the run.
-    model_dir: the folder of the run.
-    checkpoint: path, '' for the run's best or else its latest.
+    params: config of the run, perhaps with other validation data.
+    model_dir: the folder of the run; need not be writable.
+    checkpoint: path; '' for the run's best checkpoint or else its latest.
 
   Raises:
-    UserError: no checkpoint, or one that does not fit: never a score of random
-      weights.
+    UserError: there is no checkpoint, it does not fit, or the data have other
+      classes than the run.
   """
-  path = run_checks.open_run(params, model_dir).find_checkpoint(checkpoint)
-  return _evaluate_each([path], params, model_dir)
+  run = run_checks.open_run(params, model_dir)
+  return _evaluate_each([run.find_checkpoint(checkpoint)], params, run)
 
 
 def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """Scores every new checkpoint of a run beside it, until it has finished.
 
-  Waits up to trainer.continuous_eval_timeout seconds for each, the first
-  included, and keeps the best.
+  Waits up to trainer.continuous_eval_timeout seconds for each checkpoint, the
+  first included, and keeps the best.
 
   Raises:
-    UserError: none came in time, or one does not fit.
+    UserError: no checkpoint was written in time, or one does not fit.
   """
-  paths = tf.train.checkpoints_iterator(
-      model_dir, timeout=params.trainer.continuous_eval_timeout)
-  def until_finished():
-    for path in paths:
-      yield path
-      if tf_checkpoint.global_step(path) >= params.trainer.train_steps:
-        return
-
-  if not _evaluate_each(until_finished(), params, model_dir, keep_best=True):
+  timeout = params.trainer.continuous_eval_timeout
+  paths = _until_finished(model_dir, timeout, params.trainer.train_steps)
+  run = run_checks.open_run(params, model_dir)
+  if not _evaluate_each(paths, params, run, keep_best=True):
     raise errors.UserError(
-        f'No checkpoint came to {model_dir} within '
-        f'{params.trainer.continuous_eval_timeout} seconds.')
-  run_checks.report_best(
-      run_checks.open_run(params, model_dir))
+        f'No checkpoint came to {model_dir} within {timeout} seconds.')
+  run_checks.report_best(run_checks.open_run(params, model_dir))
+
+
+def _until_finished(
+    folder: str, timeout: float, train_steps: int) -> Iterator[str]:
+  """Yields each new checkpoint in a folder, the last one at train_steps."""
+  path = None
+  while path is None or tf_checkpoint.global_step(path) < train_steps:
+    deadline = time.monotonic() + timeout
+    before = path
+    while (path := run_folder.latest_checkpoint(folder)) in (None, before):
+      if time.monotonic() > deadline:
+        return
+      time.sleep(min(1., timeout))
+    yield path
 
 
 def _evaluate_each(
-    paths: Iterable[str], params: cfg.ExperimentConfig, model_dir: str,
+    paths: Iterable[str], params: cfg.ExperimentConfig, run: run_folder.Run,
     keep_best: bool = False) -> Dict[str, float]:
-  """Scores of the last path, all printed."""
-  strategy = _make_strategy(params)
-  classification_task.complete(params.task)
+  """Prints the scores of each path; returns those of the last one."""
+  strategy = experiment_runner.make_strategy(params)
+  classification_task.complete(
+      params.task, run.label_names, is_training=False)
   line = progress.Progress(params.trainer.train_steps, 0, 1)
-  line.start('building the model ...')
+  line.wait('building the model ...')
   scores = {}
-  with quiet.logging_to(model_dir, 'eval.log'):
-    runner = _build(strategy, params, model_dir, 'eval', line, keep_best)
-    trainer = runner.trainer
-    for path in paths:
-      tf_checkpoint.require_fit(path, trainer.model)
-      with strategy.scope():
-        runner.controller.restore_checkpoint(path)
-        if run_folder.is_averaged(path):
-          # Written while the averages stood in: evaluation swaps them again.
-          _swap_averages(trainer)
-        line.note(path)
-        scores = runner.controller.evaluate(
-            steps=params.trainer.validation_steps)
+  try:
+    with quiet.logging_to(run.folder, 'eval.log', optional=not keep_best):
+      runner = experiment_runner.build(
+          strategy, params, run.folder, 'eval', line, keep_best)
+      trainer = runner.trainer
+      for path in paths:
+        tf_checkpoint.require_fit(path, trainer.model)
+        with strategy.scope():
+          runner.controller.restore_checkpoint(path)
+          trainer.uses_averages = run_folder.is_averaged(path)
+          line.note(path)
+          line.wait('evaluating ...')
+          scores = runner.controller.evaluate(
+              steps=params.trainer.validation_steps)
+  finally:
+    line.close()
   return scores
 
 
 def load_model(params: cfg.ExperimentConfig, path: str,
                policy: str = 'float32') -> tf_keras.Model:
-  """The model of a run with the weights that evaluation would use.
+  """Returns the model of a run with the weights that evaluation uses.
 
   Args:
-    params: the run's config.
-    path: a checkpoint of it.
-    policy: of Keras, in which types the model computes; weights are float32.
+    params: config of the run.
+    path: a checkpoint of the run.
+    policy: Keras policy for the types of computation; weights are float32.
 
   Raises:
     UserError: the checkpoint does not fit.
@@ -201,124 +214,29 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
     return model
   # The averages are slots of the optimizer, which only a trainer restores.
   with tf.distribute.OneDeviceStrategy('/cpu:0').scope():  # EMA wants one.
-    trainer = _build_trainer(task, params, train=False, evaluate=False)
+    trainer = experiment_runner.build_trainer(
+        task, params, train=False, evaluate=False)
     tf_checkpoint.require_fit(path, trainer.model)
     with tf_checkpoint.readable(path) as readable_path:
       trainer.checkpoint.restore(readable_path).expect_partial()
-      _swap_averages(trainer)
+      trainer.use_averages(True)
   return trainer.model
-
-
-def _build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
-           model_dir: str, mode: str, line: progress.Progress,
-           keep_best: bool) -> train_lib.OrbitExperimentRunner:
-  """The Garden's runner around our trainer."""
-  _set_up(params)
-  params = params.replace(runtime=params.runtime.replace(
-      num_gpus=_num_gpus(params)))  # The Garden compares it with 0 for XLA.
-  task = task_factory.get_task(params.task, logging_dir=model_dir)
-  is_training, is_evaluating = 'train' in mode, 'eval' in mode
-  # Made here, not inside the trainer: gin wraps that, and garbles errors.
-  datasets = {}
-  if is_training:
-    datasets['train_dataset'] = orbit.utils.make_distributed_dataset(
-        strategy, task.build_inputs, params.task.train_data)
-  if is_evaluating:
-    datasets['validation_dataset'] = orbit.utils.make_distributed_dataset(
-        strategy, task.build_inputs, params.task.validation_data)
-  with strategy.scope():
-    trainer = _build_trainer(
-        task, params, train=is_training, evaluate=is_evaluating,
-        checkpoint_exporter=(
-            _make_exporter(params, model_dir) if keep_best else None),
-        **datasets)
-  latest = run_folder.latest_checkpoint(model_dir)
-  if latest:  # The runner is about to restore it.
-    tf_checkpoint.require_fit(latest, trainer.model)
-  step = lambda: int(trainer.global_step.numpy())
-  return train_lib.OrbitExperimentRunner(
-      strategy, task, mode, params, model_dir, trainer=trainer,
-      train_actions=[lambda logs: line.train(step(), _numbers(logs))],
-      eval_actions=[lambda logs: line.evaluate(step(), _numbers(logs))])
-
-
-def _build_trainer(task, params: cfg.ExperimentConfig,
-                   **kwargs) -> trainer_lib.Trainer:
-  optimizer = params.trainer.optimizer_config.optimizer.type
-  if optimizer in optimization.ADDONS_OPTIMIZERS:
-    addons_optimizers.register(optimizer)
-  return trainer_lib.Trainer(
-      params, task, task.build_model(),
-      train_utils.create_optimizer(task, params), **kwargs)
-
-
-def _make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
-  runtime = params.runtime
-  if runtime.distribution_strategy not in _STRATEGIES:
-    raise errors.unknown_name(
-        'runtime.distribution_strategy', runtime.distribution_strategy,
-        _STRATEGIES)
-  strategy = distribute_utils.get_distribution_strategy(
-      distribution_strategy=runtime.distribution_strategy,
-      all_reduce_alg=runtime.all_reduce_alg, num_packs=runtime.num_packs,
-      num_gpus=_num_gpus(params), tpu_address=runtime.tpu)
-  for name, data in (('train_data', params.task.train_data),
-                     ('validation_data', params.task.validation_data)):
-    if data.global_batch_size % strategy.num_replicas_in_sync:
-      raise errors.UserError(
-          f'task.{name}.global_batch_size={data.global_batch_size} must be a '
-          f'multiple of the {strategy.num_replicas_in_sync} replicas.')
-  return strategy
-
-
-def _num_gpus(params: cfg.ExperimentConfig) -> int:
-  """runtime.num_gpus, or all there are for -1, which a run saves as it is."""
-  present = len(tf.config.list_physical_devices('GPU'))
-  asked = params.runtime.num_gpus
-  if asked > present:
-    raise errors.UserError(
-        f'runtime.num_gpus={asked}, but TensorFlow sees {present}.')
-  return present if asked < 0 else asked
-
-
-def _set_up(params: cfg.ExperimentConfig):
-  """What is global to a process: precision and randomness."""
-  if params.runtime.mixed_precision_dtype:
-    performance.set_mixed_precision_policy(
-        params.runtime.mixed_precision_dtype)
-  if params.task.train_data.seed is not None:
-    tf_keras.utils.set_random_seed(params.task.train_data.seed)
-  if params.task.train_data.deterministic:
-    # Else random augmentation in parallel draws in whatever order it runs.
-    tf.config.experimental.enable_op_determinism()
-
-
-def _make_exporter(
-    params: cfg.ExperimentConfig,
-    model_dir: str) -> Optional[trainer_lib.BestCheckpointExporter]:
-  trainer = params.trainer
-  if not (trainer.best_checkpoint_export_subdir
-          and trainer.best_checkpoint_eval_metric):
-    return None
-  return trainer_lib.BestCheckpointExporter(
-      run_checks.open_run(params, model_dir).best_folder,
-      trainer.best_checkpoint_eval_metric, trainer.best_checkpoint_metric_comp)
 
 
 def _was_killed_before_evaluation(
     params: cfg.ExperimentConfig, model_dir: str, latest: str) -> bool:
-  exporter = _make_exporter(params, model_dir)
+  exporter = experiment_runner.make_exporter(params, model_dir)
   return (exporter is not None
           and exporter.last_step() < tf_checkpoint.global_step(latest))
 
 
-def _say_cost(params: cfg.ExperimentConfig):
+def _report_cost(params: cfg.ExperimentConfig):
   model = params.task.model
   count = lambda spec: cost.classifier_cost(
       spec, model.input_size, model.num_classes)
   spec = model.backbone.get().completed(tuple(model.input_size))
   ours = count(spec)
-  example = task_factory.get_task_cls(type(params.task)).EXAMPLE
+  example = _task_class(params).EXAMPLE
   text = (f'{ours.parameters:,} parameters, {ours.macs / 1e6:,.2f} M '
           f'multiply-accumulates {example}')
   plain = cost.without_token_learner(spec)
@@ -329,17 +247,19 @@ def _say_cost(params: cfg.ExperimentConfig):
   print(text + '.')
 
 
-def _swap_averages(trainer: trainer_lib.Trainer):
-  """Puts averaged weights, if there are any, where the others were."""
-  if hasattr(trainer.optimizer, 'swap_weights'):  # The Garden's EMA.
-    trainer.optimizer.swap_weights()
-  addons_optimizers.swap_averages(trainer.optimizer, trainer.model)
+def _note_mirroring(line: progress.Progress, params: cfg.ExperimentConfig,
+                    label_names: Tuple[str, ...]) -> None:
+  """Says why training does not mirror, or that it had better not."""
+  side = class_names.with_side(label_names)
+  if side is None:
+    return
+  if params.task.train_data.aug_rand_hflip:
+    line.note(f'aug_rand_hflip mirrors examples, although class {side!r} seems '
+              'to tell left from right.')
+  else:
+    line.note(f'Examples are not mirrored: class {side!r} seems to tell left '
+              'from right.')
 
 
-def _numbers(logs: orbit.runner.Output) -> Dict[str, float]:
-  """Scalars of nested logs as Python numbers."""
-  flat = {name: value for name, value in logs.items()
-          if not isinstance(value, dict) and not name.startswith('best_')}
-  return {name: value if isinstance(value, int)
-          else float(orbit.utils.get_value(value))
-          for name, value in flat.items()}
+def _task_class(params: cfg.ExperimentConfig) -> type:
+  return task_factory.get_task_cls(type(params.task))

@@ -1,7 +1,11 @@
-"""The Garden's trainer, with what it lacks to be restarted and compared."""
+"""The Model Garden's trainer, made safe to interrupt, restart and compare."""
 
+import contextlib
 import json
 import os
+import signal
+import threading
+from typing import Iterator
 
 import tensorflow as tf
 import tf_keras
@@ -16,16 +20,39 @@ from tf_tokenlearner.training import addons_optimizers
 _LAST_STEP = 'last_evaluation.json'
 
 
-class Trainer(base_trainer.Trainer):
-  """Builds the optimizer at once and weighs every example alike.
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+  """Delays Ctrl-C until the block is done; in the main thread only."""
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  received = []
+  before = signal.signal(signal.SIGINT, lambda *args: received.append(args))
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
+  if received and callable(before):
+    before(*received[0])
 
-  The Garden lets the optimizer make its slots inside the first step, which is
-  then traced twice, and restores them late; and it averages the validation loss
-  over batches, so that a small last batch counts as much as a full one.
+
+class Trainer(base_trainer.Trainer):
+  """Trainer that builds the optimizer at once and weighs all examples equally.
+
+  The Model Garden lets the optimizer create its slots inside the first step,
+  which is then traced twice, and restores them late; and it averages the
+  validation loss over batches, so that a small last batch counts as much as a
+  full one.
+
+  Attributes:
+    uses_averages: whether the model holds the averages of the weights (EMA or
+      SWA), and the optimizer's slots the weights. Evaluation switches both
+      ways; a checkpoint of training is to be written while it is False.
   """
 
   def __init__(self, *args, **kwargs):
     super().__init__(*args, **kwargs)
+    self.uses_averages = False
     if self.optimizer is not None:
       _create_slots(self.optimizer, self.model.trainable_variables)
     self._check_best_metric()
@@ -40,20 +67,38 @@ class Trainer(base_trainer.Trainer):
       raise errors.unknown_name(
           'trainer.best_checkpoint_eval_metric', metric, known)
 
+  def use_averages(self, wanted: bool) -> None:
+    """Puts the averages of the weights, or the weights, into the model.
+
+    Optimizers without averages make no difference. To be called in the scope of
+    the strategy.
+    """
+    if wanted == self.uses_averages:
+      return
+    with uninterrupted():
+      if hasattr(self.optimizer, 'swap_weights'):  # The Model Garden's EMA.
+        self.optimizer.swap_weights()
+      addons_optimizers.swap_averages(self.optimizer, self.model)
+      self.uses_averages = wanted
+
   def eval_begin(self):
-    super().eval_begin()
-    addons_optimizers.swap_averages(self.optimizer, self.model)
+    for metric in (*self.validation_metrics, self.validation_loss):
+      metric.reset_states()
+    self.use_averages(True)
 
   def eval_end(self, aggregated_logs=None):
-    logs = super().eval_end(aggregated_logs)
-    addons_optimizers.swap_averages(self.optimizer, self.model)
+    with uninterrupted():
+      # Saves the best checkpoint, and then swaps an EMA back.
+      logs = super().eval_end(aggregated_logs)
+      addons_optimizers.swap_averages(self.optimizer, self.model)
+      self.uses_averages = False
     return logs
 
   def eval_step(self, iterator):
-    """As in the base class, but the loss weighs by the size of the batch.
+    """Evaluates a batch; its loss counts by the number of its examples.
 
-    What the task scores the whole set by is gathered from all workers: each of
-    them sees its own share of the examples only.
+    Outputs that the task scores the whole set by are gathered from all workers,
+    each of which sees its own share of the examples only.
     """
     def step(inputs):
       logs = self.task.validation_step(
@@ -71,9 +116,9 @@ class Trainer(base_trainer.Trainer):
 
 
 class BestCheckpointExporter(train_utils.BestCheckpointExporter):
-  """Keeps the best checkpoint; survives being killed at any moment.
+  """Exporter of the best checkpoint that may be killed at any moment.
 
-  The Garden writes the score first and the checkpoint after, so that a kill in
+  The Model Garden writes the score before the checkpoint, so that a kill in
   between leaves a score without weights that no later one may beat.
   """
 
@@ -98,7 +143,7 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
     return is_better
 
   def last_step(self) -> int:
-    """The step that was evaluated last, better or not; -1 if none was."""
+    """Returns the step of the last evaluation, better or not; -1 without one."""
     path = os.path.join(self._export_dir, _LAST_STEP)
     if not tf.io.gfile.exists(path):
       return -1
@@ -117,7 +162,7 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
 
 
 def _create_slots(optimizer, variables):
-  """Makes the optimizer's variables now; each kind has its own way."""
+  """Creates the optimizer's variables; the two APIs differ in how."""
   inner = getattr(optimizer, 'inner_optimizer', optimizer)  # Loss scaling.
   if isinstance(inner, tf_keras.optimizers.legacy.Optimizer):
     inner._create_all_weights(variables)  # pylint: disable=protected-access
