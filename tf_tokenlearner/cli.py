@@ -11,7 +11,7 @@ import socket
 import sys
 import textwrap
 import threading
-from typing import Callable, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 from absl import flags
 
@@ -48,6 +48,7 @@ def run(main: Callable[[Sequence[str]], Optional[int]],
     arguments = flags.FLAGS(sys.argv)
   except flags.Error as error:
     _exit_with_line(str(error))
+  _expand_home()
   # A character that the terminal lacks must not end the program.
   sys.stdout.reconfigure(errors='backslashreplace')
   announced = _announce_interrupts()
@@ -103,19 +104,31 @@ def _announce_interrupts() -> threading.Event:
   return announced
 
 
+def _expand_home() -> None:
+  """Replaces ~ in flags: the shell leaves it alone in --model_dir=~/run."""
+  for flag in _own_flags():
+    if isinstance(flag.value, str):
+      flag.value = os.path.expanduser(flag.value)
+    elif isinstance(flag.value, list):
+      flag.value = list(map(os.path.expanduser, flag.value))
+
+
 def _exit_with_line(message: str):
   name = os.path.basename(sys.argv[0])
   print(f'{name}: {message}', file=sys.stderr, flush=True)
   sys.exit(2)
 
 
-def _flags_help() -> str:
-  """The flags that the program itself defines, not those of its libraries."""
+def _own_flags() -> List[flags.Flag]:
+  """Returns the flags that the program itself defines, not its libraries."""
   module = flags.FLAGS.find_module_defining_flag
-  own = [flag for flag in map(flags.FLAGS.__getitem__, sorted(flags.FLAGS))
-         if module(flag.name) in ('__main__', sys.argv[0])]
+  return [flag for flag in map(flags.FLAGS.__getitem__, sorted(flags.FLAGS))
+          if module(flag.name) in ('__main__', sys.argv[0])]
+
+
+def _flags_help() -> str:
   lines = ['Flags:']
-  for flag in own:
+  for flag in _own_flags():
     no = '[no]' if flag.boolean else ''
     text = flag.help
     # None, [] and '' say nothing; some texts say what they stand for.

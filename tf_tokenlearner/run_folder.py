@@ -11,13 +11,18 @@ It imports neither the Model Garden nor the tasks, so that exports and
 predictions can read a run without them.
 """
 
+import atexit
 import contextlib
 import dataclasses
 import fcntl
+import functools
+import glob
 import json
 import os
 import re
+import shutil
 import socket
+import tempfile
 from typing import Any, Dict, Iterator, Mapping, Optional, TextIO, Tuple
 
 import tensorflow as tf
@@ -219,6 +224,27 @@ def find_best(path: str) -> str:
   return load(path).find_checkpoint() if exists(path) else find_checkpoint(path)
 
 
+def readable(checkpoint: str) -> str:
+  """Returns a path by which TensorFlow can read a checkpoint.
+
+  Its readers take a path for a pattern. Where it has brackets, * or ?, this is
+  a path through a link to the folder, which exists as long as the process.
+  """
+  if '://' in checkpoint or glob.escape(checkpoint) == checkpoint:
+    return checkpoint
+  folder, name = os.path.split(os.path.abspath(checkpoint))
+  return os.path.join(_link(folder), name)
+
+
+@functools.lru_cache(maxsize=None)
+def _link(folder: str) -> str:
+  place = tempfile.mkdtemp()
+  atexit.register(shutil.rmtree, place, ignore_errors=True)
+  link = os.path.join(place, 'run')
+  os.symlink(folder, link)
+  return link
+
+
 def is_averaged(checkpoint: str) -> bool:
   """Returns whether a checkpoint holds averaged weights in place of the model's.
 
@@ -304,6 +330,15 @@ class CheckpointManager(tf.train.CheckpointManager):
   TensorFlow takes paths for patterns: with brackets, * or ? in the name of the
   folder, it would find no old checkpoint to remove.
   """
+
+  def restore_or_initialize(self):
+    latest = self.latest_checkpoint
+    if latest is None:
+      return super().restore_or_initialize()
+    self.checkpoint.restore(readable(latest))
+    if self._step_counter is not None:
+      self._last_checkpoint_step = self._step_counter.numpy()
+    return latest
 
   def save(self, *args, **kwargs):
     try:

@@ -34,11 +34,16 @@ _MODEL_DIR = flags.DEFINE_string(
 _CONFIG_FILE = flags.DEFINE_multi_string(
     'config_file', [], 'YAML file of overrides; may be given several times.')
 _PARAMS_OVERRIDE = flags.DEFINE_string(
-    'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.')
+    'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text. A value '
+    'may hold spaces, brackets, # and commas; quote it, as in c="x, d=y", if a '
+    'comma, a word and = follow in it.')
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', '', 'With --mode=eval or few_shot, what to score: a '
     'checkpoint or a folder of them; by default the best of the run, or else '
     'its latest.')
+_DATA = flags.DEFINE_string(
+    'data', '', 'With --mode=eval, a folder of class folders whose files are all '
+    'scored, in place of the validation data of the run.')
 _FEW_SHOT_DATA = flags.DEFINE_list(
     'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '
     'NAME, or NAME@TRAIN@TEST with its two splits, separated by commas.')
@@ -69,7 +74,7 @@ def main(arguments) -> None:
     raise errors.unknown_name(
         'experiment', _EXPERIMENT.value, catalog.EXPERIMENTS)
 
-  # TensorFlow and the Garden take seconds: only now, when the flags make sense.
+  # These imports take seconds: flags are checked before.
   from tf_tokenlearner import run_folder
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.evaluation import few_shot_run
@@ -79,14 +84,15 @@ def main(arguments) -> None:
 
   if _EXPORT_DIR.value:
     manifest.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
-  overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
+  overrides = [*_CONFIG_FILE.value, _all_of(_DATA.value),
+               _PARAMS_OVERRIDE.value]
   if is_training or not (is_few_shot or run_folder.exists(_MODEL_DIR.value)):
     if not _EXPERIMENT.value:
       raise errors.UserError(
           f'{_MODEL_DIR.value} is not the folder of a training run. To wait '
           'for one to begin, give --experiment.')
     params = experiments.parse(_EXPERIMENT.value, overrides)
-  else:  # The run knows best what it was trained as.
+  else:
     run = run_folder.load(_MODEL_DIR.value)
     params = experiments.of_run(run, overrides)
     if _EXPERIMENT.value not in (None, run.experiment):
@@ -115,8 +121,18 @@ def main(arguments) -> None:
     saved_model.export(_MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value)
 
 
+def _all_of(folder: str) -> dict:
+  """Returns overrides that evaluate on all files of a folder; {} for ''."""
+  return {'task': {'validation_data': {
+      'input_path': folder, 'tfds_name': '', 'tfds_split': 'all',
+      'label_field_key': ''}}} if folder else {}
+
+
 def _refuse_what_does_not_go_with_mode() -> None:
+  """Raises UserError for flags that the chosen mode would ignore."""
   mode = _MODE.value
+  if _DATA.value and mode != 'eval':
+    raise errors.UserError('--data goes with --mode=eval.')
   if _CHECKPOINT.value and mode not in ('eval', 'few_shot'):
     raise errors.UserError(
         '--checkpoint goes with --mode=eval or few_shot; to start training '

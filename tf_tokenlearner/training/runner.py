@@ -24,7 +24,7 @@ from tf_tokenlearner.training import run_checks
 
 def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
           evaluate: bool) -> None:
-  """Trains until trainer.train_steps, from the latest checkpoint if there is one.
+  """Trains until trainer.train_steps, from the latest checkpoint if any.
 
   Prints the result. A finished run is reported and left as it is.
 
@@ -172,7 +172,7 @@ def _evaluate_each(
       for path in paths:
         tf_checkpoint.require_fit(path, trainer.model)
         with strategy.scope():
-          runner.controller.restore_checkpoint(path)
+          runner.controller.restore_checkpoint(run_folder.readable(path))
           trainer.uses_averages = run_folder.is_averaged(path)
           line.note(path)
           line.wait('evaluating ...')
