@@ -1,6 +1,8 @@
 """The pages are up to date, their links lead somewhere, the site builds."""
 
+import dataclasses
 import html.parser
+import importlib
 import logging
 import re
 
@@ -29,6 +31,18 @@ def test_paths_and_links(page):
 def test_configuration_reference():
   assert (ROOT / 'docs' / 'configuration.md').read_text('utf-8') == (
       config_reference.render()), 'Run python tools/config_reference.py.'
+
+
+@pytest.mark.parametrize('page, module', [
+    ('own_pictures', 'image_classification'),
+    ('own_videos', 'video_classification')])
+def test_augmentation_keys_are_explained(page, module):
+  config = importlib.import_module(f'tf_tokenlearner.configs.{module}')
+  text = (ROOT / 'docs' / f'{page}.md').read_text('utf-8')
+  keys = [field.name for field in dataclasses.fields(config.DataConfig)
+          if re.match('aug_|color_|random_|mixup_|scale_|crop_', field.name)]
+  assert len(keys) >= 7
+  assert not [key for key in keys if f'`{key}`' not in text]
 
 
 class _Loaded(html.parser.HTMLParser):
