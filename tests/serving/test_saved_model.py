@@ -179,8 +179,8 @@ def test_not_a_run(tmp_path):
 
 
 @pytest.mark.parametrize('options', [
-    'task.model.num_classes=11', 'task.model.backbone.token_learner_vit.'
-    'hidden_size=32'])
+    'task.model.num_classes=11', 'task.model.num_classes=10,'
+    'task.model.backbone.token_learner_vit.hidden_size=32'])
 def test_checkpoint_of_another_config(
     finished_run, tmp_path, tiny_digits, options):
   params = experiments.parse('tokenlearner_digits', [tiny_digits, options])
