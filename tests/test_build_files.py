@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+from tests import test_import_order
 import tf_tokenlearner
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -18,9 +19,12 @@ def code_folders(parent):
   return sorted(path.parent for path in (ROOT / parent).glob('*/*.py'))
 
 
-def test_py_bzl_lists_every_package():
-  assert sorted(packages_of_py_bzl()) == sorted(
+def test_py_bzl_lists_every_package_in_the_order_of_imports():
+  packages = packages_of_py_bzl()
+  assert sorted(packages) == sorted(
       {path.name for path in code_folders('tf_tokenlearner')})
+  floors = [name for floor in test_import_order.FLOORS for name in floor]
+  assert packages == [name for name in floors if name in packages]
 
 
 def test_every_folder_of_code_has_a_build_file():

@@ -66,8 +66,8 @@ def test_words_and_missing_flags(run):
 
 
 def test_help_lists_flags_and_more(run, monkeypatch):
-  monkeypatch.setattr(sys.modules['__main__'], '__doc__', 'What it does.')
-  code, out, _ = run(None, '--help', describe=lambda: 'More.')
+  monkeypatch.setattr(sys.modules[__name__], '__doc__', 'What it does.')
+  code, out, _ = run(lambda arguments: None, '--help', describe=lambda: 'More.')
   assert code == 0
   assert out.startswith('What it does.') and out.endswith('More.\n')
   assert '  --colour\n      A colour.\n' in out

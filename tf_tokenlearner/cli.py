@@ -5,6 +5,7 @@ of the user end in one line on stderr and exit code 2.
 """
 
 import gc
+import inspect
 import os
 import signal
 import socket
@@ -28,27 +29,30 @@ def set_interrupt_notice(text: str) -> None:
 
 
 def run(main: Callable[[Sequence[str]], Optional[int]],
-        describe: Optional[Callable[[], str]] = None) -> None:
+        describe: Optional[Callable[[], str]] = None,
+        about: Optional[str] = None) -> None:
   """Parses absl flags, runs main(arguments left over), exits.
 
   Args:
     main: the program; what it returns is the exit code, None is 0.
-    describe: more text for --help, after the flags.
+    describe: returns more text for --help, after the flags.
+    about: text for --help, before the flags; default: the docstring of main's
+      module.
   """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   # Skips Keras 3, which nothing here uses, and saves a second.
   os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
-  if set(sys.argv[1:]) & {'--help', '-help', '-h', '--helpshort'}:
-    about = sys.modules['__main__'].__doc__.strip()
-    print(about, _flags_help(), sep='\n\n')
-    if describe:
-      print(describe())
+  if asks_for_help():
+    module = main.__module__
+    about = inspect.cleandoc(about or sys.modules[module].__doc__)
+    texts = [about, _flags_help(module), describe and describe()]
+    print(*filter(None, texts), sep='\n\n')
     sys.exit(0)
   try:
     arguments = flags.FLAGS(sys.argv)
   except flags.Error as error:
     _exit_with_line(str(error))
-  _expand_home()
+  _expand_home(main.__module__)
   # A character that the terminal lacks must not end the program.
   sys.stdout.reconfigure(errors='backslashreplace')
   announced = _announce_interrupts()
@@ -62,6 +66,11 @@ def run(main: Callable[[Sequence[str]], Optional[int]],
   sys.stdout.flush()
   gc.freeze()  # Else the interpreter takes seconds to tear TensorFlow down.
   sys.exit(code)
+
+
+def asks_for_help() -> bool:
+  """Returns whether the command line has a help flag."""
+  return bool(set(sys.argv[1:]) & {'--help', '-help', '-h', '--helpshort'})
 
 
 def require(*names: str) -> None:
@@ -104,9 +113,9 @@ def _announce_interrupts() -> threading.Event:
   return announced
 
 
-def _expand_home() -> None:
+def _expand_home(program: str) -> None:
   """Replaces ~ in flags: the shell leaves it alone in --model_dir=~/run."""
-  for flag in _own_flags():
+  for flag in _own_flags(program):
     if isinstance(flag.value, str):
       flag.value = os.path.expanduser(flag.value)
     elif isinstance(flag.value, list):
@@ -119,16 +128,17 @@ def _exit_with_line(message: str):
   sys.exit(2)
 
 
-def _own_flags() -> List[flags.Flag]:
-  """Returns the flags that the program itself defines, not its libraries."""
+def _own_flags(program: str) -> List[flags.Flag]:
+  """Returns the flags that a module itself defines, not its libraries."""
   module = flags.FLAGS.find_module_defining_flag
   return [flag for flag in map(flags.FLAGS.__getitem__, sorted(flags.FLAGS))
-          if module(flag.name) in ('__main__', sys.argv[0])]
+          if module(flag.name) in ('__main__', sys.argv[0], program)]
 
 
-def _flags_help() -> str:
-  lines = ['Flags:']
-  for flag in _own_flags():
+def _flags_help(program: str) -> str:
+  own = _own_flags(program)
+  lines = ['Flags:'] if own else []
+  for flag in own:
     no = '[no]' if flag.boolean else ''
     text = flag.help
     # None, [] and '' say nothing; some texts say what they stand for.

@@ -65,5 +65,10 @@ def main(arguments) -> int:
     return 0
 
 
-if __name__ == '__main__':
+def run() -> None:
+  """Runs the program with the flags of the command line, and exits."""
   cli.run(main)
+
+
+if __name__ == '__main__':
+  run()

@@ -160,5 +160,10 @@ def _describe() -> str:
   return '\n'.join(lines)
 
 
-if __name__ == '__main__':
+def run() -> None:
+  """Runs the program with the flags of the command line, and exits."""
   cli.run(main, _describe)
+
+
+if __name__ == '__main__':
+  run()

@@ -20,10 +20,11 @@ from tf_tokenlearner.analysis import model_cost
 from tf_tokenlearner.backbones import bottleneck_spec
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner.backbones import variants
+from tf_tokenlearner.configs import config_files
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
 
-CONFIGS = pathlib.Path(__file__).parents[2] / 'official_configs'
+CONFIGS = config_files.folder()
 # What a file may name in brackets, in the order of the output.
 MODULES = 'tables 11 and 12'
 TABLES = {

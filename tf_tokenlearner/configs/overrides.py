@@ -17,6 +17,7 @@ from official.modeling import hyperparams
 
 from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
+from tf_tokenlearner.configs import config_files
 
 _NAME_KEYS = ('label_map', 'label_names')  # Hold class names.
 
@@ -68,9 +69,10 @@ def read(text_or_path: str) -> Dict[str, Any]:
   Raises:
     UserError: there is no such file, or the text has none of these forms.
   """
-  if text_or_path.endswith(('.yaml', '.yml', '.json')) and (
-      not _ASSIGNMENT.match(text_or_path)):
-    origin, text = text_or_path, _read_file(text_or_path)
+  path = None if _ASSIGNMENT.match(text_or_path) else config_files.find(
+      text_or_path)
+  if path:
+    origin, text = text_or_path, _read_file(path)
   else:
     origin, text = 'The override', text_or_path
     if _ASSIGNMENT.match(text):

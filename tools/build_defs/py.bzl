@@ -20,10 +20,10 @@ PACKAGES = [
     "configs",
     "data",
     "tasks",
-    "training",
-    "evaluation",
     "analysis",
+    "training",
     "serving",
+    "evaluation",
     "prediction",
 ]
 
