@@ -16,7 +16,7 @@ def packages_of_py_bzl():
 
 
 def code_folders(parent):
-  return sorted(path.parent for path in (ROOT / parent).glob('*/*.py'))
+  return sorted({path.parent for path in (ROOT / parent).glob('*/*.py')})
 
 
 def test_py_bzl_lists_every_package_in_the_order_of_imports():
