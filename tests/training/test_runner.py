@@ -353,3 +353,32 @@ def test_folder_that_cannot_be_written(tiny_digits, tmp_path):
         'tokenlearner_digits',
         experiments.parse('tokenlearner_digits', [tiny_digits]),
         str(tmp_path / 'file' / 'run'), evaluate=False)
+
+
+@pytest.mark.parametrize('optimizer_config', [
+    '{ema: {average_decay: 0.9}}',
+    '{optimizer: {type: swa, swa: {optimizer: adamw, start_averaging: 0, '
+    'average_period: 1}}}'])
+def test_interrupted_evaluation_saves_weights_not_averages(
+    tmp_path, parse, monkeypatch, optimizer_config):
+  """Interrupted at step 4, which has no checkpoint: as if it had not been."""
+  texts = (f'trainer: {{optimizer_config: {optimizer_config}, '
+           'checkpoint_interval: 4, validation_interval: 4}',
+           'task: {train_data: {seed: 1, deterministic: true}}')
+  train(parse(*texts), str(tmp_path / 'whole'))
+
+  def interrupt(self, iterator):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(runner.experiment_runner.trainer_lib.Trainer,
+                      'next_eval_inputs', interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    train(parse(*texts, 'trainer: {train_steps: 8, checkpoint_interval: 8, '
+                'optimizer_config: {learning_rate: {cosine: {decay_steps: 4}}}}'
+               ), str(tmp_path / 'interrupted'))
+  paths = [run_folder.latest_checkpoint(str(tmp_path / name))
+           for name in ('whole', 'interrupted')]
+  assert all(path.endswith('ckpt-4') for path in paths)
+  weights, interrupted = (head_kernel(str(tmp_path / name))
+                          for name in ('whole', 'interrupted'))
+  np.testing.assert_allclose(interrupted, weights, atol=1e-6)
