@@ -203,7 +203,7 @@ def test_starts_from_a_video_run(finished_video_run, tiny_moving_digits):
   model = task.build_model()
   task.initialize(model)
   trained = runner.load_model(
-      params, run_folder.latest_checkpoint(finished_video_run))
+      params, run_folder.load(finished_video_run).find_checkpoint())
   for ours, theirs in zip(model.get_weights(), trained.get_weights()):
     np.testing.assert_array_equal(ours, theirs)
 

@@ -252,7 +252,8 @@ def test_refused_before_anything_is_written(tmp_path, parse, override, message):
 
 
 def test_wrong_init_checkpoint_is_told_first(tmp_path, parse, monkeypatch):
-  monkeypatch.setattr(runner, '_make_strategy', lambda _: 1 / 0)
+  monkeypatch.setattr(
+      runner.experiment_runner, 'make_strategy', lambda _: 1 / 0)
   with pytest.raises(errors.UserError, match='no checkpoint at .*none'):
     train(parse('task.init_checkpoint=none'), str(tmp_path / 'run'))
 
@@ -315,9 +316,10 @@ def test_sigmoid_loss_and_frozen_backbone(tmp_path, parse, finished_run):
               'trainer.train_steps=2'), folder)
   name = 'model/backbone/position_embedding/embedding'
   np.testing.assert_array_equal(
-      *[tf.train.load_checkpoint(run_folder.latest_checkpoint(run)).get_tensor(
+      *[tf.train.load_checkpoint(path).get_tensor(
           f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
-        for run in (folder, finished_run)])
+        for path in (run_folder.latest_checkpoint(folder),
+                     run_folder.find_best(finished_run))])
   reader = tf.train.load_checkpoint(run_folder.latest_checkpoint(folder))
   bias = reader.get_tensor('model/head/bias/.ATTRIBUTES/VARIABLE_VALUE')
   assert (bias != -2).all() and (abs(bias + 2) < .1).all()
