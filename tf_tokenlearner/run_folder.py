@@ -246,7 +246,7 @@ def _link(folder: str) -> str:
 
 
 def is_averaged(checkpoint: str) -> bool:
-  """Returns whether a checkpoint holds averaged weights in place of the model's.
+  """Returns whether a checkpoint holds averages in place of the weights.
 
   The best checkpoint is written while evaluation uses the averages.
   """
@@ -336,7 +336,7 @@ class CheckpointManager(tf.train.CheckpointManager):
     if latest is None:
       return super().restore_or_initialize()
     self.checkpoint.restore(readable(latest))
-    if self._step_counter is not None:
+    if self.checkpoint_interval is not None:
       self._last_checkpoint_step = self._step_counter.numpy()
     return latest
 

@@ -101,3 +101,38 @@ def test_options_of_what_is_not_chosen_are_refused():
     experiments.parse(
         'tokenlearner_digits',
         ['trainer: {optimizer_config: {optimizer: {yogi: {beta1: 0.8}}}}'])
+
+
+@pytest.mark.parametrize('text, expected', [
+    ('name=/x/sweep [lr=1e-3],steps=2', '/x/sweep [lr=1e-3]'),
+    ("name=it's,steps=2", "it's"),
+    ('name=/x #1,steps=2', '/x #1'),
+    ('name=/x: y,steps=2', '/x: y'),
+    ('name=/a, b,steps=2', '/a, b'),
+    ("name='/a, b=c',steps=2", '/a, b=c'),
+    ('name="[x",steps=2', '[x')])
+def test_values_with_special_characters(text, expected):
+  config = apply(text)
+  assert (config.name, config.steps) == (expected, 2)
+
+
+def test_duplicate_keys_are_refused_with_both_lines():
+  with pytest.raises(errors.UserError, match="'steps' stands in line 1 and "
+                     'again in line 3'):
+    overrides.read('steps: 1\nname: x\nsteps: 2\n')
+
+
+@pytest.mark.parametrize('text', [
+    '{label_map: {on: 007, 1e3: 0x1f}}',
+    'label_map.on=007,label_map.1e3=0x1f'])
+def test_class_names_are_text(text):
+  assert overrides.read(text) == {'label_map': {'on': '007', '1e3': '0x1f'}}
+
+
+def test_encodings_of_files(tmp_path):
+  path = tmp_path / 'a.yaml'
+  path.write_bytes('name: Häuser'.encode('utf-16'))
+  assert apply(str(path)).name == 'Häuser'
+  path.write_bytes('name: Häuser'.encode('latin-1'))
+  with pytest.raises(errors.UserError, match='Save the file as UTF-8'):
+    apply(str(path))

@@ -10,6 +10,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import views
 from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.training import runner
 
@@ -102,4 +103,5 @@ def test_labels_of_imagenet_real_are_found_and_those_of_imagenet():
              for info, its_key in ((trained, 'label'), (real, key))]
   assert [source.multi_label for source in sources] == [False, True]
   assert len(sources[0].label_names) == 1000
-  classification_task._require_same_labels(*sources)
+  class_names.require_same(
+      sources[1].label_names, sources[0].label_names, 'data', 'label_map')

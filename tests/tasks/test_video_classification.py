@@ -195,21 +195,6 @@ def test_averaged_weights_want_averaged_statistics():
         'trainer.optimizer_config.ema.average_decay=.5'])
 
 
-def test_labels_must_mean_the_same():
-  source = lambda names, multi_label=False: labelled_source.LabelledSource(
-      None, 'label', len(names), tuple(names), multi_label)
-  check = classification_task._require_same_labels
-  check(source('ab'), source('ab'))
-  for other, message in (
-      (source('abc'), 'have 2 classes, validation data 3'),
-      (source('ac'), "Label 1 is 'b' in the training data and 'c' in")):
-    with pytest.raises(errors.UserError, match=message):
-      check(source('ab'), other)
-  check(source('ab'), source('ab', True))  # Any of the several is right.
-  with pytest.raises(errors.UserError, match='have several .* data one: a'):
-    check(source('ab', True), source('ab'))
-
-
 def test_starts_from_a_video_run(finished_video_run, tiny_moving_digits):
   params = params_of(
       tiny_moving_digits, f'task: {{init_checkpoint: {finished_video_run}}}')
@@ -218,7 +203,7 @@ def test_starts_from_a_video_run(finished_video_run, tiny_moving_digits):
   model = task.build_model()
   task.initialize(model)
   trained = runner.load_model(
-      params, run_folder.latest_checkpoint(finished_video_run))
+      params, run_folder.load(finished_video_run).find_checkpoint())
   for ours, theirs in zip(model.get_weights(), trained.get_weights()):
     np.testing.assert_array_equal(ours, theirs)
 

@@ -76,7 +76,7 @@ def test_log_gets_a_line_now_and_then_and_the_last(clock):
 def test_evaluation_and_notes_stay(clock):
   stream = Terminal()
   line = make(stream)
-  line.start('tracing ...')
+  line.wait('tracing ...')
   line.evaluate(50, {'accuracy': .75, 'validation_loss': 1., 'left_out': 3})
   assert stream.getvalue().endswith(
       'evaluated at step 50: accuracy 0.7500  loss 1.0000  left_out 3\n')

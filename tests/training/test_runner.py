@@ -252,7 +252,8 @@ def test_refused_before_anything_is_written(tmp_path, parse, override, message):
 
 
 def test_wrong_init_checkpoint_is_told_first(tmp_path, parse, monkeypatch):
-  monkeypatch.setattr(runner, '_make_strategy', lambda _: 1 / 0)
+  monkeypatch.setattr(
+      runner.experiment_runner, 'make_strategy', lambda _: 1 / 0)
   with pytest.raises(errors.UserError, match='no checkpoint at .*none'):
     train(parse('task.init_checkpoint=none'), str(tmp_path / 'run'))
 
@@ -315,9 +316,10 @@ def test_sigmoid_loss_and_frozen_backbone(tmp_path, parse, finished_run):
               'trainer.train_steps=2'), folder)
   name = 'model/backbone/position_embedding/embedding'
   np.testing.assert_array_equal(
-      *[tf.train.load_checkpoint(run_folder.latest_checkpoint(run)).get_tensor(
+      *[tf.train.load_checkpoint(path).get_tensor(
           f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
-        for run in (folder, finished_run)])
+        for path in (run_folder.latest_checkpoint(folder),
+                     run_folder.find_best(finished_run))])
   reader = tf.train.load_checkpoint(run_folder.latest_checkpoint(folder))
   bias = reader.get_tensor('model/head/bias/.ATTRIBUTES/VARIABLE_VALUE')
   assert (bias != -2).all() and (abs(bias + 2) < .1).all()
@@ -353,3 +355,32 @@ def test_folder_that_cannot_be_written(tiny_digits, tmp_path):
         'tokenlearner_digits',
         experiments.parse('tokenlearner_digits', [tiny_digits]),
         str(tmp_path / 'file' / 'run'), evaluate=False)
+
+
+@pytest.mark.parametrize('optimizer_config', [
+    '{ema: {average_decay: 0.9}}',
+    '{optimizer: {type: swa, swa: {optimizer: adamw, start_averaging: 0, '
+    'average_period: 1}}}'])
+def test_interrupted_evaluation_saves_weights_not_averages(
+    tmp_path, parse, monkeypatch, optimizer_config):
+  """Interrupted at step 4, which has no checkpoint: as if it had not been."""
+  texts = (f'trainer: {{optimizer_config: {optimizer_config}, '
+           'checkpoint_interval: 4, validation_interval: 4}',
+           'task: {train_data: {seed: 1, deterministic: true}}')
+  train(parse(*texts), str(tmp_path / 'whole'))
+
+  def interrupt(self, iterator):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(runner.experiment_runner.trainer_lib.Trainer,
+                      'next_eval_inputs', interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    train(parse(*texts, 'trainer: {train_steps: 8, checkpoint_interval: 8, '
+                'optimizer_config: {learning_rate: {cosine: {decay_steps: 4}}}}'
+               ), str(tmp_path / 'interrupted'))
+  paths = [run_folder.latest_checkpoint(str(tmp_path / name))
+           for name in ('whole', 'interrupted')]
+  assert all(path.endswith('ckpt-4') for path in paths)
+  weights, interrupted = (head_kernel(str(tmp_path / name))
+                          for name in ('whole', 'interrupted'))
+  np.testing.assert_allclose(interrupted, weights, atol=1e-6)

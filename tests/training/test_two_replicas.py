@@ -15,10 +15,11 @@ tf.config.set_logical_device_configuration(
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import runner
 experiment, folder, *overrides = sys.argv[1:]
-runner._make_strategy = lambda params: tf.distribute.MirroredStrategy(
-    ['CPU:0', 'CPU:1'])
+experiment_runner.make_strategy = (
+    lambda params: tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']))
 params = experiments.parse(experiment, overrides)
 runner.train(experiment, params, folder, evaluate=True)
 '''

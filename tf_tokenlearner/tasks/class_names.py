@@ -114,7 +114,8 @@ def mapped(source: labelled_source.LabelledSource, label_map: Mapping[str, str],
     if name not in model_names:
       raise errors.unknown_name(f'class of the model in {key}', name,
                                 model_names)
-  table = tf.constant([list(model_names).index(name) for name in names], tf.int64)
+  positions = {name: i for i, name in enumerate(model_names)}
+  table = tf.constant([positions[name] for name in names], tf.int64)
 
   source = _with_selection(source, lambda dataset: dataset.map(
       lambda example: {

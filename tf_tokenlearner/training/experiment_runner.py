@@ -205,7 +205,7 @@ def _set_up(params: cfg.ExperimentConfig):
 def make_exporter(
     params: cfg.ExperimentConfig,
     model_dir: str) -> Optional[trainer_lib.BestCheckpointExporter]:
-  """Returns the exporter of the best checkpoint; None if the config has none."""
+  """Returns the exporter of the best checkpoint; None if it is turned off."""
   trainer = params.trainer
   if not (trainer.best_checkpoint_export_subdir
           and trainer.best_checkpoint_eval_metric):

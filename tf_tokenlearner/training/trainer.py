@@ -143,7 +143,7 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
     return is_better
 
   def last_step(self) -> int:
-    """Returns the step of the last evaluation, better or not; -1 without one."""
+    """Returns the step of the last evaluation; -1 without one."""
     path = os.path.join(self._export_dir, _LAST_STEP)
     if not tf.io.gfile.exists(path):
       return -1

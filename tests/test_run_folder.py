@@ -1,0 +1,72 @@
+"""The folder of a run: class names, checkpoints, lock."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from tf_tokenlearner import errors
+from tf_tokenlearner import run_folder
+
+NAMES = ('1e3', '2e1', 'null', 'on', '007', '0x1f', '12:30', '1_000', '.5',
+         '2024-01-01', '~', 'cat: dog', '# x')
+PARAMS = {'trainer': {'best_checkpoint_export_subdir': 'best_ckpt'},
+          'task': {'label_names': list(NAMES), 'rate': 1e-7}}
+
+
+def test_class_names_stay_text(tmp_path):
+  folder = str(tmp_path / 'run')
+  run_folder.save(run_folder.Run(folder, 'it', PARAMS, NAMES))
+  run = run_folder.load(folder)
+  assert run.label_names == NAMES
+  assert run.params == PARAMS
+
+
+def test_names_of_an_old_run_that_were_written_plainly(tmp_path):
+  (tmp_path / 'params.yaml').write_text(json.dumps(PARAMS))
+  (tmp_path / 'run.yaml').write_text(
+      'experiment: it\nlabel_names: [1e3, 007, on]')
+  assert run_folder.load(str(tmp_path)).label_names == ('1e3', '007', 'on')
+
+
+@pytest.mark.parametrize('name', ['sweep [lr=1e-3]', 'a*b', 'a?b'])
+def test_checkpoints_in_folders_with_wildcards(tmp_path, name):
+  folder = str(tmp_path / name)
+  variable = tf.Variable(1.)
+  manager = run_folder.CheckpointManager(
+      tf.train.Checkpoint(x=variable), folder, max_to_keep=2)
+  for number in range(4):
+    variable.assign(number)
+    manager.save()
+  kept = {file for file in os.listdir(folder) if file.endswith('.index')}
+  assert kept == {'ckpt-3.index', 'ckpt-4.index'}
+  assert run_folder.latest_checkpoint(folder) == f'{folder}/ckpt-4'
+  variable.assign(9.)
+  again = run_folder.CheckpointManager(
+      tf.train.Checkpoint(x=variable), folder, max_to_keep=2)
+  assert again.restore_or_initialize() == f'{folder}/ckpt-4'
+  assert variable.numpy() == 3.
+
+
+def test_one_process_trains_in_a_folder(tmp_path):
+  folder = str(tmp_path / 'run')
+  other = subprocess.Popen(
+      [sys.executable, '-c', 'import sys\n'
+       'from tf_tokenlearner import run_folder\n'
+       f'with run_folder.training_lock({folder!r}):\n'
+       '  print("in", flush=True)\n  sys.stdin.read()'],
+      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+  try:
+    assert other.stdout.readline() == 'in\n'
+    with pytest.raises(errors.UserError, match=f'process {other.pid} on '):
+      with run_folder.training_lock(folder):
+        pass
+  finally:
+    other.kill()
+    other.communicate()
+  with run_folder.training_lock(folder):  # The lock ended with the process.
+    pass
+  assert not (tmp_path / 'run' / '.training.lock').exists()
