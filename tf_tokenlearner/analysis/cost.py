@@ -14,6 +14,7 @@ are made and no data are read. analysis/counts.py defines a multiply-accumulate.
 import dataclasses
 import itertools
 import re
+import textwrap
 from typing import Iterable, Optional, Sequence
 
 from absl import flags
@@ -115,8 +116,9 @@ def _comparison(spec: Spec, macs: int, plain_macs: int, digits: int) -> str:
   """Returns how the MACs without TokenLearner compare, and advice if fewer."""
   if plain_macs >= macs:
     return f'{plain_macs / macs:.{digits}f} times as many.'
-  return (f'{1 - plain_macs / macs:.0%} fewer.\nTokenLearner makes this model '
-          f'dearer. {_advice(spec)}')
+  advice = textwrap.fill(
+      f'TokenLearner makes this model dearer. {_advice(spec)}', 80)
+  return f'{1 - plain_macs / macs:.0%} fewer.\n{advice}'
 
 
 def _advice(spec: Spec) -> str:
