@@ -14,7 +14,7 @@ from official.vision.modeling.backbones import factory
 
 from tests import layer_checks
 from tests import shrunk_configs
-from tf_tokenlearner.analysis import model_cost
+from tf_tokenlearner.analysis import cost
 from tf_tokenlearner.configs import experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -115,7 +115,7 @@ def test_builds_at_full_size(path):
         model_config.backbone, norm_activation_config=None)
     counted = sum(
         weight.shape.num_elements() for weight in backbone.trainable_weights)
-  assert counted == model_cost.classifier_cost(
+  assert counted == cost.classifier_cost(
       model_config.backbone.get(), model_config.input_size, 0).parameters
 
 

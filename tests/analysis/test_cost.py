@@ -10,6 +10,7 @@ from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.analysis import cost
+from tf_tokenlearner.analysis import paper_figures
 from tf_tokenlearner.analysis import paper_table
 
 V11 = backbones.TokenLearnerSpec('v1.1', bottleneck_dim=6)
@@ -27,13 +28,19 @@ head                                   [7]          0.091       0.084   0.1 %
 -----------------------------------------------------------------------------
 total                                               5.768      69.732 100.0 %"""
 
+DEARER = (
+    'TokenLearner makes this model dearer. Use an earlier '
+    'token_learner_location (now 1), fewer num_tokens (now 5), '
+    'use_token_fuser=false, or leave it out (token_learner_location=null).')
+
+
 def make_spec(**kwargs):
   return backbones.ViTSpec(**{**dict(
       variant='Ti/16', num_layers=4, hidden_size=12, mlp_dim=20, num_heads=3,
       patch_size=(4, 4), num_tokens=5), **kwargs})
 
 
-def test_classes_unknown_or_nonsense():
+def test_number_of_classes():
   spec = make_spec()
   without = cost.classifier_cost(spec, SQUARE, 0)
   with_head = cost.classifier_cost(spec, SQUARE, 7)
@@ -43,8 +50,8 @@ def test_classes_unknown_or_nonsense():
     cost.classifier_cost(spec, SQUARE, -1)
 
 
-def test_dispatch_by_kind_of_spec():
-  """The first row is that of the model; resolved or not makes no difference."""
+def test_every_backbone():
+  """A completed spec gives the same cost as the spec."""
   bottleneck = backbones.BottleneckSpec()
   for spec, input_size, first, width in [
       (tiny.spec(), tiny.IMAGE, 'patch_embedding', 8),
@@ -165,17 +172,49 @@ def test_report_compares_with_plain_model():
   spec = make_spec(token_learner_location=1, use_token_fuser=True)
   macs = lambda spec: cost.classifier_cost(spec, SQUARE, 7).macs
   fused, plain = macs(spec), macs(make_spec())
-  assert cost.report(spec, SQUARE, 7).splitlines()[-1] == (
-      f'Without TokenLearner: {plain / 1e3:.3f} K MACs, {plain / fused:.2f} '
-      'times as many.')
+  assert plain < fused
+  assert cost.report(spec, SQUARE, 7).splitlines()[-2:] == [
+      f'Without TokenLearner: {plain / 1e3:.3f} K MACs, '
+      f'{1 - plain / fused:.0%} fewer.', DEARER]
+  learned = make_spec(token_learner_location=1)
+  assert cost.report(learned, SQUARE, 7).splitlines()[-1] == (
+      f'Without TokenLearner: {plain / 1e3:.3f} K MACs, '
+      f'{plain / macs(learned):.2f} times as many.')
+
+
+def test_summary():
+  macs = lambda spec: cost.classifier_cost(spec, SQUARE, 7).macs / 1e6
+  plain = make_spec()
+  assert cost.summary(plain, SQUARE, 7, 'an image') == (
+      '5,631 parameters, 0.10 M multiply-accumulates an image.')
+  learned = make_spec(token_learner_location=1)
+  assert cost.summary(learned, SQUARE, 7, 'an image').splitlines()[1] == (
+      'the same model without TokenLearner: 0.10 M, '
+      f'{macs(plain) / macs(learned):.1f} times as many.')
+  fused = make_spec(token_learner_location=1, use_token_fuser=True)
+  assert cost.summary(fused, SQUARE, 7, 'an image').splitlines()[1:] == [
+      'the same model without TokenLearner: 0.10 M, '
+      f'{1 - macs(plain) / macs(fused):.0%} fewer.', DEARER]
+
+
+@pytest.mark.parametrize('kwargs, advice', [
+    (dict(token_learner_location=3, token_learner=tiny.V10),
+     'Use an earlier token_learner_location (now 3), fewer num_tokens (now 5), '
+     'token_learner.version=v1.1, or leave it out'),
+    (dict(token_learner_location=0, num_tokens=1),
+     'Better leave it out'),
+])
+def test_advice(kwargs, advice):
+  spec = make_spec(**kwargs).completed(SQUARE)
+  assert cost._advice(spec) == f'{advice} (token_learner_location=null).'
 
 
 def test_program_prints_the_papers_table(capsys, tmp_path, monkeypatch):
-  (tmp_path / 'one.yaml').write_text(
-      '# A digit.\n# Data: none.\n# Command: --experiment=tokenlearner_digits\n'
-      '# Expected: 0.001 G multiply-accumulates (table 1).\n# Limit: none.\n'
-      'task: {model: {num_classes: 10}}')
+  (tmp_path / 'one.yaml').write_text('task: {model: {num_classes: 10}}')
   monkeypatch.setattr(paper_table, 'CONFIGS', tmp_path)
+  monkeypatch.setattr(paper_figures, 'TABLES', {'table 1': paper_figures.Table(
+      'Table 1: digits', 'tokenlearner_digits',
+      (paper_figures.Figure('one', .001),))})
   run('--table=paper')
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith('Table 1: ')

@@ -19,7 +19,6 @@ def spec(**kwargs):
 def test_sizes_of_x3d_m():
   paper = bottleneck_spec.BottleneckSpec().completed(PAPER)
   assert [paper.inner_width(i) for i in range(4)] == [54, 108, 216, 432]
-  assert paper.stem_size(PAPER) == (64, 112, 112)
   assert paper.map_size(PAPER) == (64, 7, 7)
   assert paper.map_size((64, 256, 256, 3)) == (64, 8, 8)
   assert paper.map_size((5, 33, 1, 3)) == (5, 2, 1)
@@ -45,11 +44,11 @@ def test_split_grid(num_tokens, grid):
 @pytest.mark.parametrize('kwargs', [
     dict(), dict(module='token_learner', tokenizer='dense'),
     dict(stage_widths=(8, 8, 8, 16), representation_size=None)])
-def test_resolved_is_idempotent(kwargs):
-  resolved = spec(**kwargs).completed(TINY)
-  again = resolved.completed(TINY)
-  assert again == resolved and again is not resolved
-  assert again.num_blocks is not resolved.num_blocks
+def test_completed_is_idempotent(kwargs):
+  completed = spec(**kwargs).completed(TINY)
+  again = completed.completed(TINY)
+  assert again == completed and again is not completed
+  assert again.num_blocks is not completed.num_blocks
   assert isinstance(again.stage_widths, list)
 
 
@@ -71,13 +70,15 @@ def test_resolved_is_idempotent(kwargs):
     (dict(num_blocks=[1, 0, 1, 3]), 'num_blocks stage 2 must be .* 0.'),
     (dict(expansion='2'), "expansion must be a number, received '2'."),
     (dict(expansion=.5), 'expansion must be at least 1, received 0.5.'),
-    (dict(norm_momentum=None), 'norm_momentum must be a number, received None'),
+    (dict(norm_momentum=None),
+     r'norm_momentum must lie in \[0, 1\), received None'),
     (dict(norm_momentum=1), r'norm_momentum must lie in \[0, 1\), received 1.'),
     (dict(norm_epsilon=0), 'norm_epsilon must be above 0, received 0.'),
     (dict(module='joint_mhsa', attention_dim=12),
-     'attention_dim, 12, is no multiple of num_heads=8.'),
+     'attention_dim=12 is no multiple of num_heads=8.'),
     (dict(module='spatial_token_learner', num_heads=64),
-     'The inner width of the last stage, 432, is no multiple of num_heads=64.'),
+     r'stage_widths=\[.*192\] with expansion=2.25 gives the last stage an inner '
+     'width that is no multiple of num_heads=64.'),
     (dict(module='conv2d_conv1d', tokenizer='dense'),
      'tokenizer=dense takes the place of a TokenLearner, but '
      'module=conv2d_conv1d has none. Known with one: token_learner, '

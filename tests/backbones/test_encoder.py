@@ -1,5 +1,7 @@
 """The one encoder, on images and clips."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -186,11 +188,14 @@ def test_stochastic_depth_grows_linearly():
 def test_rates_reach_every_stage():
   rates = dict(dropout_rate=.1, attention_dropout_rate=.2)
   encoder = tiny.encoder(
-      token_learner_location=1, use_token_fuser=True, **rates)
+      token_learner_location=1, use_token_fuser=True, **rates,
+      token_learner=dataclasses.replace(tiny.V11, dropout_rate=.3))
   block, fuse, _ = encoder.stages
   for its in (block, fuse.block):
     assert (its.dropout_rate, its.attention_dropout_rate) == (.1, .2)
-  assert fuse.token_learner.dropout_rate == fuse.token_fuser.dropout_rate == .1
+  assert fuse.token_learner.dropout_rate == .3
+  assert (fuse.token_fuser.dropout_rate, fuse.token_fuser.mlp_dropout_rate) == (
+      .1, .3)
   assert fuse.token_learner.bottleneck_dim == fuse.token_fuser.bottleneck_dim
   fuser = tiny.encoder(token_learner_location=1, use_token_fuser=True,
                        fuser='reprojection', **rates).stages[1].token_fuser

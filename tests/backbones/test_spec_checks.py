@@ -1,6 +1,7 @@
-"""What the specs refuse, each in words of its own."""
+"""Checks of fields, rules and sizes, each with its message."""
 
 import dataclasses
+from typing import List, Optional
 
 import pytest
 
@@ -28,8 +29,8 @@ def test_plain_copy_shares_nothing():
 
 @pytest.mark.parametrize('value, expected', [
     (3, [3]), ([3, 4], [3, 4]), ((3,), [3]), (None, [None]), ('ab', ['ab'])])
-def test_as_list(value, expected):
-  assert spec_checks.as_list(value) == expected
+def test_to_list(value, expected):
+  assert spec_checks.to_list(value) == expected
 
 
 @pytest.mark.parametrize('value', [0, -1, True, 1.0, '1', None])
@@ -61,10 +62,50 @@ def test_require_known():
 
 @pytest.mark.parametrize('size, nearest', [
     (33, '32 and 48'), (47, '32 and 48'), (3, '16 and 32')])
-def test_require_multiple(size, nearest):
+def test_require_tiled(size, nearest):
+  tile = lambda size: spec_checks.require_tiled(
+      'image', (8, size, 3), 'patch', (4, 16), ('height', 'width', 'channels'))
   with pytest.raises(errors.UserError) as caught:
-    spec_checks.require_multiple('The width', size, 'the patch', 16)
+    tile(size)
   assert str(caught.value) == (
-      f'The width {size} is no multiple of the patch 16. Nearest that fit: '
-      f'{nearest}.')
-  spec_checks.require_multiple('The width', 32, 'the patch', 16)
+      f'The image width {size} is no multiple of the patch width 16. Nearest '
+      f'that fit: {nearest}.')
+  tile(32)
+
+
+@dataclasses.dataclass
+class Checked:
+  width: int = spec_checks.size(8)
+  depth: Optional[int] = spec_checks.size(None)
+  top: Optional[int] = spec_checks.size(2, optional=True)
+  rate: float = spec_checks.rate(.5)
+  scale: float = spec_checks.number(1)
+  colour: str = spec_checks.choice('red', ('red', 'green'))
+  window: List[int] = spec_checks.sizes([1, 2], 'height', 'width')
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(width=0), 'its.width must be .* received 0.'),
+    (dict(width=None), 'its.width must be .* received None.'),
+    (dict(depth='1'), "its.depth must be .* received '1'."),
+    (dict(top=0), 'its.top must be .* received 0.'),
+    (dict(rate=1), r'its.rate must lie in \[0, 1\), received 1.'),
+    (dict(rate='1'), r"its.rate must lie in \[0, 1\), received '1'."),
+    (dict(scale=None), 'its.scale must be a number, received None.'),
+    (dict(scale=True), 'its.scale must be a number, received True.'),
+    (dict(colour='rad'), "Unknown its.colour 'rad'. Known: red, green."),
+    (dict(window=[1]), r'its.window must be \[height, width\]'),
+])
+def test_check_fields(kwargs, message):
+  spec_checks.check_fields(Checked())
+  spec_checks.check_fields(Checked(top=None))
+  with pytest.raises(errors.UserError, match=f'^{message}'):
+    spec_checks.check_fields(Checked(**kwargs), 'its.')
+
+
+def test_check_rules():
+  rules = ((lambda s: s.width > 9, 'width={s.width} is above 9.'),
+           (lambda s: s.width > 8, 'width={s.width} is above 8.'))
+  spec_checks.check_rules(Checked(), rules)
+  with pytest.raises(errors.UserError, match='^width=10 is above 9.$'):
+    spec_checks.check_rules(Checked(width=10), rules)

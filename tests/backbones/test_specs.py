@@ -11,21 +11,21 @@ from tf_tokenlearner import errors
 IMAGE = (224, 224, 3)
 
 
-def test_resolved_takes_sizes_from_variant():
+def test_completed_takes_sizes_from_variant():
   spec = backbones.ViTSpec('L/14').completed(IMAGE)
   assert (spec.num_layers, spec.hidden_size, spec.mlp_dim, spec.num_heads,
           spec.patch_size) == (24, 1024, 4096, 16, (14, 14))
   assert spec.grid_size(IMAGE) == (16, 16)
 
 
-def test_resolved_keeps_what_was_given():
+def test_completed_keeps_given_sizes():
   spec = backbones.ViTSpec(
       'B/16', num_layers=2, patch_size=[32, 56], hidden_size=24)
-  resolved = spec.completed(IMAGE)
-  assert (resolved.num_layers, resolved.hidden_size, resolved.mlp_dim) == (
+  completed = spec.completed(IMAGE)
+  assert (completed.num_layers, completed.hidden_size, completed.mlp_dim) == (
       2, 24, 3072)
-  assert resolved.grid_size(IMAGE) == (7, 4)
-  assert spec.mlp_dim is None  # Resolved makes a copy.
+  assert completed.grid_size(IMAGE) == (7, 4)
+  assert spec.mlp_dim is None  # A copy is completed.
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -40,7 +40,7 @@ def test_resolved_keeps_what_was_given():
     dict(token_learner_location=6, use_token_fuser=True, fuser='unpooling',
          token_learner=tiny.MEANS),
 ])
-def test_resolved_is_idempotent(kwargs):
+def test_completed_is_idempotent(kwargs):
   spec = backbones.ViTSpec('S/16', **kwargs).completed(IMAGE)
   again = spec.completed(IMAGE)
   assert again == spec and again is not spec
@@ -55,7 +55,7 @@ def test_resolved_is_idempotent(kwargs):
     ([2, 0], [4, 16], [(0, 16), (2, 4)]),
     ((1,), (3,), [(1, 3)]),
 ])
-def test_learn_locations(location, num_tokens, expected):
+def test_token_learners(location, num_tokens, expected):
   spec = tiny.spec(token_learner_location=location, num_tokens=num_tokens)
   assert spec.completed(tiny.IMAGE).token_learners() == expected
 
@@ -90,13 +90,19 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(tiny.POOLED),
      'tokenizer=grid_pooling needs a token_learner_location'),
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', bottleneck_dim=6)),
-     'token_learner.bottleneck_dim=6 has no effect with version v1.0'),
+     'token_learner.bottleneck_dim=6 has no effect with token_learner.version='
+     'v1.0: leave it out.'),
+    (dict(token_learner=backbones.TokenLearnerSpec('v1.0', dropout_rate=.1)),
+     'token_learner.dropout_rate=0.1 has no effect with token_learner.version='
+     'v1.0: leave it out.'),
+    (dict(token_learner=backbones.TokenLearnerSpec(dropout_rate=1)),
+     r'token_learner.dropout_rate must lie in \[0, 1\), received 1.'),
     (dict(POOLED, token_learner=tiny.V10), 'token_learner.version=v1.0 has no '
      'effect with tokenizer=grid_pooling, which learns nothing: leave it out.'),
     (dict(POOLED, token_learner=tiny.V11),
      'token_learner.bottleneck_dim=6 has no effect'),
-    (dict(POOLED, num_tokens=7), 'num_tokens=7 cannot '
-     'be had by tokenizer=grid_pooling: no grid of 7 cells'),
+    (dict(POOLED, num_tokens=7), 'num_tokens=7 does '
+     'not go with tokenizer=grid_pooling: no grid of 7 cells'),
     (dict(POOLED, pooling_window=[2, 2]),
      'The map width 3 is no multiple of the pooling_window width 2.'),
     (dict(POOLED, pooling_window=[1, 3]),
@@ -107,8 +113,8 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(num_tokens=None, token_learner_location=1),
      'num_tokens must be .* received None.'),
     (dict(token_learner=backbones.TokenLearnerSpec(num_convolutions=1)),
-     'token_learner.num_convolutions=1 and kernel_size=3 go with version v1.0 '
-     'only: v1.1 has an MLP.'),
+     'token_learner.num_convolutions=1 has no effect with token_learner.version='
+     'v1.1: leave it out.'),
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', kernel_size=0)),
      'token_learner.kernel_size must be .* received 0.'),
     (dict(fuser='unpool'), "Unknown fuser 'unpool'. Known: unpooling, "),
@@ -135,8 +141,7 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', pooling='max')),
      "Unknown token_learner.pooling 'max'. Known: "),
     (dict(token_learner=backbones.TokenLearnerSpec(pooling='mean')),
-     'token_learner.pooling=mean goes with version v1.0 only: the weights of '
-     'v1.1 sum to 1'),
+     'token_learner.pooling=mean has no effect with token_learner.version=v1.1'),
     (dict(token_learner=backbones.TokenLearnerSpec(bottleneck_dim=0)),
      'token_learner.bottleneck_dim must be .* received 0.'),
     (dict(token_learner_location=3), r'token_learner_location=3 is outside '
@@ -159,7 +164,7 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(use_token_fuser=True, token_learner_location=[0, 1]),
      r'use_token_fuser needs exactly one .* received \[0, 1\]'),
     (dict(token_learner_location=[0, 1], token_learner=tiny.V10),
-     'token_learner.version=v1.0 reads a map of positions and can stand at '),
+     'token_learner.version=v1.0 reads a map of positions, so it can stand at '),
     (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
     (dict(pooler='token', token_learner_location=1),
      r'pooler=token \(a class token\) cannot go with a TokenLearner'),

@@ -1,5 +1,7 @@
 """Where tokens are learned and fused: frame by frame."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,7 +20,9 @@ X = np.random.default_rng(4).normal(
 
 
 def make_learner(spec):
-  return encoder.make_token_learner(spec, TOKENS, tiny.GRID, dropout_rate=.5)
+  return encoder.make_tokenizer(
+      tiny.spec(token_learner=spec, token_learner_location=0, num_tokens=TOKENS,
+                dropout_rate=.9), 0, tiny.GRID)
 
 
 def make_stage(spec, fuses=False):
@@ -33,17 +37,23 @@ def make_stage(spec, fuses=False):
   return stage
 
 
-def test_make_token_learner_reads_the_whole_spec():
+def test_make_tokenizer_reads_the_whole_spec():
   learner = make_learner(specs.TokenLearnerSpec(
       'v1.0', pooling='mean', num_convolutions=2, kernel_size=5))
   assert isinstance(learner, layers.TokenLearner)
   assert (learner.num_tokens, learner.pooling, learner.grid_size) == (
       TOKENS, 'mean', tiny.GRID)
   assert (learner.num_convolutions, learner.kernel_size) == (2, 5)
-  learner = make_learner(tiny.V11)
+  learner = make_learner(dataclasses.replace(tiny.V11, dropout_rate=.5))
   assert isinstance(learner, layers.TokenLearnerV11)
   assert (learner.num_tokens, learner.bottleneck_dim, learner.dropout_rate) == (
       TOKENS, 6, .5)
+
+
+def test_dropout_of_the_blocks_keeps_token_scores():
+  """A dropped score would be 0 among scores far below: the largest."""
+  stage = make_stage(tiny.V11)
+  np.testing.assert_array_equal(stage(X, training=True), stage(X))
 
 
 @pytest.mark.parametrize('spec', [tiny.V10, tiny.V11], ids=['v1.0', 'v1.1'])
@@ -88,7 +98,7 @@ def test_fuse_equals_numpy():
 
 def make_fuse_stage(**kwargs):
   spec = tiny.spec(use_token_fuser=True, token_learner_location=0, **kwargs)
-  stage = encoder.make_fuse_stage(
+  stage = encoder.make_token_fuser_stage(
       spec.completed(tiny.IMAGE), tiny.GRID,
       layers.TransformerEncoderBlock(2, 12, name='block'), FRAMES, 'fuse_0')
   stage.build(X.shape)
@@ -142,7 +152,7 @@ def test_attention_has_no_dropout_even_in_a_training_model():
     def call(self, inputs, training=None):
       return stage.attention(inputs)
 
-  stage = make_stage(tiny.V11)
+  stage = make_stage(dataclasses.replace(tiny.V11, dropout_rate=.5))
   np.testing.assert_array_equal(
       Looker()(X, training=True), stage.attention(tf.constant(X)))
   assert np.abs(stage(X, training=True) - stage(X)).max() > .1

@@ -11,13 +11,13 @@ from tf_tokenlearner import errors
 CLIP = (32, 224, 224, 3)
 
 
-def resolve(spec):
+def complete(spec):
   return spec.completed(tiny.CLIP)
 
 
 @pytest.mark.parametrize('kind', [
     backbones.ViViTSpec, backbones.FactorizedViViTSpec])
-def test_resolved_takes_sizes_from_variant(kind):
+def test_completed_takes_sizes_from_variant(kind):
   spec = kind('L/14x4').completed(CLIP)
   assert (spec.num_layers, spec.hidden_size, spec.mlp_dim, spec.num_heads,
           spec.tubelet_size) == (24, 1024, 4096, 16, (4, 14, 14))
@@ -26,15 +26,15 @@ def test_resolved_takes_sizes_from_variant(kind):
   assert kind().variant == 'B/16x2'
 
 
-def test_resolved_keeps_what_was_given():
+def test_completed_keeps_given_sizes():
   spec = backbones.ViViTSpec(
       'B/16x2', num_layers=2, tubelet_size=[4, 32, 56], hidden_size=24)
-  resolved = spec.completed(CLIP)
-  assert (resolved.num_layers, resolved.hidden_size, resolved.mlp_dim) == (
+  completed = spec.completed(CLIP)
+  assert (completed.num_layers, completed.hidden_size, completed.mlp_dim) == (
       2, 24, 3072)
-  assert resolved.num_frames(CLIP) == 8
-  assert resolved.grid_size(CLIP) == (7, 4)
-  assert spec.mlp_dim is None  # Resolved makes a copy.
+  assert completed.num_frames(CLIP) == 8
+  assert completed.grid_size(CLIP) == (7, 4)
+  assert spec.mlp_dim is None  # A copy is completed.
 
 
 @pytest.mark.parametrize('spec', [
@@ -46,34 +46,34 @@ def test_resolved_keeps_what_was_given():
     backbones.FactorizedViViTSpec(
         'S/16x2', token_learner_location=12, temporal_num_heads=3),
 ])
-def test_resolved_is_idempotent(spec):
-  resolved = spec.completed(CLIP)
-  again = resolved.completed(CLIP)
-  assert again == resolved and again is not resolved
-  assert again.token_learner is not resolved.token_learner
+def test_completed_is_idempotent(spec):
+  completed = spec.completed(CLIP)
+  again = completed.completed(CLIP)
+  assert again == completed and again is not completed
+  assert again.token_learner is not completed.token_learner
   assert type(again) is type(spec)
-  assert type(spec).from_dict(dataclasses.asdict(resolved)) == resolved
+  assert type(spec).from_dict(dataclasses.asdict(completed)) == completed
 
 
 @pytest.mark.parametrize('num_wanted, expected', [
     (4, [2, 3, 5, 6]), (2, [3, 5, 7]), (9, [0, 1, 2, 3, 4, 5, 6, 7])])
 def test_sampled_frames(num_wanted, expected):
-  spec = resolve(tiny.vivit_spec(
+  spec = complete(tiny.vivit_spec(
       tubelet_size=[1, 4, 4], tubelet_embedding='temporal_sampling',
       num_sampled_frames=num_wanted))
   assert spec.sampled_frames((8, 8, 12, 3)) == expected
   assert spec.num_frames((8, 8, 12, 3)) == len(expected)
-  assert resolve(tiny.vivit_spec()).sampled_frames(tiny.CLIP) is None
+  assert complete(tiny.vivit_spec()).sampled_frames(tiny.CLIP) is None
 
 
 @pytest.mark.parametrize('location, expected', [(None, 1), (0, 4), (3, 4)])
 def test_tokens_per_frame(location, expected):
   spec = tiny.factorized_spec(token_learner_location=location)
-  assert resolve(spec).tokens_per_frame() == expected
+  assert complete(spec).tokens_per_frame() == expected
 
 
 def test_the_last_of_several_locations_counts():
-  spec = resolve(tiny.factorized_spec(
+  spec = complete(tiny.factorized_spec(
       token_learner_location=[3, 1], num_tokens=[2, 5]))
   assert spec.tokens_per_frame() == 2
 
@@ -84,11 +84,11 @@ def test_temporal_spec():
   spec = tiny.factorized_spec(
       stochastic_depth_rate=.2, temporal_num_layers=5, temporal_mlp_dim=7,
       temporal_num_heads=4, token_learner_location=1)
-  temporal = resolve(spec).temporal_spec()
+  temporal = complete(spec).temporal_spec()
   assert sizes(temporal) == (5, 8, 7, 4, .2)
   assert temporal.token_learners() == []
   spec = tiny.factorized_spec(temporal_num_layers=1)
-  assert sizes(resolve(spec).temporal_spec()) == (1, 8, 12, 2, 0)
+  assert sizes(complete(spec).temporal_spec()) == (1, 8, 12, 2, 0)
   assert backbones.FactorizedViViTSpec().temporal_num_layers == 4
 
 
@@ -158,7 +158,7 @@ def test_factorized_refuses(kwargs, message):
 def check_refused(spec, message):
   before = dataclasses.asdict(spec)
   with pytest.raises(errors.UserError, match=f'^{message}'):
-    resolve(spec)
+    complete(spec)
   assert dataclasses.asdict(spec) == before
 
 

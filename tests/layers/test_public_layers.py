@@ -5,6 +5,8 @@ import pkgutil
 import subprocess
 import sys
 
+import keras
+import pytest
 import tf_keras
 
 from tests import layers as layer_tests
@@ -27,6 +29,18 @@ def test_every_module_has_its_tests():
   modules = {m.name for m in pkgutil.iter_modules(layers.__path__)}
   tests = {m.name for m in pkgutil.iter_modules(layer_tests.__path__)}
   assert {f'test_{name}' for name in modules} <= tests
+
+
+@pytest.mark.parametrize('layer, num_inputs', [
+    (layers.TokenLearner(2), 1), (layers.MatmulDense(2), 1),
+    (layers.TokenFuser(), 2)])
+def test_refuses_tensors_of_keras_3(layer, num_inputs):
+  tensor = keras.KerasTensor([None, 4, 4, 8])
+  with pytest.raises(TypeError, match=(
+      f'^{type(layer).__name__}: expected a tensor of TensorFlow or tf_keras, '
+      'received a KerasTensor of Keras 3. Build the model with '
+      '`import tf_keras`, not `import keras`.$')):
+    layer(*[tensor] * num_inputs)
 
 
 def test_layers_import_nothing_but_tensorflow_and_keras():

@@ -84,6 +84,7 @@ def test_refuses_shape(tokens, original, message):
 @pytest.mark.parametrize('kwargs, message', [
     ({'bottleneck_dim': -1}, 'TokenFuser: bottleneck_dim must .* received -1'),
     ({'dropout_rate': 1.}, r'dropout_rate must lie in \[0, 1\), received 1.0'),
+    ({'mlp_dropout_rate': 1.}, 'mlp_dropout_rate must lie in .* received 1.0'),
 ])
 def test_refuses_option(kwargs, message):
   with pytest.raises(ValueError, match=message):

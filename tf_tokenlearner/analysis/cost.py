@@ -1,20 +1,20 @@
-"""Parameters and multiply-accumulates of a model, from its description.
+"""Parameters and multiply-accumulates of a model, layer by layer.
 
   python -m tf_tokenlearner.analysis.cost --experiment=NAME
 
-prints one line per layer of an experiment's model, and what it would cost
-without its TokenLearner.
+prints one line per layer of an experiment's model, and the cost of the same
+model without TokenLearner.
 
   python -m tf_tokenlearner.analysis.cost --table=paper
 
-prints every row of the papers' tables beside what its config costs. Nothing is
-built, no data are read. What a multiply-accumulate counts, analysis/counts.py
-says.
+prints every row of the papers' tables with the cost of its config. No weights
+are made and no data are read. analysis/counts.py defines a multiply-accumulate.
 """
 
 import dataclasses
 import itertools
 import re
+import textwrap
 from typing import Iterable, Optional, Sequence
 
 from absl import flags
@@ -23,21 +23,20 @@ from tf_tokenlearner import cli
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.analysis import counts
-from tf_tokenlearner.analysis import model_cost
+from tf_tokenlearner.backbones import bottleneck_spec
 
 TABLES = ('paper',)
-Spec = model_cost.Spec
-classifier_cost = model_cost.classifier_cost
+Spec = counts.Spec
+classifier_cost = counts.classifier_cost
 
 _LINE = '{:<24}{:>18}{:>15}{:>12}{:>8}'
 _UNITS = {'G': 10**9, 'M': 10**6, 'K': 10**3}
 
 
 def render(cost: counts.Cost) -> str:
-  """A table of 77 columns that ends in the sums.
+  """Returns a table of 77 columns that ends in the sums.
 
-  Equal neighbours of one kind share a line, 'block_0..5  x6', which gives what
-  all of them cost together.
+  Equal neighbours share a line, 'block_0..5  x6', with their total cost.
   """
   parameter_unit = _unit(cost.parameters, 'MK')
   mac_unit = _unit(cost.macs, 'GMK')
@@ -59,14 +58,14 @@ def render(cost: counts.Cost) -> str:
 
 
 def _unit(total: int, units: str) -> str:
-  """The first of these, largest first, of which there is at least one."""
+  """Returns the largest unit that the total reaches."""
   return next((unit for unit in units if total >= _UNITS[unit]), units[-1])
 
 
 def _fold(rows: Iterable[counts.Row]):
-  """(name, rows) of each run of equal neighbours of one kind."""
-  kind = lambda row: (re.sub(r'\d+$', '', row.name), *row[1:])
-  for _, group in itertools.groupby(rows, kind):
+  """Yields (name, rows) for each run of neighbours equal up to their number."""
+  without_number = lambda row: (re.sub(r'\d+$', '', row.name), *row[1:])
+  for _, group in itertools.groupby(rows, without_number):
     group = list(group)
     name = group[0].name
     if len(group) > 1:
@@ -76,8 +75,7 @@ def _fold(rows: Iterable[counts.Row]):
 
 
 def without_token_learner(spec: Spec) -> Optional[Spec]:
-  """The same model, plain; None if it has no TokenLearner."""
-  from tf_tokenlearner.backbones import bottleneck_spec
+  """Returns the same model without TokenLearner; None if it has none."""
   if isinstance(spec, bottleneck_spec.BottleneckSpec):
     if 'token_learner' not in bottleneck_spec.MODULES[spec.module]:
       return None
@@ -92,20 +90,69 @@ def without_token_learner(spec: Spec) -> Optional[Spec]:
       pooling_window=None, use_token_fuser=False, fuser='token_fuser')
 
 
+def summary(spec: Spec, input_size: Sequence[int], num_classes: int,
+            example: str) -> str:
+  """Returns the cost of a model, with and without TokenLearner, in two lines.
+
+  Args:
+    spec: spec of any backbone.
+    input_size: shape of an image or clip.
+    num_classes: width of the head; 0 leaves the head out.
+    example: 'an image' or 'a clip'.
+  """
+  cost = classifier_cost(spec, input_size, num_classes)
+  text = (f'{cost.parameters:,} parameters, {cost.macs / 1e6:,.2f} M '
+          f'multiply-accumulates {example}')
+  spec = spec.completed(tuple(input_size))
+  plain = without_token_learner(spec)
+  if plain is None:
+    return f'{text}.'
+  macs = classifier_cost(plain, input_size, num_classes).macs
+  return (f'{text};\nthe same model without TokenLearner: {macs / 1e6:,.2f} M, '
+          f'{_comparison(spec, cost.macs, macs, digits=1)}')
+
+
+def _comparison(spec: Spec, macs: int, plain_macs: int, digits: int) -> str:
+  """Returns how the MACs without TokenLearner compare, and advice if fewer."""
+  if plain_macs >= macs:
+    return f'{plain_macs / macs:.{digits}f} times as many.'
+  advice = textwrap.fill(
+      f'TokenLearner makes this model dearer. {_advice(spec)}', 80)
+  return f'{1 - plain_macs / macs:.0%} fewer.\n{advice}'
+
+
+def _advice(spec: Spec) -> str:
+  """Returns what would make a completed spec cheaper."""
+  if isinstance(spec, bottleneck_spec.BottleneckSpec):
+    return 'Use fewer num_tokens, or module=conv2d_conv1d.'
+  (location, num_tokens), *_ = spec.token_learners()
+  options = [
+      text for applies, text in (
+          (location > 0, f'an earlier token_learner_location (now {location})'),
+          (num_tokens > 1, f'fewer num_tokens (now {num_tokens})'),
+          (spec.token_learner.version == 'v1.0'
+           and spec.tokenizer == 'token_learner', 'token_learner.version=v1.1'),
+          (spec.use_token_fuser, 'use_token_fuser=false'),
+      ) if applies]
+  out = 'leave it out (token_learner_location=null).'
+  return f'Use {", ".join(options)}, or {out}' if options else f'Better {out}'
+
+
 def report(spec: Spec, input_size: Sequence[int], num_classes: int) -> str:
-  """The table, and a line on the same model without TokenLearner."""
+  """Returns the table, and a line on the same model without TokenLearner."""
   cost = classifier_cost(spec, input_size, num_classes)
   lines = [render(cost)]
   if not num_classes:
-    lines.append('Without the head: the data set, which is not read, says the '
-                 'number of classes.')
-  plain = without_token_learner(spec.completed(tuple(input_size)))
+    lines.append('Without the head: the data set determines the number of '
+                 'classes, and it is not read.')
+  spec = spec.completed(tuple(input_size))
+  plain = without_token_learner(spec)
   if plain is not None:
     macs = classifier_cost(plain, input_size, num_classes).macs
     unit = _unit(macs, 'GMK')
     lines.append(
         f'Without TokenLearner: {macs / _UNITS[unit]:.3f} {unit} MACs, '
-        f'{macs / cost.macs:.2f} times as many.')
+        f'{_comparison(spec, cost.macs, macs, digits=2)}')
   return '\n'.join(lines)
 
 

@@ -1,43 +1,39 @@
-"""Parameters and multiply-accumulates of every layer: plain arithmetic.
+"""Parameters and multiply-accumulates of a classifier, counted in its graph.
 
-One multiply-accumulate (MAC) counts as one, for one example, in every matrix
-multiplication and convolution: patches or tubelets, attention (queries, keys
-and values, scores, weighted sums, output), MLPs, the TokenLearner's
-convolutions or MLP and its pooling (means over a grid are such a matrix
-multiplication, too), the TokenFuser's mixing and spreading or what stands in
-its place, the head. A convolution counts its whole window at the border too.
-Not counted: normalisation, softmax, GELU, sigmoid, biases, residuals, pooling
-over tokens.
-The papers' tables of transformers name the same unit GFLOPS; they lie within
+The layers of a model are called one by one in a tf.Graph, where variables are
+symbolic and take no memory, and the operations that this makes are counted. One
+multiply-accumulate (MAC) counts as one, for one example, in every matrix
+multiplication, convolution and outer product. A convolution counts its whole
+window at the border too. Not counted: normalization, softmax, GELU, sigmoid,
+biases, residuals, pooling over tokens. Parameters are the trained ones, without
+moving statistics.
+
+The papers' tables of transformers call the same unit GFLOPS; they lie within
 1 % of these sums for images and 1.5 % for clips, for the most part 0.3 to 0.9 %
-above.
+above. The tables of the bottleneck video model count a MAC as two; see
+paper_table.py.
 """
 
 import dataclasses
 import math
-import typing
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
 
-if typing.TYPE_CHECKING:  # The package around specs imports TensorFlow.
-  from tf_tokenlearner.backbones import specs
+import tensorflow as tf
+import tf_keras
 
+from tf_tokenlearner.backbones import bottleneck_spec
+from tf_tokenlearner.backbones import bottleneck_transformer
+from tf_tokenlearner.backbones import classifier
+from tf_tokenlearner.backbones import factorized_vivit
+from tf_tokenlearner.backbones import specs
+from tf_tokenlearner import errors
 
-@dataclasses.dataclass(frozen=True)
-class Count:
-  """Parameters, and MACs for one example."""
-  parameters: int = 0
-  macs: int = 0
-
-  def __add__(self, other: 'Count') -> 'Count':
-    return Count(self.parameters + other.parameters, self.macs + other.macs)
-
-  def run(self, times: int) -> 'Count':
-    """The same weights used several times, for instance once per frame."""
-    return Count(self.parameters, self.macs * times)
+Spec = Union[specs.TransformerSpec, bottleneck_spec.BottleneckSpec]
+_Shape = Tuple[int, ...]  # Without the batch.
 
 
 class Row(NamedTuple):
-  """One layer: its name, the shape it gives less the batch, what it costs."""
+  """A layer: its name, output shape without the batch, and cost."""
   name: str
   output: str
   parameters: int
@@ -46,7 +42,7 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """The layers in order of the forward path, and their sums."""
+  """The layers in order of the forward pass, and their sums."""
   rows: Tuple[Row, ...]
 
   @property
@@ -58,121 +54,172 @@ class Cost:
     return sum(row.macs for row in self.rows)
 
 
-def row(name: str, output: Sequence[int], count: Count) -> Row:
-  """A Row; output is the shape less the batch."""
-  return Row(name, str(list(output)), count.parameters, count.macs)
-
-
-def encoder_rows(
-    spec: 'specs.TransformerSpec', num_positions: int, num_frames: int = 1,
-    num_class_tokens: int = 0) -> List[Row]:
-  """One row per stage of the encoder, and one for its last LayerNorm.
+def classifier_cost(
+    spec: Spec, input_size: Sequence[int], num_classes: int) -> Cost:
+  """Returns the cost of a Classifier with the backbone of this spec.
 
   Args:
-    spec: TransformerSpec, resolved.
-    num_positions: positions per frame (N).
-    num_frames: T; tokens are learned and fused in each, attention sees all.
-    num_class_tokens: tokens beside the T*N positions.
+    spec: spec of any backbone; its variant determines sizes that are None.
+    input_size: shape of an image or clip.
+    num_classes: width of the head; 0 leaves the head out.
+
+  Raises:
+    UserError: options that contradict each other, or num_classes below 0.
   """
-  width, mlp_dim = spec.hidden_size, spec.mlp_dim
-  locations = dict(spec.token_learners())
-  first = min(locations, default=spec.num_layers)
-  n = num_positions  # What a block sees of each frame.
-  output = lambda: [num_class_tokens + num_frames * n, width]
-  learner = lambda s: tokenizer(spec, n, s).run(num_frames)
-  rows = []
-  for i in range(spec.num_layers + 1):  # A TokenLearner may be behind them all.
-    if spec.use_token_fuser and first <= i < spec.num_layers:
-      s = locations[first]
-      rows.append(row(f'fuse_{i}', output(), (
-          learner(s) + transformer_block(num_frames * s, width, mlp_dim)
-          + fuser(spec, n, s).run(num_frames))))
-      continue
-    if i in locations:
-      count, n = learner(locations[i]), locations[i]
-      rows.append(row(f'learn_{i}', output(), count))
-    if i < spec.num_layers:
-      rows.append(row(f'block_{i}', output(),
-                      transformer_block(output()[0], width, mlp_dim)))
-  return rows + [row('norm', output(), layer_norm(width))]
+  if num_classes < 0:
+    raise errors.UserError(
+        f'num_classes must be at least 0, received {num_classes}; 0 leaves the '
+        'head out.')
+  input_size = tuple(input_size)
+  spec = spec.completed(input_size)
+  with tf.Graph().as_default():
+    backbone = _unbuilt(spec, input_size)
+    walk = _Walk()
+    x = {
+        factorized_vivit.FactorizedVideoVisionTransformer: _walk_factorized,
+        bottleneck_transformer.BottleneckTransformer: _walk_bottleneck,
+    }.get(type(backbone).__base__, _walk_transformer)(backbone, walk)
+    x = walk('pre_logits', backbone.pre_logits, x[-1:])
+    if num_classes:
+      walk('head', tf_keras.layers.Dense(num_classes), x)
+  return Cost(tuple(walk.rows))
 
 
-def transformer_block(n: int, width: int, mlp_dim: int) -> Count:
-  """A TransformerEncoderBlock on [N, C]."""
-  attention = (
-      dense(n, width, 3 * width)
-      + Count(macs=2 * n * n * width)  # Scores, and sums weighted by them.
-      + dense(n, width, width))
-  return (layer_norm(width) + attention
-          + layer_norm(width) + mlp(n, width, mlp_dim, width))
+def module_cost(
+    spec: bottleneck_spec.BottleneckSpec, input_size: Sequence[int]) -> Cost:
+  """Returns the cost of the module alone, on maps of the last stage."""
+  spec = spec.completed(tuple(input_size))
+  width = spec.inner_width(-1)
+  shape = (*spec.map_size(input_size), width)
+  with tf.Graph().as_default():
+    walk = _Walk()
+    for name in bottleneck_spec.MODULES[spec.module]:
+      walk(name, bottleneck_transformer.make_part(name, spec, width), shape)
+  return Cost(tuple(walk.rows))
 
 
-def tokenizer(
-    spec: 'specs.TransformerSpec', n: int, num_tokens: int) -> Count:
-  """What a resolved spec makes tokens with, [N, C] -> [S, C]."""
-  if spec.tokenizer == 'grid_pooling':
-    return Count(macs=num_tokens * n * spec.hidden_size)
-  return token_learner(spec.token_learner, n, num_tokens, spec.hidden_size)
+def _unbuilt(spec: Spec, input_size: _Shape) -> tf_keras.Model:
+  """Returns the backbone of a completed spec with layers not yet built."""
+  backbone_class = next(
+      c for c in classifier.BY_NAME.values()
+      if getattr(c, 'spec_class', bottleneck_spec.BottleneckSpec) is type(spec))
+  no_call = lambda self, inputs: None  # A backbone builds by a call.
+  return type('Unbuilt', (backbone_class,), {'__call__': no_call})(
+      spec, input_size)
 
 
-def fuser(spec: 'specs.TransformerSpec', n: int, num_tokens: int) -> Count:
-  """What a resolved spec gives positions back with, [S, C] -> [N, C]."""
-  width = spec.hidden_size
-  return {
-      'token_fuser': lambda: token_fuser(
-          spec.token_learner.bottleneck_dim, n, num_tokens, width),
-      'unpooling': lambda: Count(macs=n * num_tokens * width),
-      'reprojection': lambda: token_reprojection(n, num_tokens, width),
-  }[spec.fuser]()
+class _Walk:
+  """Calls layers one after the other and notes a row for each.
+
+  Attributes:
+    rows: the layers so far.
+    prefix: put before every name.
+    times: how often an example passes through the layers; the number of frames
+      for layers that see one at a time.
+  """
+  _counted: Dict[Any, Tuple[_Shape, int, int]] = {}  # Equal layers count once.
+
+  def __init__(self):
+    self.rows: List[Row] = []
+    self.prefix = ''
+    self.times = 1
+
+  def __call__(self, name: str, layer: tf_keras.layers.Layer,
+               shape: _Shape) -> _Shape:
+    """Returns the layer's output shape for an input shape."""
+    if isinstance(layer, tf_keras.layers.Activation):  # The identity.
+      return shape
+    key = _structure(layer), shape
+    if key not in self._counted:
+      self._counted[key] = _count(layer, shape)
+    output, parameters, macs = self._counted[key]
+    axes = output if self.times == 1 else (self.times, *output)
+    self.rows.append(Row(self.prefix + name, str(list(axes)), parameters,
+                         self.times * macs))
+    return output
 
 
-def token_learner(spec: 'specs.TokenLearnerSpec', n: int, num_tokens: int,
-                  width: int) -> Count:
-  """A TokenLearner of either version, [N, C] -> [S, C]."""
-  if spec.version == 'v1.0':
-    window = 2 * (spec.kernel_size,)
-    scores = convolution(n, window, width, num_tokens, use_bias=False)
-    for _ in range(spec.num_convolutions - 1):
-      scores += convolution(n, window, num_tokens, num_tokens, use_bias=False)
+def _walk_transformer(backbone, walk: _Walk) -> _Shape:
+  """ViT and ViViT."""
+  if isinstance(backbone.spec, specs.ViTSpec):
+    x = walk('patch_embedding', backbone.patch_embedding, backbone.input_size)
   else:
-    scores = mlp(n, width, spec.bottleneck_dim, num_tokens)
-  return layer_norm(width) + scores + Count(macs=num_tokens * n * width)
+    num_frames = backbone.spec.num_frames(backbone.input_size)
+    clip = (num_frames * backbone.spec.tubelet_size[0],
+            *backbone.input_size[1:])  # After the sampling of frames.
+    x = walk('tubelet_embedding', backbone.tubelet_embedding, clip)
+  x = (math.prod(x[:-1]), x[-1])  # [T*N, C]
+  x = walk('class_token', backbone.class_token, x)
+  x = walk('position_embedding', backbone.position_embedding, x)
+  return _walk_encoder(backbone.encoder, x, walk)
 
 
-def token_fuser(
-    bottleneck_dim: int, n: int, num_tokens: int, width: int) -> Count:
-  """A TokenFuser, [S, C] and [N, C] -> [N, C]."""
-  mix = layer_norm(width) + dense(
-      width, num_tokens, num_tokens) + layer_norm(width)
-  masks = layer_norm(width) + mlp(n, width, bottleneck_dim, num_tokens)
-  return mix + masks + Count(macs=n * num_tokens * width)
+def _walk_factorized(backbone, walk: _Walk) -> _Shape:
+  x = walk('tubelet_embedding', backbone.tubelet_embedding, backbone.input_size)
+  num_frames = x[0]
+  x = (x[1] * x[2], x[3])  # [N, C] in each of T tubelet indices.
+  walk.prefix, walk.times = 'space_', num_frames
+  x = walk('class_token', backbone.class_token, x)
+  x = walk('position_embedding', backbone.position_embedding, x)
+  x = _walk_encoder(backbone.spatial_encoder, x, walk)
+  walk.prefix, walk.times = 'time_', 1
+  x = (num_frames * backbone.spec.tokens_per_frame(), x[1])  # [T*S, C]
+  x = walk('class_token', backbone.temporal_class_token, x)
+  x = walk('position_embedding', backbone.temporal_position_embedding, x)
+  x = _walk_encoder(backbone.temporal_encoder, x, walk)
+  walk.prefix = ''
+  return x
 
 
-def token_reprojection(n: int, num_tokens: int, width: int) -> Count:
-  """A TokenReprojection, [S, C] and [N, C] -> [N, C]."""
-  return (layer_norm(width) + dense(n, width, width)  # Queries.
-          + layer_norm(width) + dense(num_tokens, width, 2 * width)
-          + Count(macs=2 * n * num_tokens * width)
-          + dense(n, width, width))
+def _walk_encoder(encoder, x: _Shape, walk: _Walk) -> _Shape:
+  for stage in encoder.stages:
+    x = walk(stage.name, stage, x)
+  return walk('norm', encoder.norm, x)
 
 
-def mlp(n: int, inputs: int, hidden: int, outputs: int) -> Count:
-  """Two dense layers on N rows."""
-  return dense(n, inputs, hidden) + dense(n, hidden, outputs)
+def _walk_bottleneck(backbone, walk: _Walk) -> _Shape:
+  x = walk('stem', backbone.stem, backbone.input_size)
+  for block in backbone.blocks:
+    x = walk(block.name, block, x)
+  return walk('head_convolution', backbone.head_convolution, x)
 
 
-def dense(n: int, inputs: int, outputs: int) -> Count:
-  """A dense layer with bias on N rows."""
-  return Count((inputs + 1) * outputs, n * inputs * outputs)
+def _structure(layer: tf_keras.layers.Layer) -> Any:
+  """Returns a value that is equal for layers of equal cost."""
+  try:
+    config = layer.get_config()
+  except NotImplementedError:  # Layers that only our backbones make.
+    config = {key: value for key, value in vars(layer).items()
+              if isinstance(value, (int, str, tuple))}
+  return (type(layer), *sorted(
+      (key, repr(value)) for key, value in config.items()
+      if not key.startswith('_') and key != 'name'
+      and not key.endswith('_rate')), *map(_structure, layer.submodules))
 
 
-def convolution(n: int, window: Sequence[int], inputs: int, outputs: int,
-                use_bias: bool = True) -> Count:
-  """A convolution of any rank; n counts the positions that come out."""
-  weights = math.prod(window) * inputs * outputs
-  return Count(weights + use_bias * outputs, n * weights)
+def _count(layer: tf_keras.layers.Layer,
+           shape: _Shape) -> Tuple[_Shape, int, int]:
+  """Returns output shape, parameters and MACs of a layer on one example."""
+  graph = tf.compat.v1.get_default_graph()
+  before = len(graph.get_operations())
+  output = layer(tf.compat.v1.placeholder(tf.float32, [1, *shape]))
+  macs = sum(map(_macs, graph.get_operations()[before:]))
+  parameters = sum(v.shape.num_elements() for v in layer.trainable_weights)
+  return tuple(output.shape[1:]), parameters, macs
 
 
-def layer_norm(width: int) -> Count:
-  """Scale and shift; its arithmetic is not counted."""
-  return Count(2 * width)
+def _macs(op: tf.Operation) -> int:
+  """Returns the MACs of an operation with static shapes."""
+  if op.type not in ('MatMul', 'BatchMatMulV2', 'Conv2D', 'Mul'):
+    if op.type.endswith(('MatMul', 'MatMulV3', 'Einsum')) or 'Conv' in op.type:
+      raise NotImplementedError(f'{op.type} in {op.name} is not counted.')
+    return 0
+  elements = op.outputs[0].shape.num_elements()
+  left, right = (x.shape for x in op.inputs)
+  if op.type == 'Conv2D':
+    return elements * right[:-1].num_elements()
+  if op.type == 'Mul':  # An outer product extends both of its inputs.
+    is_outer = max(left.num_elements(), right.num_elements()) < elements
+    return elements if is_outer else 0
+  transposed = op.get_attr('transpose_a' if op.type == 'MatMul' else 'adj_x')
+  return elements * left[-2 if transposed else -1]

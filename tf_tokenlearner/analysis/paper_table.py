@@ -1,23 +1,38 @@
-"""The papers' tables: what every row costs here, beside what they say.
+"""The papers' tables: the cost of every row here, next to the paper's.
 
-Where no other is named, the paper is TokenLearner's, arXiv 2106.11297v2.
+paper_figures.py holds the papers' figures and names a file of official_configs
+for each; the file determines the model.
 
-The rows are the files of official_configs. The fourth line of each quotes the
-papers, its figures before the table that they are from,
+The paper's tables for the bottleneck video model count a multiply-accumulate as
+two. Modules on 64 frames of 8 x 8 at width 432, here (2 x MAC) and in tables 11
+and 12 of arXiv 2106.11297v2:
 
-  ... 87.68 % top-1 at 178.1 G multiply-accumulates (table 2, in error) ...
+                                           GFLOPs       parameters (M)
+  module                               here   paper      here   paper
+  conv2d_conv1d                        18.3    18.3      2.24    2.24
+  joint_mhsa                           21.2    22.0      0.30    0.30
+  conv2d_joint_mhsa                    35.0    35.8      1.98    1.98
+  token_learner                         1.4     3.4      0.83    0.81
+  conv2d_token_learner                 15.1    17.2      2.51    2.49
+  spatial_token_learner                 4.1     6.2      1.13    1.11
+  conv2d_mlp_mixer                     13.8    13.8      2.06    2.06
+  conv2d_temporal_transformer          16.5    16.5      1.98    1.98
+  spatial_temporal_transformer          5.5     5.5      0.60    0.59
+  conv2d_spatial_temporal_transformer  19.2    19.2      2.28    2.27
 
-and the file itself says what the model is; nothing is written down twice.
+The paper seems to count softmax as well: with 5 operations per weight and 1 for
+its scaling, 8 heads bring joint_mhsa to 22.0. TokenLearner comes to 1.9 that
+way. The paper does not say what makes up its 3.4, and no plain reading with its
+number of parameters was found that does. Its whole models cost 532 (plain), 493
+(spatial_temporal_transformer) and 487 GFLOPs (token_learner), those here 525,
+487 and 474 at 64 x 256 x 256 with the module in three blocks.
 """
 
 import pathlib
-import re
-from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Tuple
 
-from tf_tokenlearner.analysis import bottleneck_cost
 from tf_tokenlearner.analysis import counts
-from tf_tokenlearner.analysis import model_cost
-from tf_tokenlearner.backbones import bottleneck_spec
+from tf_tokenlearner.analysis import paper_figures
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner.backbones import variants
 from tf_tokenlearner.configs import config_files
@@ -25,162 +40,72 @@ from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
 
 CONFIGS = config_files.folder()
-# What a file may name in brackets, in the order of the output.
-MODULES = 'tables 11 and 12'
-TABLES = {
-    'table 1': 'Table 1: ImageNet, S and B',
-    'table 2': 'Table 2: ImageNet, L',
-    'table 3': 'Table 3: ImageNet, beside larger models',
-    'table 4': 'Table 4: with and without TokenFuser',
-    'table 5': 'Table 5: pooling in place of TokenLearner',
-    'tables 6 and 7': 'Tables 6 and 7: Kinetics-400, a view',
-    'table 8': 'Table 8: Kinetics-600, a view',
-    MODULES: 'Tables 11 and 12: a module on 64 x 8 x 8 x 432, 2 for a '
-             'multiply-accumulate',
-    'fuser figure': 'Figure: unpooling and reprojection in place of TokenFuser',
-    'few-shot figure': 'Figure: few-shot, at 224 px',
-    'version 4': 'Version 4: TokenLearner in early layers',
-    'arXiv 2103.15691': 'ViViT (arXiv 2103.15691), a view',
-}
-MARKS = {
-    'in error': ('*', 'The paper is off: the Limit of the file says more.'),
-    'counted otherwise': (
-        '~', 'The paper counts more, such as softmax or the head of '
-        'pre-training:\n  analysis/bottleneck_cost.py and the Limit of the '
-        'file say what is known.'),
-    'read off': ('^', 'Read off a plot.'),
-    'unconfirmed': ('?', 'The paper\'s figures could not be confirmed.'),
-}
-# Which the data say, and they are not read; ImageNet has 1000.
+_MODULE_CLIP = (64, 256, 256, 3)  # The paper's size of evaluation.
+# The data determine the number, and they are not read here.
 _NUM_CLASSES = {
     'tokenlearner_kinetics400': 400, 'tokenlearner_kinetics600': 600}
-_BRACKETS = re.compile(
-    r'\((tables? \d[\d ,and]*|[a-z-]+ figure|version \d|arXiv [\d.]+)'
-    r'(?:, ([^)]*))?\)')
-_FIGURE = re.compile(r'([\d.]+) (GFLOPs|G|M parameters)\b')
-
-
-class Quote(NamedTuple):
-  """What a file says that a paper says.
-
-  Attributes:
-    table: as it stands in brackets.
-    mark: a key of MARKS, or None.
-    giga: GFLOPS, which are multiply-accumulates but for MODULES; None if the
-      paper has none.
-    mega: millions of parameters, or None.
-  """
-  table: str
-  mark: Optional[str]
-  giga: Optional[float]
-  mega: Optional[float]
 
 
 class Row(NamedTuple):
-  """A row of a table: what the paper says, and what was computed."""
-  quote: Quote
+  """A row of a table: the paper's figure and the computed cost."""
+  table: str
+  figure: paper_figures.Figure
   model: str
   giga: float
   mega: float
 
   @property
   def error(self) -> Optional[float]:
-    """Computed over quoted GFLOPS, less 1; None if there are none."""
-    return self.quote.giga and self.giga / self.quote.giga - 1
+    """Computed over the paper's GFLOPS, minus 1; None if it gives none."""
+    return self.figure.giga and self.giga / self.figure.giga - 1
 
   @property
   def parameter_error(self) -> Optional[float]:
-    """The same of parameters."""
-    return self.quote.mega and self.mega / self.quote.mega - 1
-
-
-def quotes(header: Sequence[str]) -> List[Quote]:
-  """What the first lines of a file quote.
-
-  Raises:
-    UserError: a mark that is not known.
-  """
-  found, start = [], 0
-  line = header[3]
-  for match in _BRACKETS.finditer(line):
-    table, mark = match.groups()
-    if mark and mark not in MARKS:
-      raise errors.unknown_name('mark', mark, MARKS)
-    figures = {unit: float(value) for value, unit in _FIGURE.findall(
-        line[start:match.start()])}
-    start = match.end()
-    found += [Quote(name, mark, figures.get('G', figures.get('GFLOPs')),
-                    figures.get('M parameters')) for name in _names(table)]
-  return found
-
-
-def _names(table: str) -> List[str]:
-  """'tables 4 and 5' -> ['table 4', 'table 5'], unless both are one.
-
-  Raises:
-    UserError: no such table.
-  """
-  names = [table]
-  if table.startswith('tables') and table not in TABLES:
-    names = [f'table {number}' for number in re.findall(r'\d+', table)]
-  for name in names:
-    if name not in TABLES:
-      raise errors.unknown_name('table', name, TABLES)
-  return names
+    """The same for parameters."""
+    return self.figure.mega and self.mega / self.figure.mega - 1
 
 
 def rows(folder: Optional[pathlib.Path] = None) -> List[Row]:
-  """All rows, in the order of TABLES and then of cost; equal ones once.
+  """Returns all rows, in the order of the tables and then of cost.
 
   Args:
-    folder: of the files; CONFIGS if it is None.
+    folder: official_configs; None takes that of the clone.
 
   Raises:
-    UserError: the folder is not there.
+    UserError: the folder does not exist.
   """
   folder = folder or CONFIGS
   if not folder.is_dir():
     raise errors.UserError(
-        f'{folder} is not there, whose files are the rows of the table: run '
-        'this in a clone of the project.')
-  found = set()
-  for path in folder.rglob('*.yaml'):
-    header = path.read_text(encoding='utf-8').splitlines()[:5]
-    its = quotes(header)
-    if its:
-      found.update(_compute(path, header, its))
-  order = list(TABLES)
-  return sorted(found, key=lambda row: (
-      order.index(row.quote.table), row.giga, row.model))
+        f'{folder} does not exist, but its files are the rows of the table. '
+        'Run this in a clone of the project.')
+  found = []
+  for name, table in paper_figures.TABLES.items():
+    its = [_compute(name, table.experiment, figure, folder)
+           for figure in table.figures]
+    found += sorted(its, key=lambda row: (row.giga, row.model))
+  return found
 
 
-def _compute(path: pathlib.Path, header: Sequence[str],
-             its: Iterable[Quote]) -> Iterable[Row]:
-  experiment = re.search(r'--experiment=(\w+)', header[2]).group(1)
+def _compute(table: str, experiment: str, figure: paper_figures.Figure,
+             folder: pathlib.Path) -> Row:
+  path = folder / f'{figure.config}.yaml'
   model = experiments.parse(experiment, [str(path)]).task.model
   input_size = tuple(model.input_size)
   spec = model.backbone.get().completed(input_size)
-  num_classes = model.num_classes or _NUM_CLASSES.get(experiment, 1000)
-  for quote in its:
-    if quote.table == MODULES:
-      count, name = _module(spec), spec.module
-    else:
-      count = model_cost.classifier_cost(spec, input_size, num_classes)
-      name = describe(spec, input_size)
-    factor = 2 if quote.table == MODULES else 1
-    yield Row(quote, name, factor * count.macs / 1e9, count.parameters / 1e6)
-
-
-def _module(spec: bottleneck_spec.BottleneckSpec) -> counts.Count:
-  """At the paper's size of evaluation."""
-  clip = (64, 256, 256, 3)
-  return bottleneck_cost.module(
-      spec, bottleneck_spec.MODULES[spec.module], spec.map_size(clip),
-      spec.inner_width(-1))
+  if table == paper_figures.MODULES:
+    cost = counts.module_cost(spec, _MODULE_CLIP)
+    return Row(table, figure, spec.module, 2 * cost.macs / 1e9,
+               cost.parameters / 1e6)
+  cost = counts.classifier_cost(
+      spec, input_size,
+      model.num_classes or _NUM_CLASSES.get(experiment, 1000))
+  return Row(table, figure, describe(spec, input_size), cost.macs / 1e9,
+             cost.parameters / 1e6)
 
 
 def describe(spec: specs.TransformerSpec, input_size: Tuple[int, ...]) -> str:
-  """A resolved model in at most 35 letters: 'L/16 (35) 16at12, 512'."""
+  """Returns a completed spec in at most 35 letters: 'L/16 (35) 16at12, 512'."""
   is_image = isinstance(spec, specs.ViTSpec)
   size = (variants.parse_image_variant if is_image
           else variants.parse_video_variant)(spec.variant)[0]
@@ -203,26 +128,27 @@ _LINE = '{:<36}{:>8}{:>7}{:>6}{:>9}{:>7}{:>6}'
 
 
 def render(its: Iterable[Row]) -> str:
-  """Tables of 80 columns, and what the marks in them mean."""
+  """Returns tables of 80 columns and the meaning of the marks in them."""
   lines, table, marks = [], None, set()
   for row in its:
-    if row.quote.table != table:
-      table = row.quote.table
-      unit = 'GFLOPs' if table == MODULES else 'GMACs'
+    if row.table != table:
+      table = row.table
+      unit = 'GFLOPs' if table == paper_figures.MODULES else 'GMACs'
       lines += [
           *([''] if lines else []),
-          TABLES[table],
+          paper_figures.TABLES[table].title,
           _LINE.format('model', 'params M', 'paper', '%', unit, 'paper', '%')]
       lines.append('-' * len(lines[-1]))
-    marks.add(row.quote.mark)
-    mark = MARKS[row.quote.mark][0] if row.quote.mark else ''
+    marks.add(row.figure.mark)
+    mark = paper_figures.MARKS[row.figure.mark][0] if row.figure.mark else ''
     lines.append(_LINE.format(
-        row.model, f'{row.mega:.2f}', _text(row.quote.mega),
+        row.model, f'{row.mega:.2f}', _text(row.figure.mega),
         _percent(row.parameter_error), f'{row.giga:.2f}',
-        _text(row.quote.giga), _percent(row.error)) + mark)
-  lines += ['', '%: computed less the paper\'s, of the paper\'s.']
-  return '\n'.join(lines + [
-      f'{mark} {text}' for key, (mark, text) in MARKS.items() if key in marks])
+        _text(row.figure.giga), _percent(row.error)) + mark)
+  lines += ['', '%: difference to the paper, relative to the paper.']
+  lines += [f'{mark} {text}' for key, (mark, text)
+            in paper_figures.MARKS.items() if key in marks]
+  return '\n'.join(lines)
 
 
 def _text(number: Optional[float]) -> str:

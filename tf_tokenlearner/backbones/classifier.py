@@ -1,4 +1,4 @@
-"""A backbone and its head."""
+"""The backbones by name, and the classifier: a backbone and its head."""
 
 from typing import Any, Dict, Optional
 
@@ -21,19 +21,19 @@ BY_NAME = {
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class Classifier(tf_keras.Model):
-  """Backbone, dropout, one linear layer: images or clips in, logits out.
+  """A backbone, dropout and a linear head: images or clips to logits.
 
-  The head starts at zero, as in the official code: every class begins at the
-  bias, for instance -10 with a sigmoid loss over many classes.
+  The head starts at zero, as in the official code: the initial logits equal
+  head_bias, for instance -10 for a sigmoid loss over many classes.
 
   Args:
     backbone: model whose call returns a dict with pre_logits [B, C].
     num_classes: int > 0.
     dropout_rate: float in [0, 1), before the head.
-    head_bias: float, the head's first bias.
+    head_bias: float, initial bias of the head.
 
   Call arguments:
-    inputs: what the backbone takes.
+    inputs: float tensor, the backbone's input.
     training: bool. Turns dropout and stochastic depth on.
 
   Returns:
@@ -56,7 +56,7 @@ class Classifier(tf_keras.Model):
     self(tf_keras.Input(backbone.input_size))  # Builds; savers need the shape.
 
   def endpoints(self, inputs: tf.Tensor, training=None) -> Dict[str, tf.Tensor]:
-    """What the backbone gives, and logits [B, num_classes]."""
+    """Returns the backbone's outputs and logits [B, num_classes]."""
     outputs = dict(self.backbone(inputs, training=training))
     x = self.dropout(outputs['pre_logits'], training=training)
     outputs['logits'] = self.head(x)

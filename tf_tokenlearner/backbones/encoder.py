@@ -1,4 +1,9 @@
-"""The one encoder, for images (clips of one frame) and clips."""
+"""The transformer encoder with TokenLearner, for images and clips.
+
+An image is a clip of one frame. Shapes: B batch, T frames, N positions per
+frame, S learned tokens per frame, C channels. TokenLearner is called in
+TokenLearnerStage, TokenFuser in TokenFuserStage.
+"""
 
 from typing import List, Optional, Tuple
 
@@ -10,54 +15,85 @@ from tf_tokenlearner import layers
 from tf_tokenlearner.layers import shapes
 
 
-def make_tokenizer(
-    spec: specs.TransformerSpec, location: int,
-    grid_size: Tuple[int, int]) -> tf_keras.layers.Layer:
-  """[B, N, C] -> [B, S, C], as a resolved spec says for one of its locations.
+class Encoder(tf_keras.layers.Layer):
+  """A list of stages, then a LayerNorm.
+
+  Without a Fuser, a TokenLearnerStage stands before block k for each location
+  k, or behind the last block: blocks before it see T*N positions, those after
+  it T*S tokens. With a Fuser, every block from k on is a TokenFuserStage, and
+  T*N positions leave the encoder. Source: Ryoo et al. 2021 (arXiv 2106.11297),
+  sections 3.1 and 3.2; Encoder of the official Scenic code, where no
+  TokenLearner can stand behind the last block.
 
   Args:
-    spec: TransformerSpec, resolved.
-    location: one of its token_learner_location.
-    grid_size: (H, W) of the positions in a frame, before the first location.
+    spec: TransformerSpec, completed.
+    grid_size: (H, W), the map of positions in a frame; N = H * W.
+    num_frames: T.
+
+  Call arguments:
+    inputs: float tensor [B, T*N, C].
+    training: bool. Turns dropout and stochastic depth on.
+
+  Returns:
+    float tensor [B, T*S, C], or [B, T*N, C] without TokenLearner or with Fuser.
   """
-  if spec.tokenizer == 'grid_pooling':
-    seen, cells = spec.pooled_maps(grid_size)[location]
-    return layers.GridPooling(*cells, seen, name='grid_pooling')
-  return make_token_learner(
-      spec.token_learner, dict(spec.token_learners())[location], grid_size,
-      spec.dropout_rate)
 
+  def __init__(self, spec: specs.TransformerSpec, grid_size: Tuple[int, int],
+               num_frames: int = 1, name: Optional[str] = None):
+    super().__init__(name=name)
+    self._grid_size = tuple(grid_size)
+    self._num_frames = num_frames
+    self.stages = make_stages(spec, self._grid_size, num_frames)
+    self.norm = layers.LayerNorm(name='norm')
 
-def make_token_learner(
-    spec: specs.TokenLearnerSpec, num_tokens: int, grid_size: Tuple[int, int],
-    dropout_rate: float) -> tf_keras.layers.Layer:
-  """The layer that a spec describes; grid_size is the map it will see."""
-  if spec.version == 'v1.0':
-    return layers.TokenLearner(
-        num_tokens, spec.pooling, grid_size, spec.num_convolutions,
-        spec.kernel_size, name='token_learner')
-  return layers.TokenLearnerV11(
-      num_tokens, spec.bottleneck_dim, dropout_rate, name='token_learner')
+  def build(self, input_shape):
+    batch, positions, width = input_shape
+    expected = self._num_frames * self._grid_size[0] * self._grid_size[1]
+    learns = any(isinstance(s, TokenLearnerStage) for s in self.stages)
+    if learns and positions != expected:
+      raise ValueError(
+          f'Encoder: expected {expected} positions ({self._num_frames} frames '
+          f'of {self._grid_size[0]} x {self._grid_size[1]}), received '
+          f'{positions}.')
+    for stage in self.stages:
+      shapes.build(stage, [batch, positions, width])
+      if type(stage) is TokenLearnerStage:  # Fuser stages keep the length.
+        positions = self._num_frames * stage.token_learner.num_tokens
+    shapes.build(self.norm, [batch, positions, width])
+    super().build(input_shape)
 
+  def call(self, inputs, training=None):
+    x = inputs  # [B, T*N, C]
+    for stage in self.stages:
+      x = stage(x, training=training)  # [B, T*S, C] after a TokenLearnerStage
+    return self.norm(x)
 
-def make_fuse_stage(
-    spec: specs.TransformerSpec, grid_size: Tuple[int, int],
-    block: layers.TransformerEncoderBlock, num_frames: int,
-    name: str) -> 'TokenFuserStage':
-  """Learn, this block, and the fuser of a resolved spec."""
-  (location, _), = spec.token_learners()
-  kind, fuser = {
-      'token_fuser': lambda: (TokenFuserStage, layers.TokenFuser(
-          spec.token_learner.bottleneck_dim, dropout_rate=spec.dropout_rate,
-          name='token_fuser')),
-      'unpooling': lambda: (TokenUnpoolingStage, layers.TokenUnpooling(
-          name='token_unpooling')),
-      'reprojection': lambda: (TokenFuserStage, layers.TokenReprojection(
-          spec.num_heads, spec.dropout_rate, spec.attention_dropout_rate,
-          name='token_reprojection')),
-  }[spec.fuser]()
-  tokenizer = make_tokenizer(spec, location, grid_size)
-  return kind(tokenizer, block, fuser, num_frames, name=name)
+  def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Returns where the first TokenLearner looks.
+
+    Later ones see tokens, which form no map, or, with a Fuser, all positions
+    again; the first one reads the picture.
+
+    Args:
+      inputs: float tensor [B, T*N, C].
+
+    Returns:
+      float tensor [B, T, S, H, W].
+
+    Raises:
+      ValueError: the encoder has no TokenLearner, or its tokens are not
+        learned.
+    """
+    x = inputs
+    for stage in self.stages:
+      if isinstance(stage, TokenLearnerStage):
+        weights = stage.attention(x)  # [B, T, S, N]
+        return tf.reshape(
+            weights, [-1, *weights.shape[1:3], *self._grid_size])
+      x = stage(x, training=False)
+    raise ValueError(
+        'attention_maps: this encoder has no TokenLearner; set '
+        'token_learner_location.')
 
 
 class TokenLearnerStage(tf_keras.layers.Layer):
@@ -76,12 +112,18 @@ class TokenLearnerStage(tf_keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs, training=None):
-    tokens = self.token_learner(_fold(inputs, self.num_frames),
-                                **_training(self.token_learner, training))
-    return _unfold(tokens, self.num_frames)
+    frames = split_frames(inputs, self.num_frames)  # [B*T, N, C]
+    tokens = self.token_learner(frames, training=training)  # [B*T, S, C]
+    return join_frames(tokens, self.num_frames)  # [B, T*S, C]
 
   def attention(self, inputs: tf.Tensor) -> tf.Tensor:
-    """[B, T*N, C] -> weights of the positions for each token, [B, T, S, N].
+    """Returns the weights of the positions for each token.
+
+    Args:
+      inputs: float tensor [B, T*N, C].
+
+    Returns:
+      float tensor [B, T, S, N].
 
     Raises:
       ValueError: the tokens are not learned.
@@ -91,13 +133,13 @@ class TokenLearnerStage(tf_keras.layers.Layer):
           'attention_maps: the tokens come from grid_pooling, which looks '
           'everywhere alike; set tokenizer=token_learner.')
     _, weights = self.token_learner(
-        _fold(inputs, self.num_frames), return_attention=True,
-        **_training(self.token_learner, False))
+        split_frames(inputs, self.num_frames), training=False,
+        return_attention=True)  # [B*T, S, N]
     return tf.reshape(weights, [-1, self.num_frames, *weights.shape[1:]])
 
 
 class TokenFuserStage(TokenLearnerStage):
-  """[B, T*N, C] -> the same: learn, block on the tokens, fuse, add."""
+  """[B, T*N, C] -> [B, T*N, C]: learn tokens, transform, spread, add."""
 
   def __init__(self, token_learner: tf_keras.layers.Layer,
                block: layers.TransformerEncoderBlock,
@@ -114,148 +156,112 @@ class TokenFuserStage(TokenLearnerStage):
     shapes.build(self.token_fuser, [None, num_tokens, width])
 
   def call(self, inputs, training=None):
-    x = super().call(inputs, training=training)  # [B, T*S, C]
-    x = self.block(x, training=training)
-    frames = _fold(inputs, self.num_frames)  # [B*T, N, C]
-    fused = self.token_fuser(
-        _fold(x, self.num_frames), frames, training=training)
-    return inputs + _unfold(fused, self.num_frames)
+    frames = split_frames(inputs, self.num_frames)  # [B*T, N, C]
+    tokens = self.token_learner(frames, training=training)  # [B*T, S, C]
+    tokens = join_frames(tokens, self.num_frames)  # [B, T*S, C]
+    tokens = self.block(tokens, training=training)
+    tokens = split_frames(tokens, self.num_frames)  # [B*T, S, C]
+    fused = self.token_fuser(tokens, frames, training=training)  # [B*T, N, C]
+    return inputs + join_frames(fused, self.num_frames)
 
 
 class TokenUnpoolingStage(TokenFuserStage):
-  """The same with the TokenLearner's masks, of which its tokens are means."""
+  """A TokenFuserStage whose fuser reuses the masks that made the tokens."""
 
   def call(self, inputs, training=None):
-    frames = _fold(inputs, self.num_frames)  # [B*T, N, C]
+    frames = split_frames(inputs, self.num_frames)  # [B*T, N, C]
     tokens, weights = self.token_learner(frames, return_attention=True)
-    x = self.block(_unfold(tokens, self.num_frames), training=training)
-    masks = weights * frames.shape[1]  # Means divide them by N.
-    x = self.token_fuser(_fold(x, self.num_frames), masks)
-    return inputs + _unfold(x, self.num_frames)
+    tokens = join_frames(tokens, self.num_frames)  # [B, T*S, C]
+    tokens = self.block(tokens, training=training)
+    tokens = split_frames(tokens, self.num_frames)  # [B*T, S, C]
+    masks = weights * frames.shape[1]  # The tokens are means: masks over N.
+    fused = self.token_fuser(tokens, masks)  # [B*T, N, C]
+    return inputs + join_frames(fused, self.num_frames)
 
 
-def _training(layer: tf_keras.layers.Layer, training) -> dict:
-  """Of the tokenizers only v1.1 has dropout and takes the argument."""
-  if isinstance(layer, layers.TokenLearnerV11):
-    return {'training': training}
-  return {}
-
-
-def _fold(x: tf.Tensor, num_frames: int) -> tf.Tensor:
+def split_frames(x: tf.Tensor, num_frames: int) -> tf.Tensor:
   """[B, T*N, C] -> [B*T, N, C]."""
   return tf.reshape(x, [-1, x.shape[1] // num_frames, x.shape[2]])
 
 
-def _unfold(x: tf.Tensor, num_frames: int) -> tf.Tensor:
+def join_frames(x: tf.Tensor, num_frames: int) -> tf.Tensor:
   """[B*T, N, C] -> [B, T*N, C]."""
   return tf.reshape(x, [-1, num_frames * x.shape[1], x.shape[2]])
 
 
-class Encoder(tf_keras.layers.Layer):
-  """A flat list of stages, then a LayerNorm.
-
-  Without a Fuser, a learn stage stands before block k for each location k, or
-  behind the last block: blocks before it see T*N positions, those after it T*S
-  tokens. With a Fuser, each stage from k on learns, runs its block on the
-  tokens, fuses and adds, and T*N positions leave the encoder. Source: Ryoo et
-  al. 2021 (arXiv 2106.11297), sections 3.1 and 3.2; Encoder of the official
-  Scenic code, where none can stand behind the last block.
-
-  Args:
-    spec: TransformerSpec, resolved.
-    grid_size: (H, W), the map of positions in a frame; N = H * W.
-    num_frames: T.
-
-  Call arguments:
-    inputs: float tensor [B, T*N, C].
-    training: bool. Turns dropout and stochastic depth on.
-
-  Returns:
-    float tensor [B, T*S, C], or [B, T*N, C] without TokenLearner or with Fuser.
-  """
-
-  def __init__(self, spec: specs.TransformerSpec, grid_size: Tuple[int, int],
-               num_frames: int = 1, name: Optional[str] = None):
-    super().__init__(name=name)
-    self._grid_size = tuple(grid_size)
-    self._num_frames = num_frames
-    self.stages = _make_stages(spec, self._grid_size, num_frames)
-    self.norm = layers.LayerNorm(name='norm')
-
-  def build(self, input_shape):
-    batch, positions, width = input_shape
-    expected = self._num_frames * self._grid_size[0] * self._grid_size[1]
-    learns = any(isinstance(s, TokenLearnerStage) for s in self.stages)
-    if learns and positions != expected:
-      raise ValueError(
-          f'Encoder: expected {expected} positions ({self._num_frames} frames '
-          f'of {self._grid_size[0]} x {self._grid_size[1]}), received '
-          f'{positions}.')
-    for stage in self.stages:
-      shapes.build(stage, [batch, positions, width])
-      if type(stage) is TokenLearnerStage:  # A TokenFuserStage gives all back.
-        positions = self._num_frames * stage.token_learner.num_tokens
-    shapes.build(self.norm, [batch, positions, width])
-    super().build(input_shape)
-
-  def call(self, inputs, training=None):
-    x = inputs
-    for stage in self.stages:
-      x = stage(x, training=training)
-    return self.norm(x)
-
-  def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
-    """[B, T*N, C] -> [B, T, S, H, W]: where the first TokenLearner looks.
-
-    Later ones, if any, look at tokens (no map) or, with a Fuser, again at all
-    positions; the first is the one that reads the picture.
-
-    Raises:
-      ValueError: the encoder has no TokenLearner, or its tokens are not
-        learned.
-    """
-    x = inputs
-    for stage in self.stages:
-      if isinstance(stage, TokenLearnerStage):
-        weights = stage.attention(x)
-        return tf.reshape(
-            weights, [-1, *weights.shape[1:3], *self._grid_size])
-      x = stage(x, training=False)
-    raise ValueError(
-        'attention_maps: this encoder has no TokenLearner; set '
-        'token_learner_location.')
-
-
-def _make_stages(
+def make_stages(
     spec: specs.TransformerSpec, grid_size: Tuple[int, int],
     num_frames: int) -> List[tf_keras.layers.Layer]:
-  """The stages of a resolved spec, first to last."""
-  def block(i):
-    depth = i / max(spec.num_layers - 1, 1)
-    return layers.TransformerEncoderBlock(
-        spec.num_heads, spec.mlp_dim, spec.dropout_rate,
-        spec.attention_dropout_rate, spec.stochastic_depth_rate * depth,
-        name=f'block_{i}')
-
-  def learn(i):
-    return TokenLearnerStage(
-        make_tokenizer(spec, i, grid_size), num_frames,
-        name=f'learn_{i}')
-
-  def fuse(i):
-    return make_fuse_stage(
-        spec, grid_size, block(i), num_frames, name=f'fuse_{i}')
-
-  locations = dict(spec.token_learners())
-  first = min(locations, default=spec.num_layers)
-  made = []
+  """Returns the stages of a completed spec, first to last."""
+  locations = [location for location, _ in spec.token_learners()]
+  learn = lambda i: TokenLearnerStage(
+      make_tokenizer(spec, i, grid_size), num_frames, name=f'learn_{i}')
+  stages = []
   for i in range(spec.num_layers):
-    if spec.use_token_fuser and i >= first:
-      made.append(fuse(i))
-      continue
-    if i in locations:
-      made.append(learn(i))
-    made.append(block(i))
+    block = make_block(spec, i)
+    if spec.use_token_fuser and i >= locations[0]:
+      stages.append(make_token_fuser_stage(
+          spec, grid_size, block, num_frames, name=f'fuse_{i}'))
+    elif i in locations:
+      stages += [learn(i), block]
+    else:
+      stages.append(block)
   if spec.num_layers in locations:  # Behind the last block.
-    made.append(learn(spec.num_layers))
-  return made
+    stages.append(learn(spec.num_layers))
+  return stages
+
+
+def make_block(
+    spec: specs.TransformerSpec, i: int) -> layers.TransformerEncoderBlock:
+  """Returns block i of a completed spec, counted from 0."""
+  depth = i / max(spec.num_layers - 1, 1)
+  return layers.TransformerEncoderBlock(
+      spec.num_heads, spec.mlp_dim, spec.dropout_rate,
+      spec.attention_dropout_rate, spec.stochastic_depth_rate * depth,
+      name=f'block_{i}')
+
+
+def make_tokenizer(
+    spec: specs.TransformerSpec, location: int,
+    grid_size: Tuple[int, int]) -> tf_keras.layers.Layer:
+  """Returns the layer [B, N, C] -> [B, S, C] at a location.
+
+  Args:
+    spec: TransformerSpec, completed.
+    location: one of its token_learner_location.
+    grid_size: (H, W) of the positions in a frame, before the first location.
+  """
+  if spec.tokenizer == 'grid_pooling':
+    grid_size, cells = spec.pooled_maps(grid_size)[location]
+    return layers.GridPooling(*cells, grid_size, name='grid_pooling')
+  num_tokens = dict(spec.token_learners())[location]
+  learner = spec.token_learner
+  if learner.version == 'v1.0':
+    return layers.TokenLearner(
+        num_tokens, learner.pooling, grid_size, learner.num_convolutions,
+        learner.kernel_size, name='token_learner')
+  return layers.TokenLearnerV11(
+      num_tokens, learner.bottleneck_dim, learner.dropout_rate,
+      name='token_learner')
+
+
+def make_token_fuser_stage(
+    spec: specs.TransformerSpec, grid_size: Tuple[int, int],
+    block: layers.TransformerEncoderBlock, num_frames: int,
+    name: str) -> TokenFuserStage:
+  """Returns a stage with this block and the fuser of a completed spec."""
+  (location, _), = spec.token_learners()
+  tokenizer = make_tokenizer(spec, location, grid_size)
+  if spec.fuser == 'unpooling':
+    return TokenUnpoolingStage(
+        tokenizer, block, layers.TokenUnpooling(name='token_unpooling'),
+        num_frames, name=name)
+  if spec.fuser == 'reprojection':
+    fuser = layers.TokenReprojection(
+        spec.num_heads, spec.dropout_rate, spec.attention_dropout_rate,
+        name='token_reprojection')
+  else:
+    fuser = layers.TokenFuser(
+        spec.token_learner.bottleneck_dim, dropout_rate=spec.dropout_rate,
+        mlp_dropout_rate=spec.token_learner.dropout_rate, name='token_fuser')
+  return TokenFuserStage(tokenizer, block, fuser, num_frames, name=name)

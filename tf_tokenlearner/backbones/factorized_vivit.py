@@ -1,4 +1,4 @@
-"""Factorised encoder: space in each tubelet index first, then time."""
+"""The factorised ViViT: attention over space first, then over time."""
 
 from typing import Dict, Optional
 
@@ -14,17 +14,17 @@ from tf_tokenlearner import layers
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class FactorizedVideoVisionTransformer(
     vision_transformer.TransformerBackbone):
-  """The spatial part runs on each tubelet index, the temporal part on all.
+  """A spatial encoder for each tubelet index, then a temporal one for all.
 
-  What the spatial part gives for an index depends on no other, so that a clip
-  that moves on needs it for new tubelets only. Positions in time are places in
-  the window of T*S tokens, each with a vector of its own, which the temporal
-  part adds. Source: Arnab et al. 2021 (arXiv 2103.15691), section 3.3, model 2,
-  as SpaceTimeViViT of the official Scenic code less its head, which has no
-  TokenLearner. Differs from it in what specs.FactorizedViViTSpec says.
+  The spatial output of an index depends on no other index, so a video stream
+  needs it for new tubelets only. Each of the T*S tokens of the window has a
+  position embedding, which the temporal part adds. Source: Arnab et al. 2021
+  (arXiv 2103.15691), section 3.3, model 2, as SpaceTimeViViT of the official
+  Scenic code without its head, where there is no TokenLearner.
+  specs.FactorizedViViTSpec documents the differences.
 
   Args:
-    spec: FactorizedViViTSpec, or the dict of one.
+    spec: FactorizedViViTSpec, or its dict.
     input_size: (frames, height, width, channels) of the clips.
 
   Call arguments:
@@ -33,11 +33,11 @@ class FactorizedVideoVisionTransformer(
     training: bool. Turns dropout and stochastic depth on.
 
   Returns:
-    dict of float tensors: features [B, T*S, C], what the temporal encoder
-    gives, and pre_logits [B, C or representation_size], what a head needs.
+    dict of float tensors: features [B, T*S, C], the temporal encoder's output,
+    and pre_logits [B, C or representation_size], the input of a head.
 
   Raises:
-    UserError (a ValueError): a spec that makes no sense.
+    UserError (a ValueError): options of the spec contradict each other.
 
   Example:
     >>> spec = specs.FactorizedViViTSpec(
@@ -59,10 +59,6 @@ class FactorizedVideoVisionTransformer(
         name='position_embedding')
     self.spatial_encoder = encoder.Encoder(
         spec, spec.grid_size(self.input_size), name='spatial_encoder')
-    # Plain: one token of each index, as the pooler makes it.
-    self.reduce_frame = (
-        (lambda x: x) if spec.token_learners()
-        else lambda x: self.reduce_tokens(x)[:, tf.newaxis])
     self.temporal_class_token = self.make_class_token('temporal_class_token')
     self.temporal_position_embedding = layers.PositionEmbedding(
         name='temporal_position_embedding')
@@ -75,15 +71,16 @@ class FactorizedVideoVisionTransformer(
     return self.temporal(tokens, training=training)
 
   def spatial(self, clips: tf.Tensor, training: Optional[bool] = None):
-    """Clips of any number of tubelets in time -> tokens [B, T*S, C]."""
+    """Returns tokens [B, T*S, C] of clips with any number T of tubelets."""
     x = self.embed(clips, training=training)  # [B * T, N, C]
     x = self.spatial_encoder(x, training=training)  # [B * T, N or S, C]
-    x = self.reduce_frame(x)  # [B * T, S, C]
+    if not self.spec.token_learners():  # One pooled token for each index.
+      x = self.pool_tokens(x)[:, tf.newaxis]  # [B * T, 1, C]
     num_frames = clips.shape[1] // self.spec.tubelet_size[0]
     return tf.reshape(x, [-1, num_frames * x.shape[1], x.shape[2]])
 
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
-    """Clips -> what the spatial encoder sees of each index, [B * T, N, C]."""
+    """Clips [B, frames, height, width, channels] -> [B * T, N, C]."""
     x = self.tubelet_embedding(inputs)  # [B, T, H, W, C]
     x = tf.reshape(x, [-1, x.shape[2] * x.shape[3], x.shape[4]])
     x = self.class_token(x)  # [B * T, N or 1 + N, C]
@@ -92,7 +89,7 @@ class FactorizedVideoVisionTransformer(
 
   def temporal(self, tokens: tf.Tensor,
                training: Optional[bool] = None) -> Dict[str, tf.Tensor]:
-    """Tokens of a whole window, [B, T*S, C] -> features and pre_logits."""
+    """Returns features and pre_logits of the window's tokens [B, T*S, C]."""
     x = self.temporal_class_token(tokens)
     x = self.temporal_position_embedding(x)
     x = self.dropout(x, training=training)
@@ -100,7 +97,7 @@ class FactorizedVideoVisionTransformer(
     return self.pool(x)
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
-    """Where the learned tokens look in each tubelet index: [B, T, S, H, W].
+    """Returns where the learned tokens look: [B, T, S, H, W].
 
     Raises:
       ValueError: the model has no TokenLearner.

@@ -1,4 +1,4 @@
-"""A factorised video model that sees one new tubelet at a time."""
+"""Streaming: a factorised video model that reads one tubelet at a time."""
 
 from typing import NamedTuple, Tuple
 
@@ -10,12 +10,12 @@ from tf_tokenlearner.backbones import factorized_vivit
 
 
 class State(NamedTuple):
-  """What is kept between steps.
+  """The state between two steps.
 
   Attributes:
     tokens: float tensor [B, T*S, C], of the last T tubelets, oldest first.
-    num_steps: int32 tensor [B], tubelets seen so far; a new video may take the
-      place of another with 0.
+    num_steps: int32 tensor [B], tubelets seen so far. Set an entry to 0 to
+      start a new video there.
   """
   tokens: tf.Tensor
   num_steps: tf.Tensor
@@ -24,16 +24,16 @@ class State(NamedTuple):
 class StreamingClassifier(tf.Module):
   """Classifies the last T tubelets after each new one, at the cost of one.
 
-  The spatial part runs on the new tubelet alone; its S tokens push the oldest S
-  out of the window that the temporal part reads. The logits are those of the
-  whole model on a clip of the last T tubelets. Before there are T, the first
-  one stands for those that are missing, as if the video had stood still.
+  The spatial part runs on the new tubelet alone; its S tokens replace the
+  oldest S in the window that the temporal part reads. The logits equal those of
+  the whole model on a clip of the last T tubelets. Until there are T, copies of
+  the first one fill the window, as if the video had stood still.
 
   Args:
     model: Classifier around a FactorizedVideoVisionTransformer.
 
   Raises:
-    UserError: another backbone, whose positions see all of a clip.
+    UserError: another backbone, in which every position sees the whole clip.
 
   Example:
     >>> from tf_tokenlearner import backbones
@@ -58,14 +58,14 @@ class StreamingClassifier(tf.Module):
           'backbone.type=token_learner_vivit_factorized. This one has a '
           f'{type(backbone).__name__}, which '
           + ('classifies images.' if len(backbone.input_size) == 3 else
-             'makes of old frames something else when new ones come.'))
+             'changes its features of old frames when new ones come.'))
     self._model = model
     self._window = (backbone.spec.num_frames(backbone.input_size)
                     * backbone.spec.tokens_per_frame())  # T * S
 
   @property
   def tubelet_shape(self) -> Tuple[int, int, int, int]:
-    """(frames, height, width, channels) of what a step takes."""
+    """(frames, height, width, channels) of the input of a step."""
     backbone = self._model.backbone
     return (backbone.spec.tubelet_size[0], *backbone.input_size[1:])
 
@@ -75,17 +75,17 @@ class StreamingClassifier(tf.Module):
     return self._window, self._model.backbone.spec.hidden_size
 
   def init_state(self, batch_size) -> State:
-    """Of a video of which nothing has been seen."""
+    """Returns the state before the first tubelet."""
     dtype = self._model.backbone.compute_dtype
     return State(tf.zeros([batch_size, *self.state_shape], dtype),
                  tf.zeros([batch_size], tf.int32))
 
   def step(self, tubelet: tf.Tensor, state: State) -> Tuple[tf.Tensor, State]:
-    """Takes a tubelet in.
+    """Processes the next tubelet.
 
     Args:
       tubelet: float tensor [B, *tubelet_shape], pixels in [-1, 1].
-      state: from init_state or the step before.
+      state: from init_state or the previous step.
 
     Returns:
       logits [B, num_classes] of the last T tubelets; the new state.

@@ -1,9 +1,14 @@
-"""Video vision transformer with TokenLearner: all of a clip in one encoder."""
+"""Vision transformers with TokenLearner, for images and for clips.
+
+The forward pass: `embed`, then the encoder (encoder.py), then `pool`.
+Shapes: B batch, T frames, N positions per frame, S learned tokens per frame,
+C channels, H W map.
+"""
 
 import abc
 import dataclasses
 import math
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Optional, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -12,28 +17,25 @@ from tf_tokenlearner.backbones import encoder
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner import layers
 
-
+# [B, N, C] -> [B, C], for each of specs.POOLERS.
 _POOLERS = {
     'gap': lambda x: tf.reduce_mean(x, axis=1),
     'gmp': lambda x: tf.reduce_max(x, axis=1),
     'gsp': lambda x: tf.reduce_sum(x, axis=1),
     'token': lambda x: x[:, 0],
 }
-assert set(_POOLERS) == set(specs.POOLERS)
 
 
 class TransformerBackbone(tf_keras.Model):
-  """A model made by a spec; a subclass says what it embeds.
+  """Base class for ViT backbones. Subclasses implement make_layers and embed.
 
   Args:
-    spec: of the kind spec_class, or the dict of one.
-    input_size: shape of an image or clip.
+    spec: a spec_class, or its dict.
+    input_size: shape of an image or clip, without the batch.
 
   Raises:
-    ValueError: a spec of another kind. UserError: one that makes no sense.
-
-  Attributes:
-    encoder: made by make_layers, as all that embed needs.
+    ValueError: a spec of another class.
+    UserError: options that contradict each other.
   """
   spec_class = specs.TransformerSpec
 
@@ -48,7 +50,7 @@ class TransformerBackbone(tf_keras.Model):
           f'received a {type(spec).__name__}.')
     self.input_size = tuple(input_size)
     self.spec = spec.completed(self.input_size)
-    self.reduce_tokens = _POOLERS[self.spec.pooler]  # [B, N, C] -> [B, C]
+    self.pool_tokens = _POOLERS[self.spec.pooler]  # [B, N, C] -> [B, C]
     self.make_layers(self.spec)
     self.pre_logits = (
         layers.MatmulDense(
@@ -59,24 +61,24 @@ class TransformerBackbone(tf_keras.Model):
 
   @abc.abstractmethod
   def make_layers(self, spec: specs.TransformerSpec) -> None:
-    """Makes what embed and the encoder need; spec is resolved."""
-
-  @abc.abstractmethod
-  def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
-    """From pixels to what the encoder sees, [B, T*N, C]."""
+    """Makes self.encoder and the layers that embed uses."""
 
   def call(self, inputs, training=None):
     x = self.embed(inputs, training=training)  # [B, T*N, C]
-    x = self.encoder(x, training=training)  # [B, T*N or T*S, C]
+    x = self.encoder(x, training=training)  # [B, T*S, C], or T*N with a Fuser
     return self.pool(x)
 
+  @abc.abstractmethod
+  def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
+    """Returns what the encoder sees, [B, T*N, C], for pixels."""
+
   def pool(self, features: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """[B, N, C] -> features as they are, and pre_logits."""
+    """Returns features [B, N, C] and pre_logits [B, C]."""
     return {'features': features,
-            'pre_logits': self.pre_logits(self.reduce_tokens(features))}
+            'pre_logits': self.pre_logits(self.pool_tokens(features))}
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
-    """Where the learned tokens look: [B, T, S, H, W], T=1 for images.
+    """Returns where the learned tokens look: [B, T, S, H, W], T=1 for images.
 
     Raises:
       ValueError: the model has no TokenLearner.
@@ -84,7 +86,7 @@ class TransformerBackbone(tf_keras.Model):
     return self.encoder.attention_maps(self.embed(inputs, training=False))
 
   def make_class_token(self, name: str) -> tf_keras.layers.Layer:
-    """Puts a class token before the others if the pooler wants one."""
+    """Returns a ClassToken if the pooler needs one, else the identity."""
     if self.spec.pooler == 'token':
       return layers.ClassToken(name=name)
     return _identity()
@@ -100,14 +102,14 @@ def _identity():
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class VisionTransformer(TransformerBackbone):
-  """Embed, encode, pool.
+  """A vision transformer for images: embed patches, encode, pool.
 
   Source: Dosovitskiy et al. 2021 (arXiv 2010.11929) with Ryoo et al. 2021
-  (arXiv 2106.11297); TokenLearnerViT of the official Scenic code less its
-  head. Differs from it in what specs.ViTSpec says.
+  (arXiv 2106.11297); TokenLearnerViT of the official Scenic code
+  without its head. specs.ViTSpec documents the differences.
 
   Args:
-    spec: ViTSpec, or the dict of one.
+    spec: ViTSpec, or its dict.
     input_size: (height, width, channels) of the images.
 
   Call arguments:
@@ -115,11 +117,11 @@ class VisionTransformer(TransformerBackbone):
     training: bool. Turns dropout and stochastic depth on.
 
   Returns:
-    dict of float tensors: features [B, N or S, C], what the encoder gives, and
-    pre_logits [B, C or representation_size], what a head needs.
+    dict of float tensors: features [B, N or S, C], the encoder's output, and
+    pre_logits [B, C or representation_size], the input of a head.
 
   Raises:
-    UserError (a ValueError): a spec that makes no sense.
+    UserError (a ValueError): options of the spec contradict each other.
 
   Example:
     >>> spec = specs.ViTSpec('Ti/16', token_learner_location=6, num_layers=8)
@@ -140,7 +142,7 @@ class VisionTransformer(TransformerBackbone):
         spec, spec.grid_size(self.input_size), name='encoder')
 
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
-    """[B, height, width, channels] -> what the encoder sees, [B, N, C]."""
+    """Images [B, height, width, channels] -> [B, N, C]."""
     x = self.patch_embedding(inputs)  # [B, H, W, C]
     x = tf.reshape(x, [-1, x.shape[1] * x.shape[2], x.shape[3]])  # [B, N, C]
     x = self.class_token(x)  # [B, N or 1 + N, C]
@@ -150,15 +152,17 @@ class VisionTransformer(TransformerBackbone):
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class VideoVisionTransformer(TransformerBackbone):
-  """Embed tubelets, encode, pool; tokens are learned in each tubelet index.
+  """A vision transformer for clips: embed tubelets, encode, pool.
+
+  Tokens are learned in each tubelet index, and attention sees all of them.
 
   Source: Arnab et al. 2021 (arXiv 2103.15691), model 1, with Ryoo et al. 2021
   (arXiv 2106.11297), section 4; ViViT and, with a video tokenizer,
-  TokenLearnerViT of the official Scenic code less their heads. Differs from
-  them in what specs.ViViTSpec says.
+  TokenLearnerViT of the official Scenic code without their heads.
+  specs.ViViTSpec documents the differences.
 
   Args:
-    spec: ViViTSpec, or the dict of one.
+    spec: ViViTSpec, or its dict.
     input_size: (frames, height, width, channels) of the clips.
 
   Call arguments:
@@ -167,11 +171,11 @@ class VideoVisionTransformer(TransformerBackbone):
     training: bool. Turns dropout and stochastic depth on.
 
   Returns:
-    dict of float tensors: features [B, T*N or T*S, C], what the encoder gives,
-    and pre_logits [B, C or representation_size], what a head needs.
+    dict of float tensors: features [B, T*N or T*S, C], the encoder's output,
+    and pre_logits [B, C or representation_size], the input of a head.
 
   Raises:
-    UserError (a ValueError): a spec that makes no sense.
+    UserError (a ValueError): options of the spec contradict each other.
     ValueError: clips of another size than input_size.
 
   Example:
@@ -186,10 +190,6 @@ class VideoVisionTransformer(TransformerBackbone):
 
   def make_layers(self, spec: specs.ViViTSpec) -> None:
     num_frames = spec.num_frames(self.input_size)
-    frames = spec.sampled_frames(self.input_size)
-    self.sample_frames = (
-        (lambda clips: clips) if frames is None
-        else lambda clips: _sample(clips, frames, self.input_size[0]))
     self.tubelet_embedding = layers.TubeletEmbedding(
         spec.hidden_size, spec.tubelet_size, name='tubelet_embedding')
     self.class_token = self.make_class_token('class_token')
@@ -202,16 +202,21 @@ class VideoVisionTransformer(TransformerBackbone):
 
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
     """Clips [B, frames, height, width, channels] -> [B, T*N, C]."""
-    x = self.tubelet_embedding(self.sample_frames(inputs))  # [B, T, H, W, C]
+    x = self.sample_frames(inputs)
+    x = self.tubelet_embedding(x)  # [B, T, H, W, C]
     x = tf.reshape(x, [-1, math.prod(x.shape[1:4]), x.shape[4]])  # [B, T*N, C]
     x = self.class_token(x)  # [B, T*N or 1 + T*N, C]
     x = self.position_embedding(x)
     return self.dropout(x, training=training)
 
-
-def _sample(clips: tf.Tensor, frames: List[int], length: int) -> tf.Tensor:
-  if clips.shape[1] != length:  # Others would be taken silently.
-    raise ValueError(
-        f'VideoVisionTransformer: frames {frames} of clips of {length} are '
-        f'sampled, received shape {clips.shape}.')
-  return tf.gather(clips, frames, axis=1)
+  def sample_frames(self, clips: tf.Tensor) -> tf.Tensor:
+    """Returns the frames that tubelet_embedding=temporal_sampling picks."""
+    frames = self.spec.sampled_frames(self.input_size)
+    if frames is None:
+      return clips
+    length = self.input_size[0]
+    if clips.shape[1] != length:  # tf.gather would accept longer clips.
+      raise ValueError(
+          f'VideoVisionTransformer: frames {frames} of clips of {length} are '
+          f'sampled, received shape {clips.shape}.')
+    return tf.gather(clips, frames, axis=1)

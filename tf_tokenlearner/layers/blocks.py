@@ -1,4 +1,4 @@
-"""The pre-norm transformer block."""
+"""The pre-norm transformer block and its parts."""
 
 from typing import Optional
 
@@ -10,23 +10,22 @@ from tf_tokenlearner.layers import shapes
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 def gelu(x: tf.Tensor) -> tf.Tensor:
-  """GELU by the tanh approximation, as in the official JAX code.
+  """Returns the tanh approximation of GELU, as in the official JAX code.
 
-  tf_keras spells the erf form 'gelu', which moves logits by 1e-4 or more.
-  Directly after a matmul and a bias this is fused into one CPU kernel.
+  In tf_keras, 'gelu' is the erf form, which changes logits by 1e-4 or more.
+  After a matmul and a bias this is fused into one CPU kernel.
   """
   return tf.nn.gelu(x, approximate=True)
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class LayerNorm(tf_keras.layers.Layer):
-  """Normalises the last axis to mean 0 and variance 1, then scales and shifts.
+class LayerNorm(shapes.Layer):
+  """Normalizes the last axis to mean 0 and variance 1, then scales and shifts.
 
-  Written with plain means and products: this form has no reshape, no fused
-  batch-norm detour (as in tf_keras, twice the operations in TFLite) and no
-  SquaredDifference (no int16 kernel in TFLite). Statistics are float32 under
-  every mixed-precision policy. Source: Ba et al. 2016, arXiv 1607.06450;
-  epsilon as in Flax, where tf_keras has 1e-3.
+  Means and products suit TFLite: the batch-norm form of tf_keras takes twice
+  the operations, and SquaredDifference has no int16 kernel. Statistics are
+  float32 under every mixed-precision policy. Source: Ba et al. 2016, arXiv
+  1607.06450; epsilon as in Flax (tf_keras has 1e-3).
 
   Args:
     epsilon: float > 0, added to the variance.
@@ -71,12 +70,12 @@ class LayerNorm(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class MatmulDense(tf_keras.layers.Dense):
-  """tf_keras Dense with every axis but the last folded into rows.
+class MatmulDense(shapes.Layer, tf_keras.layers.Dense):
+  """tf_keras Dense that folds every axis but the last into rows.
 
-  tf_keras reaches rank 3 through tensordot, whose run-time shape arithmetic
-  keeps matmul, bias and activation from becoming one kernel and fills a TFLite
-  file with shape operations. Here the fold has a single -1.
+  tf_keras uses tensordot from rank 3 on. Its run-time shape arithmetic prevents
+  the fusion of matmul, bias and activation, and adds shape operations to a
+  TFLite file. This layer reshapes with a single -1 instead.
 
   Call arguments:
     inputs: float tensor [B, ..., C]; everything but B static.
@@ -104,7 +103,7 @@ class MatmulDense(tf_keras.layers.Dense):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class MlpBlock(tf_keras.layers.Layer):
+class MlpBlock(shapes.Layer):
   """Dense, GELU, dropout, dense, dropout over the last axis.
 
   Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), section 3.1, and
@@ -172,13 +171,13 @@ class MlpBlock(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class SelfAttention(tf_keras.layers.Layer):
+class SelfAttention(shapes.Layer):
   """Scaled dot-product attention of all positions to all positions.
 
-  Query, key and value come from one matmul of [C, 3 C]; heads are folded by
-  reshape and transpose, never by einsum, so that XLA and TFLite see matmuls.
-  Source: Vaswani et al. 2017, section 3.2, as in Flax's
-  MultiHeadDotProductAttention; no difference but the fused kernel.
+  One matmul of [C, 3 C] gives query, key and value. Heads are split by reshape
+  and transpose, not by einsum, so that XLA and TFLite see matmuls. Source:
+  Vaswani et al. 2017, section 3.2, as in Flax's MultiHeadDotProductAttention;
+  differs from it only in the fused kernel.
 
   Args:
     num_heads: int > 0, divides C.
@@ -234,7 +233,7 @@ class SelfAttention(tf_keras.layers.Layer):
     q, k, v = tf.unstack(
         tf.transpose(qkv, [2, 0, 3, 1, 4]), num=3)  # each [B, heads, N, d]
     scores = tf.matmul(q * d**-0.5, k, transpose_b=True)  # [B, heads, N, N]
-    # A float16 softmax over many positions loses what float32 keeps.
+    # In float32: a float16 softmax over many positions loses precision.
     weights = tf.nn.softmax(tf.cast(scores, self.variable_dtype))
     weights = tf.cast(weights, self.compute_dtype)
     weights = self.dropout(weights, training=training)
@@ -250,14 +249,14 @@ class SelfAttention(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class TransformerEncoderBlock(tf_keras.layers.Layer):
-  """x + attention(norm(x)), then x + mlp(norm(x)).
+class TransformerEncoderBlock(shapes.Layer):
+  """A transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
 
-  Stochastic depth drops either branch for whole examples and scales what stays
-  by 1 / (1 - rate). Source: Dosovitskiy et al. 2021 (arXiv 2010.11929),
-  section 3.1, and Encoder1DBlock of the official Scenic code; differs from the
-  latter in having stochastic depth, which TokenLearner's config sets but its
-  model never reads.
+  Stochastic depth drops either branch for whole examples and scales the other
+  examples by 1 / (1 - rate). Source: Dosovitskiy et al. 2021 (arXiv
+  2010.11929), section 3.1, and Encoder1DBlock of the official Scenic code;
+  differs from the latter in having stochastic depth, which TokenLearner's
+  config sets but its model never reads.
 
   Args:
     num_heads: int > 0, divides C.
@@ -318,9 +317,11 @@ class TransformerEncoderBlock(tf_keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs, training=None):
-    x = self.attention(self.attention_norm(inputs), training=training)
-    x = self.dropout(x, training=training)
-    x = inputs + self.drop_branch(x, training=training)
+    x = inputs  # [B, N, C]
+    y = self.attention(self.attention_norm(x), training=training)
+    y = self.dropout(y, training=training)
+    x = x + self.drop_branch(y, training=training)
+
     y = self.mlp(self.mlp_norm(x), training=training)
     return x + self.drop_branch(y, training=training)
 

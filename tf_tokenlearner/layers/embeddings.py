@@ -1,4 +1,4 @@
-"""From clips to tokens: tubelets."""
+"""Embeddings: patches, tubelets, class token and positions."""
 
 import math
 from typing import Sequence
@@ -10,12 +10,12 @@ from tf_tokenlearner.layers import shapes
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class PatchEmbedding(tf_keras.layers.Layer):
+class PatchEmbedding(shapes.Layer):
   """Cuts an image into patches and projects each to one token.
 
   Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), equation 1, as the strided
   convolution of the official code. Differs from it in refusing an image that
-  the patches do not tile, where the source drops what is left over.
+  the patches do not tile, where the source drops the remainder.
 
   Args:
     hidden_size: int > 0. Width of a token (C).
@@ -61,7 +61,7 @@ class PatchEmbedding(tf_keras.layers.Layer):
         ('height', 'width'))
 
   def call(self, inputs):
-    self._require_tiled(inputs.shape)  # The convolution would drop the rest.
+    self._require_tiled(inputs.shape)  # The convolution would drop the remainder.
     return self.projection(inputs)  # [B, H, W, C]
 
   def get_config(self):
@@ -73,8 +73,8 @@ class PatchEmbedding(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class ClassToken(tf_keras.layers.Layer):
-  """Puts one learned token, zero at first, before all others.
+class ClassToken(shapes.Layer):
+  """Prepends one learned token, which starts at zero.
 
   Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), equation 1. For plain ViT
   only: a TokenLearner would pool it away.
@@ -108,15 +108,15 @@ class ClassToken(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class PositionEmbedding(tf_keras.layers.Layer):
+class PositionEmbedding(shapes.Layer):
   """Adds a learned vector to every position.
 
-  Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), equation 1; normal(0.02)
-  at first, as in the official code.
+  Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), equation 1. The vectors
+  start from normal(0.02), as in the official code.
 
   Args:
-    num_repeats: int > 0. The positions are this many runs of the same ones, for
-      instance the frames of a clip, which share their vectors.
+    num_repeats: int > 0. Groups of positions, one after the other, that share
+      their vectors, for instance the frames of a clip.
 
   Call arguments:
     inputs: float tensor [B, N, C] or [B, H, W, C]; only B may be unknown.
@@ -168,14 +168,14 @@ _AXES = ('length', 'height', 'width')
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class TubeletEmbedding(tf_keras.layers.Layer):
+class TubeletEmbedding(shapes.Layer):
   """Cuts a clip into tubelets and projects each to one token.
 
   Source: Arnab et al. 2021 (arXiv 2103.15691), section 3.2, as the strided 3-D
   convolution of the official code. Tubelets do not overlap, so this is one
-  matrix multiplication of rearranged pixels: on a CPU faster than tf.nn.conv3d,
-  and unlike that quantised by TFLite. Differs from the source in refusing a
-  clip that the tubelets do not tile, where it drops what is left over.
+  matrix multiplication of rearranged pixels: faster on a CPU than tf.nn.conv3d,
+  and TFLite quantizes it. Differs from the source in refusing a clip that the
+  tubelets do not tile, where the source drops the remainder.
 
   Args:
     hidden_size: int > 0. Width of a token (C).

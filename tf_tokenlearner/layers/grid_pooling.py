@@ -1,4 +1,4 @@
-"""Fixed tokens: means over the cells of a grid."""
+"""GridPooling: fixed tokens, the baseline for TokenLearner."""
 
 import math
 from typing import Optional, Sequence
@@ -11,20 +11,21 @@ from tf_tokenlearner.layers import shapes
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class GridPooling(tf_keras.layers.Layer):
-  """Cuts a map into rows x columns cells; a token is the mean of a cell.
+class GridPooling(shapes.Layer):
+  """Averages a map over rows x columns cells; each cell gives a token.
 
-  Nothing is learned: this is what a TokenLearner is to be held to. Where the
-  cells do not divide the map, neighbours share a row or column of positions.
+  Nothing is learned; this is a baseline for TokenLearner. Where the cells do
+  not divide the map, neighbours share a row or column of positions.
 
   Args:
-    rows: int > 0. Cells from top to bottom; rows * columns tokens (S) come out.
+    rows: int > 0. Cells from top to bottom; S = rows * columns.
     columns: int > 0. Cells from left to right.
     grid_size: (H, W) of a token list; None takes it from a map, and from a
       list only if N is a square.
 
   Call arguments:
     inputs: float tensor [B, H, W, C] or [B, N, C]; only B may be unknown.
+    training: bool. No effect; every tokenizer takes it.
 
   Returns:
     float tensor [B, S, C], row after row.
@@ -50,19 +51,20 @@ class GridPooling(tf_keras.layers.Layer):
 
   @property
   def num_tokens(self) -> int:
-    """S."""
+    """Number of tokens S."""
     return self.rows * self.columns
 
   def build(self, input_shape):
     self._cells(input_shape)
     super().build(input_shape)
 
-  def call(self, inputs):
+  def call(self, inputs, training=None):
+    del training
     cells = tf.constant(self._cells(inputs.shape), self.compute_dtype)
     return tf.matmul(cells, shapes.to_tokens(inputs))  # [S, N] and [B, N, C]
 
   def _cells(self, input_shape) -> np.ndarray:
-    """[S, H * W]: what each position gives to each mean."""
+    """Returns [S, H * W], the weight of each position in each mean."""
     shapes.require_tokens_or_map('GridPooling', 'inputs', input_shape)
     height, width = shapes.map_size('GridPooling', input_shape, self.grid_size)
     if self.rows > height or self.columns > width:
@@ -82,7 +84,7 @@ class GridPooling(tf_keras.layers.Layer):
 
 
 def _stretches(count: int, size: int) -> np.ndarray:
-  """[count, size]: means over stretches that cover the whole size."""
+  """Returns [count, size], the weights of means over `count` stretches."""
   weights = np.zeros([count, size])
   for i in range(count):
     stretch = slice(i * size // count, math.ceil((i + 1) * size / count))

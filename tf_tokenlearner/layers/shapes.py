@@ -1,10 +1,23 @@
-"""Shape checks and folds that the layers share."""
+"""Shape checks, reshapes and the base class that the layers share."""
 
 import math
 from typing import Any, Optional, Sequence, Tuple
 
 import tensorflow as tf
 import tf_keras
+
+
+class Layer(tf_keras.layers.Layer):
+  """Base class of the layers. It refuses tensors of Keras 3."""
+
+  def __call__(self, *args, **kwargs):
+    for tensor in tf.nest.flatten(args):
+      if type(tensor).__module__.split('.')[0] == 'keras':
+        raise TypeError(
+            f'{type(self).__name__}: expected a tensor of TensorFlow or '
+            f'tf_keras, received a {type(tensor).__name__} of Keras 3. Build '
+            'the model with `import tf_keras`, not `import keras`.')
+    return super().__call__(*args, **kwargs)
 
 
 def build(layer: tf_keras.layers.Layer, input_shape: Any) -> None:
@@ -29,7 +42,7 @@ def require_positive(layer: str, **values: int) -> None:
 
 def require_sizes(
     layer: str, name: str, value: Any, axes: Sequence[str]) -> Tuple[int, ...]:
-  """The value as a tuple; ValueError unless it has a size for each axis."""
+  """Returns the value as a tuple; ValueError unless it has a size per axis."""
   if not isinstance(value, (list, tuple)) or len(value) != len(axes):
     raise ValueError(
         f'{layer}: {name} must be ({", ".join(axes)}), received {value!r}.')
@@ -39,7 +52,7 @@ def require_sizes(
 
 
 def require_pair(layer: str, name: str, value: Any) -> Tuple[int, int]:
-  """(height, width) as a tuple; ValueError unless both are sizes."""
+  """Returns (height, width) as a tuple; ValueError unless both are sizes."""
   return require_sizes(layer, name, value, ('height', 'width'))
 
 
@@ -82,16 +95,17 @@ def require_known(layer: str, name: str, shape: tf.TensorShape) -> None:
 
 
 def num_positions(shape: tf.TensorShape) -> int:
-  """N of [B, N, C] or H * W of [B, H, W, C]."""
+  """Returns N of [B, N, C] or H * W of [B, H, W, C]."""
   return math.prod(shape[1:-1])
 
 
 def map_size(layer: str, shape: tf.TensorShape,
              grid_size: Optional[Tuple[int, int]]) -> Tuple[int, int]:
-  """(H, W) of [B, H, W, C], or of [B, N, C] as grid_size or a square says.
+  """Returns (H, W) of [B, H, W, C], or of [B, N, C] by grid_size or a square.
 
   Raises:
-    ValueError: N that is neither, or a map and another grid_size.
+    ValueError: N does not fit grid_size or is no square, or grid_size
+      contradicts the map.
   """
   n = num_positions(shape)
   size = tuple(shape[1:3]) if len(shape) == 4 else None

@@ -1,4 +1,4 @@
-"""From S tokens back to positions, by attention of these to those."""
+"""From S tokens back to positions: TokenFuser and its alternatives."""
 
 import tensorflow as tf
 import tf_keras
@@ -8,23 +8,26 @@ from tf_tokenlearner.layers import shapes
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class TokenFuser(tf_keras.layers.Layer):
-  """Mixes tokens among each other, then spreads them over the positions.
+class TokenFuser(shapes.Layer):
+  """Mixes the tokens, then spreads them over the positions.
 
   The caller adds the residual. Source: Ryoo et al. 2021 (arXiv 2106.11297),
   section 3.2, TokenFuser of the official Scenic code. Differs from it in
-  returning a map for a map. The mixing kernel starts at zero, as there, so a
-  fresh fused block changes nothing.
+  returning a map for a map, and in the dropout inside the MLP, which has its
+  own rate. The mixing kernel starts at zero, as there, so a new fused block
+  changes nothing.
 
   Args:
     bottleneck_dim: int > 0. Hidden width of the spreading MLP; 64 in the
       source.
     use_normalization: bool. LayerNorm around the mixing of the tokens.
-    dropout_rate: float in [0, 1), inside the MLP and on the result.
+    dropout_rate: float in [0, 1), on the result.
+    mlp_dropout_rate: float in [0, 1), inside the MLP. Best left 0: the MLP's
+      output are scores before a sigmoid, and a dropped score is 0, not low.
 
   Call arguments:
     inputs: float tensor [B, S, C], the tokens.
-    original: float tensor [B, N, C] or [B, H, W, C], what they came from.
+    original: float tensor [B, N, C] or [B, H, W, C], the tokens' source.
     training: bool. Turns dropout on.
 
   Returns:
@@ -39,13 +42,16 @@ class TokenFuser(tf_keras.layers.Layer):
   """
 
   def __init__(self, bottleneck_dim: int = 64, use_normalization: bool = True,
-               dropout_rate: float = 0., **kwargs):
+               dropout_rate: float = 0., mlp_dropout_rate: float = 0.,
+               **kwargs):
     super().__init__(**kwargs)
     shapes.require_positive('TokenFuser', bottleneck_dim=bottleneck_dim)
-    shapes.require_rate('TokenFuser', dropout_rate=dropout_rate)
+    shapes.require_rate('TokenFuser', dropout_rate=dropout_rate,
+                        mlp_dropout_rate=mlp_dropout_rate)
     self.bottleneck_dim = bottleneck_dim
     self.use_normalization = use_normalization
     self.dropout_rate = dropout_rate
+    self.mlp_dropout_rate = mlp_dropout_rate
 
   def build(self, input_shape):
     if len(input_shape) != 3 or None in tuple(input_shape)[1:]:
@@ -65,7 +71,7 @@ class TokenFuser(tf_keras.layers.Layer):
         num_tokens, kernel_initializer='zeros', name='mix', dtype=policy)
     self.original_norm = norm('original_norm')
     self.mlp = blocks.MlpBlock(
-        self.bottleneck_dim, num_tokens, self.dropout_rate, name='mlp',
+        self.bottleneck_dim, num_tokens, self.mlp_dropout_rate, name='mlp',
         dtype=policy)
     self.dropout = tf_keras.layers.Dropout(self.dropout_rate, dtype=policy)
     shapes.build(self.norm_before, input_shape)
@@ -97,26 +103,27 @@ class TokenFuser(tf_keras.layers.Layer):
         'bottleneck_dim': self.bottleneck_dim,
         'use_normalization': self.use_normalization,
         'dropout_rate': self.dropout_rate,
+        'mlp_dropout_rate': self.mlp_dropout_rate,
     }
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class SpaceTimeTokenFuser(tf_keras.layers.Layer):
+class SpaceTimeTokenFuser(shapes.Layer):
   """Mixes the tokens of all frames, then spreads each frame's over its map.
 
   A linear layer over the T*S tokens, the same for every channel; then, at each
   position, the sum of its frame's tokens under sigmoid weights, one linear
   layer of the position's features. The caller adds the residual. Source: Ryoo
-  et al. 2021 (arXiv 2106.11297), TokenFuser of the bottleneck video model. Ours
-  is that the mixing starts at zero, as in the released TokenFuser for images:
-  a fresh module changes nothing.
+  et al. 2021 (arXiv 2106.11297), TokenFuser of the bottleneck video model.
+  Differs from it in the mixing, which starts at zero as in the released
+  TokenFuser for images: a new module changes nothing.
 
   Args:
     num_tokens: int > 0. Tokens per frame (S).
 
   Call arguments:
     inputs: float tensor [B, T*S, C], the tokens, frame after frame.
-    original: float tensor [B, T, H, W, C], what they came from.
+    original: float tensor [B, T, H, W, C], the tokens' source.
 
   Returns:
     float tensor of the shape of original.
@@ -181,15 +188,15 @@ class SpaceTimeTokenFuser(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class TokenUnpooling(tf_keras.layers.Layer):
-  """Every position gets the sum of the tokens under its masks.
+class TokenUnpooling(shapes.Layer):
+  """Gives every position the sum of the tokens under its masks.
 
-  Nothing is learned; the caller adds the residual. This is the unpooling that
-  the TokenLearner paper (Ryoo et al. 2021, arXiv 2106.11297) holds its
-  TokenFuser to, which it names without a formula. Ours is the plain reading:
-  the masks of the TokenLearner once more. Its cost agrees: B/16 with 8 and 16
-  tokens takes 28.44 and 29.03 G multiply-accumulates so, the paper's figure has
-  28.6 and 29.2 (read off, +-0.05).
+  Nothing is learned; the caller adds the residual. The TokenLearner paper (Ryoo
+  et al. 2021, arXiv 2106.11297) compares TokenFuser with "unpooling" and gives
+  no formula. This is the plain reading: the masks of the TokenLearner once
+  more. Its cost agrees: B/16 with 8 and 16 tokens takes 28.44 and 29.03 G
+  multiply-accumulates, and the paper's figure shows 28.6 and 29.2 (read off,
+  +-0.05).
 
   Call arguments:
     inputs: float tensor [B, S, C], the tokens.
@@ -224,17 +231,17 @@ class TokenUnpooling(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class TokenReprojection(tf_keras.layers.Layer):
+class TokenReprojection(shapes.Layer):
   """Positions look up the tokens by multi-head attention.
 
   Queries come from the positions, keys and values from the tokens, each through
   a LayerNorm; an output projection follows, zero at first like the mixing of
-  TokenFuser. The caller adds the residual. This is the reprojection that the
-  TokenLearner paper (Ryoo et al. 2021, arXiv 2106.11297) holds its TokenFuser
-  to, which it names without a formula. Ours is the plain reading whose cost
-  agrees: B/16 with 8 and 16 tokens takes 32.59 and 33.26 G multiply-accumulates
-  so, the paper's figure has 32.7 and 33.4 (read off, +-0.05). With queries
-  alone, without the output projection, it would be 30.5 and 31.2.
+  TokenFuser. The caller adds the residual. The TokenLearner paper (Ryoo et al.
+  2021, arXiv 2106.11297) compares TokenFuser with "reprojection" and gives no
+  formula. This is the plain reading whose cost agrees: B/16 with 8 and 16
+  tokens takes 32.59 and 33.26 G multiply-accumulates, and the paper's figure
+  shows 32.7 and 33.4 (read off, +-0.05). Without the output projection it would
+  be 30.5 and 31.2.
 
   Args:
     num_heads: int > 0, divides C.
@@ -243,7 +250,7 @@ class TokenReprojection(tf_keras.layers.Layer):
 
   Call arguments:
     inputs: float tensor [B, S, C], the tokens.
-    original: float tensor [B, N, C] or [B, H, W, C], what they came from.
+    original: float tensor [B, N, C] or [B, H, W, C], the tokens' source.
     training: bool. Turns dropout on.
 
   Returns:

@@ -12,7 +12,13 @@ _POOLINGS = ('sum', 'mean')
 
 
 def _pool(weights: tf.Tensor, inputs: tf.Tensor, return_attention: bool):
-  """Weighted sums of positions: weights [B, S, N], inputs [B, N or H, W, C]."""
+  """Returns weighted sums of positions, [B, S, C], and maybe the weights.
+
+  Args:
+    weights: [B, S, N].
+    inputs: [B, N, C] or [B, H, W, C].
+    return_attention: whether to return the weights, too.
+  """
   tokens = tf.matmul(weights, shapes.to_tokens(inputs))  # [B, S, C]
   if not return_attention:
     return tokens
@@ -22,11 +28,11 @@ def _pool(weights: tf.Tensor, inputs: tf.Tensor, return_attention: bool):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class TokenLearner(tf_keras.layers.Layer):
-  """Version 1.0: each token pools the map under a mask of its own.
+class TokenLearner(shapes.Layer):
+  """TokenLearner v1.0: each token pools the map under its own mask.
 
-  LayerNorm, convolutions without bias (GELU after all but the last), sigmoid;
-  the masks weigh the input as it came, not the normalised one.
+  LayerNorm, convolutions without bias (GELU after all but the last), sigmoid.
+  The masks weight the input itself, not its normalized form.
   Source: Ryoo et al. 2021 (arXiv 2106.11297), section 2, TokenLearnerModule of
   the official Scenic code, which has four 3x3 convolutions. Differs from it in
   taking rectangular token lists; the paper's video model has one convolution.
@@ -41,6 +47,7 @@ class TokenLearner(tf_keras.layers.Layer):
 
   Call arguments:
     inputs: float tensor [B, H, W, C] or [B, N, C]; only B may be unknown.
+    training: bool. No effect; every tokenizer takes it.
     return_attention: bool. Also return the masks.
 
   Returns:
@@ -90,7 +97,8 @@ class TokenLearner(tf_keras.layers.Layer):
       channels = self.num_tokens
     super().build(input_shape)
 
-  def call(self, inputs, return_attention=False):
+  def call(self, inputs, training=None, return_attention=False):
+    del training
     h, w = shapes.map_size('TokenLearner', inputs.shape, self.grid_size)
     x = tf.reshape(self.norm(inputs), [-1, h, w, inputs.shape[-1]])
     for conv in self.convs[:-1]:
@@ -114,19 +122,20 @@ class TokenLearner(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class TokenLearnerV11(tf_keras.layers.Layer):
-  """Version 1.1: each token is a weighted mean of all positions.
+class TokenLearnerV11(shapes.Layer):
+  """TokenLearner v1.1: each token is a weighted mean of all positions.
 
   LayerNorm, an MLP that scores every position for every token, softmax over
-  positions; the weights apply to the input as it came. The authors call it the
-  better one in general, above all early in a network. It sees positions one by
-  one, so the shape of the map does not matter to it.
+  positions. The weights apply to the input itself. The authors prefer it over
+  v1.0 in general, above all early in a network. It sees positions one by one,
+  so the shape of the map has no effect.
   Source: TokenLearnerModuleV11 of the official Scenic code; no difference.
 
   Args:
     num_tokens: int > 0. Tokens to learn (S).
     bottleneck_dim: int > 0. Hidden width of the scoring MLP; 64 in the source.
-    dropout_rate: float in [0, 1), inside the MLP.
+    dropout_rate: float in [0, 1), inside the MLP. Best left 0: the MLP's
+      output are scores before a softmax, and a dropped score is 0, not low.
 
   Call arguments:
     inputs: float tensor [B, N, C] or [B, H, W, C]; only B may be unknown.

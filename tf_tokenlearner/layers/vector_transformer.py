@@ -1,4 +1,4 @@
-"""Attention that weighs every channel by itself."""
+"""VectorTransformer: self-attention with one head per channel."""
 
 import tensorflow as tf
 import tf_keras
@@ -8,20 +8,20 @@ from tf_tokenlearner.layers import shapes
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
-class VectorTransformer(tf_keras.layers.Layer):
+class VectorTransformer(shapes.Layer):
   """x + attention(norm(x)) with as many heads as channels.
 
-  A head of width 1 has the weights softmax over j of q[i] k[j]: of N tokens,
-  N * N * C of them. They are made for a few channels at a time, in the gradient
-  once more, so that neither pass holds them all. Scores and weights are float32
-  under every mixed-precision policy.
-  Source: Ryoo et al. 2021 (arXiv 2106.11297), section 6; the reading as heads
-  of width 1, the residual and the norm before it are ours. No output
-  projection: the parameters of the paper's table leave no room for one.
+  A head of width 1 has the weights softmax over j of q[i] k[j], for N tokens
+  N * N * C of them. They are computed for a few channels at a time, and again
+  in the gradient, so that neither pass holds all of them. Scores and weights
+  are float32 under every mixed-precision policy.
+  Source: Ryoo et al. 2021 (arXiv 2106.11297), section 6. The paper leaves open
+  the heads of width 1, the residual and the norm before it. There is no output
+  projection: the parameters in the paper's table leave no room for one.
 
   Args:
-    weights_at_once: int > 0. Attention weights to hold of one example; a
-      channel is the least.
+    weights_at_once: int > 0. Attention weights of one example to hold at a
+      time; at least one channel's are held.
 
   Call arguments:
     inputs: float tensor [B, N, C] or [B, H, W, C]; only B may be unknown.
@@ -72,13 +72,13 @@ class VectorTransformer(tf_keras.layers.Layer):
 
 def _attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor,
             channels_at_once: int) -> tf.Tensor:
-  """sum over j of softmax over j of q[i] k[j], times v[j]; all [B, C, N]."""
+  """Returns sum over j of softmax_j(q[i] k[j]) v[j]; all are [B, C, N]."""
 
   def in_chunks(function, *tensors):
     chunks = [tensors]
     for i in range(0, q.shape[1], channels_at_once):
-      # One after the other, and the gradient's after the gradient has come:
-      # TensorFlow would start them all at once, and hold all they make.
+      # One after the other: TensorFlow would start all chunks at once and hold
+      # all their weights.
       with tf.control_dependencies(chunks[-1]):
         chunks.append(
             function(*[x[:, i:i + channels_at_once] for x in tensors]))
@@ -108,7 +108,7 @@ def _attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor,
 
 
 def _weights(q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-  """[B, C, N] twice -> [B, C, i, j], of sum 1 over j."""
+  """[B, C, N] twice -> [B, C, i, j], summing to 1 over j."""
   return tf.nn.softmax(q[..., tf.newaxis] * k[:, :, tf.newaxis, :])
 
 
@@ -118,5 +118,5 @@ def _weighted(p: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
 
 
 def _weighted_columns(p: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:
-  """The same for several [B, C, j] at once -> [B, C, i, columns]."""
+  """[B, C, i, j], several [B, C, j] -> [B, C, i, columns]."""
   return tf.matmul(p, tf.stack(columns, axis=-1))
