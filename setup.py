@@ -87,6 +87,7 @@ setuptools.setup(
             # Run the notebooks of docs/.
             'ipykernel>=6.29,<8',
             'nbclient>=0.10,<1',
+            'Pillow>=10,<14',  # Decodes images a second time, to compare.
             'pytest>=8,<10',  # The tests.
             'pytest-xdist>=3.5,<4',  # Runs them on several cores.
             'uv>=0.5,<1',  # Installs, and refreshes constraints.txt.

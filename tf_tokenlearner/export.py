@@ -97,7 +97,7 @@ def tfhub() -> Callable[[], None]:
       'the checkpoint on evaluation data', verify_examples=256)
   form = flags.DEFINE_string(
       'form', 'classifier', 'classifier returns logits of the run\'s classes; '
-      'feature_vector returns the input of the head, to train other classes on.',
+      'feature_vector returns the input of the head, to train other classes.',
       **_OWNER)
 
   def export():
