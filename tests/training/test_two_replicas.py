@@ -50,7 +50,9 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
 
 @pytest.mark.parametrize('case', ['images', 'many labels'])
 def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
+  from tf_tokenlearner import run_folder
   from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.tasks import classification_task
   from tf_tokenlearner.training import runner
   experiment, texts, metric = overrides[case]
   files = []
