@@ -1,4 +1,4 @@
-"""Keeps the terminal for our own lines and sends those of libraries elsewhere."""
+"""Keeps the terminal for our own lines and redirects those of libraries."""
 
 import contextlib
 import logging

@@ -42,7 +42,8 @@ _CHECKPOINT = flags.DEFINE_string(
     'checkpoint or a folder of them; by default the best of the run, or else '
     'its latest.')
 _DATA = flags.DEFINE_string(
-    'data', '', 'With --mode=eval, a folder of class folders whose files are all '
+    'data', '', 'With --mode=eval, a folder of class folders whose files are '
+    'all '
     'scored, in place of the validation data of the run.')
 _FEW_SHOT_DATA = flags.DEFINE_list(
     'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '

@@ -80,7 +80,8 @@ def test_configs_quote_the_same_figures():
 
 def test_refuses_a_folder_that_is_not_there(tmp_path):
   with pytest.raises(errors.UserError, match='official_configs does not exist, '
-                     'but its files are the rows .* in a clone of the project.'):
+                     'but its files are the rows .* in a clone of the '
+                    'project.'):
     paper_table.rows(tmp_path / 'official_configs')
 
 

@@ -77,7 +77,8 @@ def test_completed_is_idempotent(kwargs):
     (dict(module='joint_mhsa', attention_dim=12),
      'attention_dim=12 is no multiple of num_heads=8.'),
     (dict(module='spatial_token_learner', num_heads=64),
-     r'stage_widths=\[.*192\] with expansion=2.25 gives the last stage an inner '
+     r'stage_widths=\[.*192\] with expansion=2.25 gives the last stage an '
+     'inner '
      'width that is no multiple of num_heads=64.'),
     (dict(module='conv2d_conv1d', tokenizer='dense'),
      'tokenizer=dense takes the place of a TokenLearner, but '

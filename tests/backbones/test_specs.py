@@ -113,7 +113,8 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(num_tokens=None, token_learner_location=1),
      'num_tokens must be .* received None.'),
     (dict(token_learner=backbones.TokenLearnerSpec(num_convolutions=1)),
-     'token_learner.num_convolutions=1 has no effect with token_learner.version='
+     'token_learner.num_convolutions=1 has no effect with '
+     'token_learner.version='
      'v1.1: leave it out.'),
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', kernel_size=0)),
      'token_learner.kernel_size must be .* received 0.'),
@@ -141,7 +142,8 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', pooling='max')),
      "Unknown token_learner.pooling 'max'. Known: "),
     (dict(token_learner=backbones.TokenLearnerSpec(pooling='mean')),
-     'token_learner.pooling=mean has no effect with token_learner.version=v1.1'),
+     'token_learner.pooling=mean has no effect with '
+     'token_learner.version=v1.1'),
     (dict(token_learner=backbones.TokenLearnerSpec(bottleneck_dim=0)),
      'token_learner.bottleneck_dim must be .* received 0.'),
     (dict(token_learner_location=3), r'token_learner_location=3 is outside '
@@ -164,7 +166,8 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(use_token_fuser=True, token_learner_location=[0, 1]),
      r'use_token_fuser needs exactly one .* received \[0, 1\]'),
     (dict(token_learner_location=[0, 1], token_learner=tiny.V10),
-     'token_learner.version=v1.0 reads a map of positions, so it can stand at '),
+     'token_learner.version=v1.0 reads a map of positions, so it can stand '
+     'at '),
     (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
     (dict(pooler='token', token_learner_location=1),
      r'pooler=token \(a class token\) cannot go with a TokenLearner'),

@@ -126,7 +126,8 @@ def test_folders_of_systems_are_passed_over(tmp_path, name):
   assert [file.path for file in listing.files()] == ['cat/a.jpg', 'dog/b.jpg']
 
 
-@pytest.mark.parametrize('target', ['.', '..', 'folder/dog', 'folder/dog/puppy'])
+@pytest.mark.parametrize(
+    'target', ['.', '..', 'folder/dog', 'folder/dog/puppy'])
 def test_links_back_do_not_double_files(tmp_path, target):
   folder = make(tmp_path / 'folder', 'cat/a.jpg', 'dog/b.jpg',
                 'dog/puppy/c.jpg')

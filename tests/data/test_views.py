@@ -23,7 +23,8 @@ def test_export_keeps_them(request, run, export, shape):
   examples = tf.constant(
       np.random.default_rng(0).integers(0, 256, shape, np.uint8))
   np.testing.assert_array_equal(
-      kept.to_pixels(examples), input_signatures.of_task(task).to_pixels(examples))
+      kept.to_pixels(examples),
+      input_signatures.of_task(task).to_pixels(examples))
 
 
 def test_there_and_back():

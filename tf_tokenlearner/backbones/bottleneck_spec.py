@@ -157,7 +157,8 @@ _RULES: Tuple[spec_checks.Rule, ...] = (
      'attention_dim={s.attention_dim} is no multiple of num_heads='
      '{s.num_heads}.'),
     (lambda s: s._attends and s.inner_width(-1) % s.num_heads,
-     'stage_widths={s.stage_widths} with expansion={s.expansion} gives the last '
+     'stage_widths={s.stage_widths} with expansion={s.expansion} gives the '
+     'last '
      'stage an inner width that is no multiple of num_heads={s.num_heads}.'),
     (lambda s: (s.tokenizer != 'token_learner'
                 and 'token_learner' not in MODULES[s.module]),

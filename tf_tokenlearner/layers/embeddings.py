@@ -61,7 +61,7 @@ class PatchEmbedding(shapes.Layer):
         ('height', 'width'))
 
   def call(self, inputs):
-    self._require_tiled(inputs.shape)  # The convolution would drop the remainder.
+    self._require_tiled(inputs.shape)  # The convolution drops a remainder.
     return self.projection(inputs)  # [B, H, W, C]
 
   def get_config(self):

@@ -177,7 +177,8 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._seed)
     if not held_out:
       raise errors.UserError(
-          f'{self._listing.folder} has too few {self._listing.file_type.noun}s to '
+          f'{self._listing.folder} has too few '
+          f'{self._listing.file_type.noun}s to '
           'hold any out for validation: add some, or set '
           'validation_fraction=0.')
     return {
@@ -192,7 +193,8 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       empty = [name for name, paths in paths_by_class.items() if not paths]
       if empty and (split == 'train' or len(empty) == len(paths_by_class)):
         raise errors.UserError(
-            f'{self._listing.folder}: no {self._listing.file_type.noun} of {split} '
+            f'{self._listing.folder}: no {self._listing.file_type.noun} of '
+            f'{split} '
             f'can be read in {_shorten(empty)}. Remove or fill these class '
             'folders.')
 
