@@ -80,7 +80,9 @@ def sampled_frames(num_frames: int, num_wanted: int) -> List[int]:
 VERSIONS = ('v1.0', 'v1.1')
 TOKENIZERS = ('token_learner', 'grid_pooling')
 FUSERS = ('token_fuser', 'unpooling', 'reprojection')
-POOLERS = ('gap', 'gmp', 'gsp', 'token')
+POOLERS = ('gap', 'gmp', 'gsp', 'token', 'token_and_mean', 'attention')
+ACTIVATIONS = ('gelu_tanh', 'gelu', 'quick_gelu')
+FINAL_NORMS = ('before_pooling', 'after_pooling')
 
 
 
@@ -153,7 +155,15 @@ class TransformerSpec:
     attention_dropout_rate: on attention weights.
     stochastic_depth_rate: of the last block; grows linearly from 0.
     pooler: 'gap' mean, 'gmp' maximum or 'gsp' sum over tokens, as in the
-      official code; 'token' a class token, without TokenLearner only.
+      official code; 'token' the class tokens, concatenated; 'token_and_mean'
+      the class token beside the mean; 'attention' a learned query.
+    num_class_tokens: class tokens, which pass by a TokenLearner; None: 1 if the
+      pooler reads them, else 0.
+    num_registers: learned tokens without positions behind the class tokens.
+    activation: of the blocks' MLP: 'gelu_tanh', 'gelu' (erf) or 'quick_gelu'.
+    norm_epsilon: added to the variance in every LayerNorm.
+    pre_norm: a LayerNorm before the first block.
+    final_norm: the last LayerNorm stands 'before_pooling' or 'after_pooling'.
     representation_size: width of a dense tanh layer after pooling, or None.
   """
   variant: str = 'B/16'
@@ -173,6 +183,12 @@ class TransformerSpec:
   attention_dropout_rate: float = 0.
   stochastic_depth_rate: float = 0.
   pooler: str = 'gap'
+  num_class_tokens: Optional[int] = None
+  num_registers: int = 0
+  activation: str = 'gelu_tanh'
+  norm_epsilon: float = 1e-6
+  pre_norm: bool = False
+  final_norm: str = 'before_pooling'
   representation_size: Optional[int] = None
 
   @classmethod
@@ -180,6 +196,11 @@ class TransformerSpec:
     """What dataclasses.asdict made a dict of."""
     learn = TokenLearnerSpec(**values.get('token_learner', {}))
     return cls(**{**values, 'token_learner': learn})
+
+  def num_prefix_tokens(self) -> int:
+    """Returns the number of class tokens and registers; completed specs only.
+    """
+    return self.num_class_tokens + self.num_registers
 
   def token_learners(self) -> List[Tuple[int, int]]:
     """(block, tokens) of each TokenLearner, in order of depth."""
@@ -247,6 +268,8 @@ class TransformerSpec:
     for name, value in size._asdict().items():
       if getattr(spec, name) is None:
         setattr(spec, name, value)
+    if spec.num_class_tokens is None:
+      spec.num_class_tokens = int(spec.pooler in ('token', 'token_and_mean'))
     spec._check()
     return spec
 
@@ -358,11 +381,25 @@ class TransformerSpec:
 
   def _check_pooling(self):
     spec_checks.require_known('pooler', self.pooler, POOLERS)
-    if self.pooler == 'token' and self.token_learners():
+    spec_checks.require_known('activation', self.activation, ACTIVATIONS)
+    spec_checks.require_known('final_norm', self.final_norm, FINAL_NORMS)
+    for name in ('num_class_tokens', 'num_registers'):
+      value = getattr(self, name)
+      if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise errors.UserError(
+            f'{name} must be a whole number from 0, got {value!r}.')
+    if not 0 < self.norm_epsilon < 1:
       raise errors.UserError(
-          'pooler=token (a class token) cannot go with a TokenLearner, which '
-          'would pool the class token away. Use pooler=gap, as the paper does, '
-          'or token_learner_location=null.')
+          f'norm_epsilon must lie in (0, 1), got {self.norm_epsilon!r}.')
+    if self.pooler.startswith('token') and not self.num_class_tokens:
+      raise errors.UserError(
+          f'pooler={self.pooler} reads a class token, got num_class_tokens=0. '
+          'Set num_class_tokens=null, or another pooler.')
+    if self.use_token_fuser and self.num_prefix_tokens():
+      raise errors.UserError(
+          'use_token_fuser cannot go with class tokens or registers, which '
+          'have no place in the map that is fused. Set pooler=gap, '
+          'num_class_tokens=0 and num_registers=0, or use_token_fuser=false.')
     if self.representation_size is not None:
       spec_checks.require_positive(
           'representation_size', self.representation_size)
@@ -563,6 +600,15 @@ class FactorizedViViTSpec(VideoSpec):
           'use_token_fuser=false, or use the ViViT that is not factorised.')
     size, _ = variants.parse_video_variant(self.variant)
     spec = self._resolved_as(FactorizedViViTSpec, size)
+    if (spec.num_registers or spec.pre_norm or spec.num_class_tokens > 1
+        or spec.final_norm != 'before_pooling'
+        or spec.pooler in ('token_and_mean', 'attention')
+        or spec.num_class_tokens and spec.token_learners()):
+      raise errors.UserError(
+          'A factorised encoder takes no registers, pre_norm, '
+          'final_norm=after_pooling, pooler=token_and_mean or attention, and '
+          'no class token beside a TokenLearner. Use the ViViT that is not '
+          'factorised.')
     spec._check_temporal()
     spec._check_tiled(input_size)
     spec._resolve_pooling(spec.grid_size(input_size))
@@ -580,7 +626,9 @@ class FactorizedViViTSpec(VideoSpec):
         hidden_size=self.hidden_size, mlp_dim=self.temporal_mlp_dim,
         num_heads=self.temporal_num_heads, dropout_rate=self.dropout_rate,
         attention_dropout_rate=self.attention_dropout_rate,
-        stochastic_depth_rate=self.stochastic_depth_rate)
+        stochastic_depth_rate=self.stochastic_depth_rate,
+        num_class_tokens=self.num_class_tokens, activation=self.activation,
+        norm_epsilon=self.norm_epsilon)
 
   def _last_location(self) -> int:
     return self.num_layers

@@ -13,13 +13,32 @@ from tf_tokenlearner.backbones import specs
 from tf_tokenlearner import layers
 
 
-_POOLERS = {
-    'gap': lambda x: tf.reduce_mean(x, axis=1),
-    'gmp': lambda x: tf.reduce_max(x, axis=1),
-    'gsp': lambda x: tf.reduce_sum(x, axis=1),
-    'token': lambda x: x[:, 0],
-}
-assert set(_POOLERS) == set(specs.POOLERS)
+def _make_pooler(spec: specs.TransformerSpec):
+  """Returns a function or layer from features [B, P + N, C] to [B, C or 2 C].
+
+  The first P tokens are the class tokens, then the registers.
+  """
+  num_class_tokens, first = spec.num_class_tokens, spec.num_prefix_tokens()
+  if spec.pooler == 'attention':
+    return layers.AttentionPooling(
+        spec.num_heads, spec.mlp_dim, spec.activation, spec.norm_epsilon,
+        name='attention_pooling')
+
+  def class_tokens(x):
+    width = num_class_tokens * x.shape[2]
+    return tf.reshape(x[:, :num_class_tokens], [-1, width])
+
+  def over_positions(reduce):
+    return lambda x: reduce(x[:, first:] if first else x, axis=1)
+
+  mean = over_positions(tf.reduce_mean)
+  return {
+      'gap': mean,
+      'gmp': over_positions(tf.reduce_max),
+      'gsp': over_positions(tf.reduce_sum),
+      'token': class_tokens,
+      'token_and_mean': lambda x: tf.concat([class_tokens(x), mean(x)], axis=1),
+  }[spec.pooler]
 
 
 class TransformerBackbone(tf_keras.Model):
@@ -48,8 +67,11 @@ class TransformerBackbone(tf_keras.Model):
           f'received a {type(spec).__name__}.')
     self.input_size = tuple(input_size)
     self.spec = spec.completed(self.input_size)
-    self.reduce_tokens = _POOLERS[self.spec.pooler]  # [B, N, C] -> [B, C]
+    self.reduce_tokens = _make_pooler(self.spec)  # [B, N, C] -> [B, C]
     self.make_layers(self.spec)
+    self.pooled_norm = (
+        layers.LayerNorm(self.spec.norm_epsilon, name='pooled_norm')
+        if self.spec.final_norm == 'after_pooling' else _identity())
     self.pre_logits = (
         layers.MatmulDense(
             self.spec.representation_size, activation='tanh',
@@ -72,8 +94,8 @@ class TransformerBackbone(tf_keras.Model):
 
   def pool(self, features: tf.Tensor) -> Dict[str, tf.Tensor]:
     """[B, N, C] -> features as they are, and pre_logits."""
-    return {'features': features,
-            'pre_logits': self.pre_logits(self.reduce_tokens(features))}
+    x = self.pooled_norm(self.reduce_tokens(features))  # [B, C]
+    return {'features': features, 'pre_logits': self.pre_logits(x)}
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
     """Where the learned tokens look: [B, T, S, H, W], T=1 for images.
@@ -84,9 +106,23 @@ class TransformerBackbone(tf_keras.Model):
     return self.encoder.attention_maps(self.embed(inputs, training=False))
 
   def make_class_token(self, name: str) -> tf_keras.layers.Layer:
-    """Puts a class token before the others if the pooler wants one."""
-    if self.spec.pooler == 'token':
-      return layers.ClassToken(name=name)
+    """Returns a layer that puts the spec's class tokens before the others."""
+    if self.spec.num_class_tokens:
+      return layers.ClassToken(self.spec.num_class_tokens, name=name)
+    return _identity()
+
+  def make_registers(self) -> tf_keras.layers.Layer:
+    """Returns a layer that inserts registers behind the class tokens."""
+    if self.spec.num_registers:
+      return layers.ClassToken(
+          self.spec.num_registers, self.spec.num_class_tokens,
+          name='registers')
+    return _identity()
+
+  def make_pre_norm(self) -> tf_keras.layers.Layer:
+    """Returns the LayerNorm before the blocks, if the spec has one."""
+    if self.spec.pre_norm:
+      return layers.LayerNorm(self.spec.norm_epsilon, name='pre_norm')
     return _identity()
 
   def get_config(self) -> Dict:
@@ -135,7 +171,9 @@ class VisionTransformer(TransformerBackbone):
     self.class_token = self.make_class_token('class_token')
     self.position_embedding = layers.PositionEmbedding(
         name='position_embedding')
+    self.registers = self.make_registers()
     self.dropout = tf_keras.layers.Dropout(spec.dropout_rate)
+    self.pre_norm = self.make_pre_norm()
     self.encoder = encoder.Encoder(
         spec, spec.grid_size(self.input_size), name='encoder')
 
@@ -145,7 +183,8 @@ class VisionTransformer(TransformerBackbone):
     x = tf.reshape(x, [-1, x.shape[1] * x.shape[2], x.shape[3]])  # [B, N, C]
     x = self.class_token(x)  # [B, N or 1 + N, C]
     x = self.position_embedding(x)
-    return self.dropout(x, training=training)
+    x = self.registers(x)  # [B, P + N, C]
+    return self.pre_norm(self.dropout(x, training=training))
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
@@ -196,7 +235,9 @@ class VideoVisionTransformer(TransformerBackbone):
     self.position_embedding = layers.PositionEmbedding(
         num_frames if spec.position_embedding == 'repeated' else 1,
         name='position_embedding')
+    self.registers = self.make_registers()
     self.dropout = tf_keras.layers.Dropout(spec.dropout_rate)
+    self.pre_norm = self.make_pre_norm()
     self.encoder = encoder.Encoder(
         spec, spec.grid_size(self.input_size), num_frames, name='encoder')
 
@@ -206,7 +247,8 @@ class VideoVisionTransformer(TransformerBackbone):
     x = tf.reshape(x, [-1, math.prod(x.shape[1:4]), x.shape[4]])  # [B, T*N, C]
     x = self.class_token(x)  # [B, T*N or 1 + T*N, C]
     x = self.position_embedding(x)
-    return self.dropout(x, training=training)
+    x = self.registers(x)  # [B, P + N, C]
+    return self.pre_norm(self.dropout(x, training=training))
 
 
 def _sample(clips: tf.Tensor, frames: List[int], length: int) -> tf.Tensor:
