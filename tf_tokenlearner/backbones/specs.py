@@ -162,6 +162,8 @@ class TransformerSpec:
     num_registers: learned tokens without positions behind the class tokens.
     activation: of the blocks' MLP: 'gelu_tanh', 'gelu' (erf) or 'quick_gelu'.
     norm_epsilon: added to the variance in every LayerNorm.
+    pooled_norm_epsilon: the same of a LayerNorm after pooling; None: as
+      norm_epsilon.
     pre_norm: a LayerNorm before the first block.
     final_norm: the last LayerNorm stands 'before_pooling' or 'after_pooling'.
     representation_size: width of a dense tanh layer after pooling, or None.
@@ -187,6 +189,7 @@ class TransformerSpec:
   num_registers: int = 0
   activation: str = 'gelu_tanh'
   norm_epsilon: float = 1e-6
+  pooled_norm_epsilon: Optional[float] = None
   pre_norm: bool = False
   final_norm: str = 'before_pooling'
   representation_size: Optional[int] = None
@@ -270,6 +273,8 @@ class TransformerSpec:
         setattr(spec, name, value)
     if spec.num_class_tokens is None:
       spec.num_class_tokens = int(spec.pooler in ('token', 'token_and_mean'))
+    if spec.pooled_norm_epsilon is None:
+      spec.pooled_norm_epsilon = spec.norm_epsilon
     spec._check()
     return spec
 
@@ -388,9 +393,10 @@ class TransformerSpec:
       if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise errors.UserError(
             f'{name} must be a whole number from 0, got {value!r}.')
-    if not 0 < self.norm_epsilon < 1:
-      raise errors.UserError(
-          f'norm_epsilon must lie in (0, 1), got {self.norm_epsilon!r}.')
+    for name in ('norm_epsilon', 'pooled_norm_epsilon'):
+      value = getattr(self, name)
+      if not isinstance(value, float) or not 0 < value < 1:
+        raise errors.UserError(f'{name} must lie in (0, 1), got {value!r}.')
     if self.pooler.startswith('token') and not self.num_class_tokens:
       raise errors.UserError(
           f'pooler={self.pooler} reads a class token, got num_class_tokens=0. '

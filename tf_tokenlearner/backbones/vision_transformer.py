@@ -70,7 +70,7 @@ class TransformerBackbone(tf_keras.Model):
     self.reduce_tokens = _make_pooler(self.spec)  # [B, N, C] -> [B, C]
     self.make_layers(self.spec)
     self.pooled_norm = (
-        layers.LayerNorm(self.spec.norm_epsilon, name='pooled_norm')
+        layers.LayerNorm(self.spec.pooled_norm_epsilon, name='pooled_norm')
         if self.spec.final_norm == 'after_pooling' else _identity())
     self.pre_logits = (
         layers.MatmulDense(

@@ -4,6 +4,7 @@ from tf_tokenlearner import lazy
 
 __getattr__, __dir__ = lazy.attach(__name__, {
     'flax_names': ('load_scenic',),
+    'pretrained': ('from_pretrained',),
     'initialization': ('initialize',),
     'scenic': ('read_scenic_checkpoint',),
     'token_learner_init': ('insert_token_learner',),

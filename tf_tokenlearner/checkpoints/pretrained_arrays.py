@@ -6,13 +6,13 @@ sin-cos positions that its code adds.
 """
 
 import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import (
+    Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple)
 
 import numpy as np
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import specs
-from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import hub_files
 from tf_tokenlearner.checkpoints import pretrained_names
 
@@ -20,6 +20,7 @@ _ACTIVATIONS = {
     'gelu': 'gelu', 'gelu_new': 'gelu_tanh', 'gelu_fast': 'gelu_tanh',
     'gelu_pytorch_tanh': 'gelu_tanh', 'gelu_tanh': 'gelu_tanh',
     'quick_gelu': 'quick_gelu'}
+_TORCH_EPSILON = 1e-5
 _HEAD_WIDTH = 64  # Of nearly all vision transformers.
 _NORMS = (('norm1', 'LayerNorm_0'), ('norm2', 'LayerNorm_2'))
 
@@ -97,7 +98,8 @@ class _Converter:
         .shape[0],
         num_heads=self._heads(width), num_class_tokens=num_class_tokens,
         num_registers=num_registers, activation=self._activation(),
-        norm_epsilon=self._epsilon(), token_learner_location=None,
+        norm_epsilon=self._epsilon(),
+        pooled_norm_epsilon=self._pooled_epsilon(),
         **{size_key: list(tubelet)}, **options)
     pixels = [n * step for n, step in zip(grid, tubelet)]
     return Pretrained(arrays, spec, (*pixels, patch.shape[1]), num_classes,
@@ -396,6 +398,12 @@ class _Converter:
     if 'clip' in architecture and 'siglip' not in architecture:
       default = 1e-5  # As timm sets it for CLIP.
     return float(self._config.get('layer_norm_eps', default))
+
+  def _pooled_epsilon(self) -> Optional[float]:
+    """Returns the epsilon of a LayerNorm after pooling, if it is another."""
+    # VideoMAE makes this one with PyTorch's default.
+    is_videomae = self._config.get('model_type') == 'videomae'
+    return _TORCH_EPSILON if is_videomae else None
 
 
 def _vision_config(config: Mapping[str, Any]) -> Dict[str, Any]:

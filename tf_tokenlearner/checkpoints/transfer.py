@@ -69,7 +69,9 @@ _FRESH_HEAD = "task.init_checkpoint_modules=backbone (in Python head='fresh')"
 _IN_IMAGE_MODEL = {'tubelet_embedding': 'patch_embedding',
                    'spatial_encoder': 'encoder'}
 # Weights of the same shapes do other things in layers that differ in these.
-_MUST_AGREE = ('num_heads', 'pooling', 'use_normalization')
+_MUST_AGREE = (
+    'num_heads', 'pooling', 'use_normalization', 'activation', 'epsilon',
+    'norm_epsilon')
 _TRANSFORMERS = (backbones.VisionTransformer, backbones.VideoVisionTransformer,
                  backbones.FactorizedVideoVisionTransformer)
 
@@ -251,7 +253,8 @@ def _parts(
                   if part.weights)  # Means over a grid have none.
     elif layer.weights:
       yield layer.name, layer
-  yield 'head', model.head
+  if model.head.weights:
+    yield 'head', model.head
 
 
 def _encoder_parts(encoder: backbones.Encoder):
@@ -303,7 +306,7 @@ def _grid(backbone: tf_keras.Model,
           layer: tf_keras.layers.Layer) -> Tuple[int, ...]:
   """(H, W), or (T, H, W) if every frame has positions of its own."""
   grid = backbone.spec.grid_size(backbone.input_size)
-  rows = layer.embedding.shape[1] - (backbone.spec.pooler == 'token')
+  rows = layer.embedding.shape[1] - backbone.spec.num_class_tokens
   frames = rows // math.prod(grid)
   return (frames, *grid) if frames > 1 else tuple(grid)
 
