@@ -81,5 +81,5 @@ def test_backbone_that_is_not_factorised():
   model = backbones.Classifier(tiny.vivit(), num_classes=5)
   with pytest.raises(
       errors.UserError, match='backbone.type=token_learner_vivit_'
-      'factorized. This one has a VideoVisionTransformer, which makes of old'):
+      'factorized. This one has a VideoVisionTransformer, which changes'):
     streaming.StreamingClassifier(model)

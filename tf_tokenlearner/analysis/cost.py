@@ -143,8 +143,7 @@ def report(spec: Spec, input_size: Sequence[int], num_classes: int) -> str:
   cost = classifier_cost(spec, input_size, num_classes)
   lines = [render(cost)]
   if not num_classes:
-    lines.append('Without the head: the data set determines the number of '
-                 'classes, and it is not read.')
+    lines.append('Without the head: the data determine the number of classes.')
   spec = spec.completed(tuple(input_size))
   plain = without_token_learner(spec)
   if plain is not None:
