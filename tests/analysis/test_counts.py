@@ -321,7 +321,7 @@ def test_equal_layers_are_counted_once(monkeypatch):
                    stochastic_depth_rate=.1)
   first = counts.classifier_cost(spec, tiny.IMAGE, 7)
   assert counted == ['patch_embedding', 'position_embedding', 'block_0',
-                     'learn_3', 'block_3', 'norm', 'dense']
+                     'learn_3', 'block_3', 'norm', 'head']
   deeper = counts.classifier_cost(
       dataclasses.replace(spec, num_layers=7), tiny.IMAGE, 7)
   wider = counts.classifier_cost(

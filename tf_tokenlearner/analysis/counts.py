@@ -1,7 +1,7 @@
 """Parameters and multiply-accumulates of a classifier, counted in its graph.
 
-The layers of a model are called one by one in a tf.Graph, where variables are
-symbolic and take no memory, and the operations that this makes are counted. One
+The layers of a model are traced one by one, equal ones once, and the operations
+in their graphs are counted, so a model takes the memory of one block. One
 multiply-accumulate (MAC) counts as one, for one example, in every matrix
 multiplication, convolution and outer product. A convolution counts its whole
 window at the border too. Not counted: normalization, softmax, GELU, sigmoid,
@@ -72,16 +72,15 @@ def classifier_cost(
         'head out.')
   input_size = tuple(input_size)
   spec = spec.completed(input_size)
-  with tf.Graph().as_default():
-    backbone = _unbuilt(spec, input_size)
-    walk = _Walk()
-    x = {
-        factorized_vivit.FactorizedVideoVisionTransformer: _walk_factorized,
-        bottleneck_transformer.BottleneckTransformer: _walk_bottleneck,
-    }.get(type(backbone).__base__, _walk_transformer)(backbone, walk)
-    x = walk('pre_logits', backbone.pre_logits, x[-1:])
-    if num_classes:
-      walk('head', tf_keras.layers.Dense(num_classes), x)
+  backbone = _unbuilt(spec, input_size)
+  walk = _Walk()
+  x = {
+      factorized_vivit.FactorizedVideoVisionTransformer: _walk_factorized,
+      bottleneck_transformer.BottleneckTransformer: _walk_bottleneck,
+  }.get(type(backbone).__base__, _walk_transformer)(backbone, walk)
+  x = walk('pre_logits', backbone.pre_logits, x[-1:])
+  if num_classes:
+    walk('head', tf_keras.layers.Dense(num_classes, name='head'), x)
   return Cost(tuple(walk.rows))
 
 
@@ -91,10 +90,9 @@ def module_cost(
   spec = spec.completed(tuple(input_size))
   width = spec.inner_width(-1)
   shape = (*spec.map_size(input_size), width)
-  with tf.Graph().as_default():
-    walk = _Walk()
-    for name in bottleneck_spec.MODULES[spec.module]:
-      walk(name, bottleneck_transformer.make_part(name, spec, width), shape)
+  walk = _Walk()
+  for name in bottleneck_spec.MODULES[spec.module]:
+    walk(name, bottleneck_transformer.make_part(name, spec, width), shape)
   return Cost(tuple(walk.rows))
 
 
@@ -200,10 +198,11 @@ def _structure(layer: tf_keras.layers.Layer) -> Any:
 def _count(layer: tf_keras.layers.Layer,
            shape: _Shape) -> Tuple[_Shape, int, int]:
   """Returns output shape, parameters and MACs of a layer on one example."""
-  graph = tf.compat.v1.get_default_graph()
-  before = len(graph.get_operations())
-  output = layer(tf.compat.v1.placeholder(tf.float32, [1, *shape]))
-  macs = sum(map(_macs, graph.get_operations()[before:]))
+  traced = tf.function(lambda x: layer(x), autograph=False)
+  graph = traced.get_concrete_function(
+      tf.TensorSpec([1, *shape], tf.float32)).graph
+  output, = graph.outputs
+  macs = sum(map(_macs, graph.get_operations()))
   parameters = sum(v.shape.num_elements() for v in layer.trainable_weights)
   return tuple(output.shape[1:]), parameters, macs
 
