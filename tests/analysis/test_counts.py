@@ -304,9 +304,8 @@ def test_whole_backbones_of_the_paper(name, here, paper):
      6 * 8 * 32 + 2 * 6 * 6 * 8 + 2 * 6 * 8 * 12),
 ])
 def test_layer(layer, shape, parameters, macs):
-  with tf.Graph().as_default():
-    walk = counts._Walk()
-    walk('layer', layer, shape)
+  walk = counts._Walk()
+  walk('layer', layer, shape)
   (row,) = walk.rows
   assert (row.parameters, row.macs) == (parameters, macs)
 
