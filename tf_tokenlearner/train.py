@@ -92,7 +92,8 @@ def main(arguments) -> None:
       raise errors.UserError(
           f'{_MODEL_DIR.value} is not the folder of a training run. To wait '
           'for one to begin, give --experiment.')
-    params = experiments.parse(_EXPERIMENT.value, overrides)
+    params = experiments.for_training(
+        _EXPERIMENT.value, _MODEL_DIR.value, overrides)
   else:
     run = run_folder.load(_MODEL_DIR.value)
     params = experiments.of_run(run, overrides)

@@ -21,7 +21,7 @@ def test_parse(variant, size, patch):
     'B', 'B16', 'B/0', 'B/-1', 'B/16x2', '/16', 'B/16 ', 16, None])
 def test_refuses_form(variant):
   with pytest.raises(errors.UserError, match=f'^Variant {variant!r} is not of '
-                     'the form letter/patch, such as B/16; letters: Ti, S, B'):
+                     'the form letter/patch, such as B/16. Letters: Ti, S, B'):
     variants.parse_image_variant(variant)
 
 
@@ -46,13 +46,13 @@ def test_video_refuses_form(variant):
     variants.parse_video_variant(variant)
   assert str(caught.value) == (
       f'Variant {variant!r} is not of the form letter/patchxframes, such as '
-      'B/16x2; letters: Ti, S, B, L, H.')
+      'B/16x2. Letters: Ti, S, B, L, H.')
 
 
 def test_video_refuses_image_variant_with_a_hint():
-  with pytest.raises(errors.UserError, match='letters: Ti, S, B, L, H. An '
-                     'image model is meant by L/14; say how many frames a '
-                     'tubelet holds, such as L/14x2.'):
+  with pytest.raises(errors.UserError, match='Letters: Ti, S, B, L, H. L/14 '
+                     'is an image model; add the frames of a tubelet, such as '
+                     'L/14x2.'):
     variants.parse_video_variant('L/14')
 
 

@@ -29,7 +29,8 @@ def fixture_world(
   with contextlib.redirect_stdout(io.StringIO()):
     for module, run, name, options in (
         (tflite_file, finished_run, 'pictures_tflite', {}),
-        (hub_module, finished_run, 'pictures_hub', {'output_type': 'feature_vector'}),
+        (hub_module, finished_run, 'pictures_hub',
+         {'output_type': 'feature_vector'}),
         (streaming, stream_run, 'stream', {}),
         (streaming, stream_run, 'stream_tflite', {'export_format': 'tflite'})):
       module.export(run, str(world / 'exported' / name), verify=False,

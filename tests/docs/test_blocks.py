@@ -195,8 +195,6 @@ def test_keras_3_and_the_gardens_script(in_world, data_dir, environment):
     ('docs/research.md', 'row_cost', ['28.2', '55.377 G MACs'])])
 def test_cheap_commands(in_world, environment, page, name, expected):
   words, = pages.commands(pages.block(page, name).text)
-  words = [word.replace('official_configs', f'{pages.ROOT}/official_configs')
-           for word in words]
   done = subprocess.run(words, capture_output=True, text=True, check=True,
                         env=environment, cwd=in_world)
   for text in expected:

@@ -81,8 +81,7 @@ def test_experiments_and_overrides(block, words):
   # Pages refer to the small configuration of another page.
   files.setdefault('small.yaml', pages.block(
       'docs/own_pictures.md', 'small_images').text)
-  overrides = [files.get(name) or str(ROOT / name)
-               for name in _value(words, 'config_file')]
+  overrides = [files.get(name, name) for name in _value(words, 'config_file')]
   experiments.parse(experiment, [*overrides, *_value(
       words, 'params_override')])
 

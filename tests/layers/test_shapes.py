@@ -1,9 +1,11 @@
-"""Shape checks and folds."""
+"""Shape checks, reshapes and building."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
+from tf_tokenlearner import layers
 from tf_tokenlearner.layers import shapes
 
 
@@ -105,3 +107,20 @@ def test_map_size(shape, grid_size, expected):
 def test_map_size_refuses(shape, grid_size, message):
   with pytest.raises(ValueError, match=message):
     shapes.map_size('Layer', tf.TensorShape(shape), grid_size)
+
+
+def test_building_names_variables_by_path():
+  dense = tf_keras.layers.Dense(2, name='inner')
+  with tf.name_scope('outer'):
+    shapes.build(dense, [None, 3])
+  assert [weight.name for weight in dense.weights] == [
+      'outer/inner/kernel:0', 'outer/inner/bias:0']
+
+
+def test_building_names_are_the_same_inside_a_function():
+  block = layers.TransformerEncoderBlock(2, 4, name='block')
+  tf.function(block)(tf.zeros([1, 9, 8]))
+  names = [weight.name for weight in block.weights]
+  assert names[2] == 'block/attention/qkv/kernel:0'
+  assert names[-1] == 'block/mlp/output_dense/bias:0'
+  assert len(set(names)) == len(names) == 12

@@ -13,7 +13,7 @@ from tf_tokenlearner import layers
 
 def make_tokenizer(
     spec: bottleneck_spec.BottleneckSpec) -> tf_keras.layers.Layer:
-  """The tokenizer that a spec names."""
+  """Returns the tokenizer that a spec names."""
   makers = {
       # Means, as in the paper's text; the released image code has sums.
       'token_learner': lambda: layers.TokenLearner(
@@ -32,7 +32,7 @@ def make_tokenizer(
 class DenseTokenizer(tf_keras.layers.Layer):
   """A linear layer over the positions, the same for every channel and frame.
 
-  It is the one tokenizer whose weights belong to one size of map.
+  Its weights, unlike those of the other tokenizers, fit one map size only.
   """
 
   def __init__(self, num_tokens: int, **kwargs):
@@ -47,7 +47,7 @@ class DenseTokenizer(tf_keras.layers.Layer):
 
 
 class FramePooling(tf_keras.layers.Layer):
-  """The mean of a map, of which an MLP makes the tokens."""
+  """An MLP that makes the tokens from the mean of a map."""
 
   def __init__(self, num_tokens: int, **kwargs):
     super().__init__(**kwargs)
@@ -65,13 +65,13 @@ class FramePooling(tf_keras.layers.Layer):
 
 def make_part(name: str, spec: bottleneck_spec.BottleneckSpec, width: int,
               stride: int = 1) -> tf_keras.layers.Layer:
-  """One part of a module; a stride is for conv2d only.
+  """Returns one part of a module.
 
   Args:
     name: a part of bottleneck_spec.MODULES.
-    spec: BottleneckSpec, resolved.
+    spec: BottleneckSpec, completed.
     width: channels in and out.
-    stride: over height and width.
+    stride: over height and width; for conv2d only.
   """
   attention = lambda axes: MapAttention(
       axes, spec.num_heads, spec.attention_dim, name=name)
@@ -92,13 +92,13 @@ def make_part(name: str, spec: bottleneck_spec.BottleneckSpec, width: int,
 class MapAttention(tf_keras.layers.Layer):
   """x + attention(norm(x)) among the positions along some axes of a clip.
 
-  Queries and keys are narrower than values, and no projection follows: the
-  paper's 0.30M parameters at width 432 are those of widths 128, 128 and 432,
-  and its GFLOPs agree. That it has 8 heads, too, is how its GFLOPs of joint
-  attention come out, if softmax counts 5 for every weight and scaling 1.
+  Queries and keys are narrower than values, and no projection follows: widths
+  128, 128 and 432 give the paper's 0.30 M parameters at width 432 and agree
+  with its GFLOPs. The 8 heads follow from its GFLOPs of joint attention, if
+  softmax counts 5 operations per weight and scaling 1.
 
   Args:
-    axes: 'THW', 'HW' or 'T': the axes along which positions see each other.
+    axes: 'THW', 'HW' or 'T': the axes along which positions attend.
     num_heads: divides the width and attention_dim.
     attention_dim: width of all queries, and of all keys.
   """
@@ -146,7 +146,7 @@ class MapAttention(tf_keras.layers.Layer):
     return tf.reshape(x, [-1, lengths[self.axes], c])
 
   def _to_maps(self, x, shape):
-    """_to_sequences undone."""
+    """[B * other axes, N along self.axes, ...] -> [B, T, H, W, C]."""
     _, t, h, w, c = shape
     if self.axes == 'T':
       x = tf.transpose(tf.reshape(x, [-1, h * w, t, c]), [0, 2, 1, 3])
@@ -154,12 +154,12 @@ class MapAttention(tf_keras.layers.Layer):
 
 
 class FrameMixer(tf_keras.layers.Layer):
-  """Adds to every position of a frame what an MLP-Mixer makes of the clip.
+  """An MLP-Mixer over the means of the frames, added to every position.
 
-  Each frame's mean is a token; one MLP mixes over time, one over channels, both
-  as wide inside as outside (Tolstikhin et al. 2021, arXiv 2105.01601, figure
-  1). That it sees means is how the paper's module, 0.38M parameters for hardly
-  any GFLOPs, is to be had.
+  Each frame's mean is a token. One MLP mixes over time and one over channels;
+  the hidden widths equal the outer ones (Tolstikhin et al. 2021, arXiv
+  2105.01601, figure 1). Means explain the paper's 0.38 M parameters at hardly
+  any GFLOPs.
   """
 
   def build(self, input_shape):
@@ -182,7 +182,7 @@ class TokenModule(tf_keras.layers.Layer):
   """x + fuse(transform(learn(x))): S tokens of each frame see all others.
 
   Args:
-    spec: BottleneckSpec, resolved.
+    spec: BottleneckSpec, completed.
   """
 
   def __init__(self, spec: bottleneck_spec.BottleneckSpec, **kwargs):
@@ -200,10 +200,13 @@ class TokenModule(tf_keras.layers.Layer):
     return inputs + self.fuser(tokens, inputs)
 
   def attention(self, inputs: tf.Tensor) -> tf.Tensor:
-    """[B, T, H, W, C] -> the masks of the TokenLearner, [B, T, S, H, W].
+    """Returns the masks of the TokenLearner, [B, T, S, H, W].
+
+    Args:
+      inputs: float tensor [B, T, H, W, C].
 
     Raises:
-      ValueError: the tokens come from something else.
+      ValueError: the tokens come from another tokenizer.
     """
     if not isinstance(self.tokenizer, layers.TokenLearner):
       raise ValueError(
@@ -220,32 +223,32 @@ def _frames(x: tf.Tensor) -> tf.Tensor:
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class BottleneckTransformer(tf_keras.Model):
-  """Stem, four stages of bottleneck blocks, head.
+  """The bottleneck video model: stem, four stages of blocks, head.
 
   Source: Ryoo et al. 2021 (arXiv 2106.11297), section 6, on X3D-M
   (Feichtenhofer 2020, arXiv 2004.04730), whose head it keeps: a convolution to
-  the inner width of the last stage, the mean, a dense ReLU layer. What the
-  paper leaves open is said in bottleneck_spec and bottleneck_modules.
+  the inner width of the last stage, the mean, a dense ReLU layer.
+  BottleneckSpec and MapAttention document choices that the paper leaves open.
 
-  No weight depends on height and width, but those of tokenizer=dense: the paper
+  Only the weights of tokenizer=dense depend on height and width: the paper
   trains on 64 x 224 x 224 and tests on 64 x 256 x 256, for which a checkpoint
-  is restored into a model of that input_size. The number of frames is part of
-  the weights of TokenFuser and MLP-Mixer.
+  is restored into a model of that input_size. The weights of TokenFuser and
+  MLP-Mixer depend on the number of frames.
 
   Args:
-    spec: BottleneckSpec, or the dict of one.
+    spec: BottleneckSpec, or its dict.
     input_size: (frames, height, width, channels) of the clips.
 
   Call arguments:
     inputs: float tensor [B, frames, height, width, channels].
-    training: bool. Normalises by the batch and moves the statistics.
+    training: bool. Normalizes by the batch and updates the moving statistics.
 
   Returns:
     dict of float tensors: features [B, T*H*W, C] and pre_logits [B, C or
-    representation_size], what a head needs.
+    representation_size], the input of a head.
 
   Raises:
-    UserError (a ValueError): a spec that makes no sense.
+    UserError (a ValueError): options of the spec contradict each other.
 
   Example:
     >>> spec = bottleneck_spec.BottleneckSpec(num_blocks=[1, 1, 1, 4])
@@ -292,9 +295,9 @@ class BottleneckTransformer(tf_keras.Model):
     return outputs
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
-    """Where the first TokenLearner looks: [B, T, S, H, W].
+    """Returns where the first TokenLearner looks: [B, T, S, H, W].
 
-    Its masks are sigmoids over H * W, which weigh the mean of a frame.
+    Its masks are sigmoids divided by H * W.
 
     Raises:
       ValueError: the model has no TokenLearner.
@@ -316,10 +319,10 @@ class BottleneckTransformer(tf_keras.Model):
 
 
 def _at_least_one(clips: tf.Tensor) -> tf.Tensor:
-  """The same clips; a black one in place of none.
+  """Returns the clips, or one black clip if there are none.
 
-  Of the last batch of an evaluation a replica may get nothing, of which fused
-  convolutions on a CPU (oneDNN, TensorFlow 2.20) make maps of a wrong depth.
+  In the last batch of an evaluation a replica may get no clips. Fused
+  convolutions on a CPU (oneDNN, TensorFlow 2.20) then give a wrong depth.
   """
   missing = tf.cast(tf.equal(tf.shape(clips)[0], 0), tf.int32)
   padded = tf.pad(clips, [[0, missing], [0, 0], [0, 0], [0, 0], [0, 0]])
@@ -328,7 +331,7 @@ def _at_least_one(clips: tf.Tensor) -> tf.Tensor:
 
 def _make_block(spec: bottleneck_spec.BottleneckSpec, stage: int,
                 block: int) -> x2plus1d.BottleneckBlock:
-  """A block, of a stage, both counted from 0."""
+  """Returns a block of a stage; both are counted from 0."""
   width, stride = spec.inner_width(stage), spec.stride(block)
   inside = [
       make_part(name, spec, width, stride if i == 0 else 1)

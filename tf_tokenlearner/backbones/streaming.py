@@ -58,7 +58,7 @@ class StreamingClassifier(tf.Module):
           'backbone.type=token_learner_vivit_factorized. This one has a '
           f'{type(backbone).__name__}, which '
           + ('classifies images.' if len(backbone.input_size) == 3 else
-             'changes its features of old frames when new ones come.'))
+             'changes the features of old frames when new ones arrive.'))
     self._model = model
     self._window = (backbone.spec.num_frames(backbone.input_size)
                     * backbone.spec.tokens_per_frame())  # T * S

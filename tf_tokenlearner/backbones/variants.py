@@ -12,7 +12,7 @@ from tf_tokenlearner import errors
 
 
 class Size(NamedTuple):
-  """What a letter stands for."""
+  """Sizes that a letter stands for."""
   num_layers: int
   hidden_size: int
   mlp_dim: int
@@ -29,7 +29,7 @@ SIZES = {
 
 
 def parse_image_variant(variant: str) -> Tuple[Size, Tuple[int, int]]:
-  """'B/16' -> (sizes of B, (16, 16)); any patch size goes with any letter.
+  """Returns sizes and patch: 'B/16' -> (sizes of B, (16, 16)).
 
   Raises:
     UserError: not of the form letter/patch, or an unknown letter.
@@ -42,15 +42,15 @@ def parse_image_variant(variant: str) -> Tuple[Size, Tuple[int, int]]:
 
 
 def parse_video_variant(variant: str) -> Tuple[Size, Tuple[int, int, int]]:
-  """'B/16x2' -> (sizes of B, (2, 16, 16)), tubelets of (t, h, w).
+  """Returns sizes and tubelet: 'B/16x2' -> (sizes of B, (2, 16, 16)).
 
   Raises:
     UserError: not of the form letter/patch x frames, or an unknown letter.
   """
   match = _match(r'([1-9]\d*)x([1-9]\d*)', variant)
   if not match:
-    hint = (f' An image model is meant by {variant}; say how many frames a '
-            f'tubelet holds, such as {variant}x2.'
+    hint = (f' {variant} is an image model; add the frames of a tubelet, '
+            f'such as {variant}x2.'
             if _match(r'([1-9]\d*)', variant) else '')
     raise _wrong_form(variant, 'letter/patchxframes, such as B/16x2', hint)
   patch, frames = int(match[2]), int(match[3])
@@ -69,5 +69,5 @@ def _size(letter: str) -> Size:
 
 def _wrong_form(variant: str, form: str, hint: str = '') -> errors.UserError:
   return errors.UserError(
-      f'Variant {variant!r} is not of the form {form}; letters: '
+      f'Variant {variant!r} is not of the form {form}. Letters: '
       f'{", ".join(SIZES)}.{hint}')

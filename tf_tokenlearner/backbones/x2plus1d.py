@@ -1,11 +1,11 @@
 """X(2+1)D: the convolutional parts of the bottleneck video model.
 
-The shape of X3D (Feichtenhofer 2020, arXiv 2004.04730) with every 3-D
-convolution as one over space and one over time, full where X3D's are depthwise,
-and without squeeze-and-excitation and swish. Layers take and return maps of
-clips, [B, T, H, W, C]. Inside, all convolutions are 2-D, on frames folded into
-the batch or on space folded into one axis: 3-D ones are slower on a CPU and
-have no int16 form in TFLite.
+The architecture is X3D (Feichtenhofer 2020, arXiv 2004.04730) with every 3-D
+convolution split into one over space and one over time, full where X3D's are
+depthwise, and without squeeze-and-excitation and swish. Layers take and return
+maps of clips, [B, T, H, W, C]. Inside, all convolutions are 2-D, on frames
+folded into the batch or on space folded into one axis: 3-D ones are slower on a
+CPU and have no int16 kernel in TFLite.
 """
 
 from typing import Sequence, Tuple
@@ -17,15 +17,15 @@ from tf_tokenlearner.backbones import bottleneck_spec
 
 
 class SpatialConvolution(tf_keras.layers.Layer):
-  """Convolves every frame, normalises over the batch, cuts off below zero.
+  """Convolution of every frame, batch normalization and ReLU.
 
   Args:
-    spec: BottleneckSpec, for the normalisation.
-    filters: channels that come out.
-    kernel_size: side of the square that a position sees.
+    spec: BottleneckSpec, for the normalization.
+    filters: channels of the output.
+    kernel_size: side of the kernel.
     stride: over height and width; maps shrink to 1 / stride, rounded up.
-    activation: after the normalisation.
-    gamma_initializer: of the normalisation's scale.
+    activation: after the normalization.
+    gamma_initializer: initializer of the normalization's scale.
   """
 
   def __init__(self, spec: bottleneck_spec.BottleneckSpec, filters: int,
@@ -33,7 +33,7 @@ class SpatialConvolution(tf_keras.layers.Layer):
                gamma_initializer: str = 'ones', **kwargs):
     super().__init__(**kwargs)
     self.conv = _convolution(filters, self.window(kernel_size), stride, 'conv')
-    # On one replica the fused kernel of the plain form does the same sooner.
+    # On one replica the plain form is equal, and its fused kernel is faster.
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     self.norm = tf_keras.layers.BatchNormalization(
         momentum=spec.norm_momentum, epsilon=spec.norm_epsilon,
@@ -42,7 +42,7 @@ class SpatialConvolution(tf_keras.layers.Layer):
     self.activation = tf_keras.layers.Activation(activation)
 
   def window(self, kernel_size: int) -> Tuple[int, int]:
-    """Of the convolution on what fold gives."""
+    """Returns the kernel's shape for the maps that fold returns."""
     return kernel_size, kernel_size
 
   def fold(self, x: tf.Tensor) -> tf.Tensor:
@@ -50,7 +50,7 @@ class SpatialConvolution(tf_keras.layers.Layer):
     return tf.reshape(x, [-1, *x.shape[2:]])
 
   def unfold(self, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """What fold did to x, undone on y."""
+    """Returns y with the axes of x that fold merged."""
     return tf.reshape(y, [-1, x.shape[1], *y.shape[1:]])
 
   def call(self, inputs, training=None):
@@ -60,7 +60,7 @@ class SpatialConvolution(tf_keras.layers.Layer):
 
 
 class TemporalConvolution(SpatialConvolution):
-  """The same over time, at every position by itself."""
+  """Convolution over time at every position, batch normalization, ReLU."""
 
   def window(self, kernel_size: int) -> Tuple[int, int]:
     return kernel_size, 1
@@ -76,7 +76,8 @@ class TemporalConvolution(SpatialConvolution):
 class Stem(tf_keras.layers.Layer):
   """[B, T, height, width, channels] -> [B, T, H, W, C], of half the size.
 
-  3x3 over space, then 5 over time; as in X3D nothing stands between the two.
+  A 3x3 convolution over space, then one of 5 over time, as in X3D without a
+  nonlinearity in between.
   """
 
   def __init__(self, spec: bottleneck_spec.BottleneckSpec, **kwargs):
@@ -93,17 +94,17 @@ class Stem(tf_keras.layers.Layer):
 
 
 class BottleneckBlock(tf_keras.layers.Layer):
-  """ReLU of shortcut(x) + reduce(inside(expand(x))).
+  """A bottleneck block: relu(shortcut(x) + reduce(inside(expand(x)))).
 
-  The last scale of the branch starts at zero: at first a block passes on what
-  its shortcut gives. Where size or width change, the shortcut is a convolution.
+  The last scale of the branch starts at zero, so a new block returns its
+  shortcut. Where size or width change, the shortcut is a convolution.
 
   Args:
-    spec: BottleneckSpec, for the normalisation.
-    inside: layers that work at the inner width, one of them with the stride.
+    spec: BottleneckSpec, for the normalization.
+    inside: layers at the inner width, one of them with the stride.
     inner_width: channels between expansion and reduction.
-    width: channels that come out.
-    stride: of all that is inside.
+    width: channels of the output.
+    stride: product of the strides of the layers inside.
   """
 
   def __init__(self, spec: bottleneck_spec.BottleneckSpec,

@@ -11,6 +11,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.configs import image_classification  # Registers.
+from tf_tokenlearner.configs import old_runs
 from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.configs import overrides
 from tf_tokenlearner.configs import video_classification  # Registers.
@@ -55,7 +56,26 @@ def parse(experiment: str,
 def of_run(run: run_folder.Run,
            all_overrides: Sequence[Override] = ()) -> cfg.ExperimentConfig:
   """Returns the config of a run with overrides, checked as parse does."""
-  return parse(run.experiment, [run.params, *all_overrides], run.folder)
+  return parse(
+      run.experiment,
+      [run.params, old_runs.kept_dropout(run.params), *all_overrides],
+      run.folder)
+
+
+def for_training(experiment: str, model_dir: str,
+                 all_overrides: Sequence[Override] = ()
+                 ) -> cfg.ExperimentConfig:
+  """Returns the config to train with in a folder, checked as parse does.
+
+  It is that of the experiment, whether or not the folder holds a run. Only the
+  dropout of token scores is the run's: see old_runs.
+  """
+  kept = {}
+  if run_folder.exists(model_dir):
+    run = run_folder.load(model_dir)
+    if run.experiment == experiment:
+      kept = old_runs.kept_dropout(run.params)
+  return parse(experiment, [kept, *all_overrides])
 
 
 def load(model_dir: str,

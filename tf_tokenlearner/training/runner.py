@@ -232,19 +232,8 @@ def _was_killed_before_evaluation(
 
 def _report_cost(params: cfg.ExperimentConfig):
   model = params.task.model
-  count = lambda spec: cost.classifier_cost(
-      spec, model.input_size, model.num_classes)
-  spec = model.backbone.get().completed(tuple(model.input_size))
-  ours = count(spec)
-  example = _task_class(params).EXAMPLE
-  text = (f'{ours.parameters:,} parameters, {ours.macs / 1e6:,.2f} M '
-          f'multiply-accumulates {example}')
-  plain = cost.without_token_learner(spec)
-  if plain is not None:
-    macs = count(plain).macs
-    text += (f';\nthe same model without TokenLearner: {macs / 1e6:,.2f} M, '
-             f'{macs / ours.macs:.1f} times as many')
-  print(text + '.')
+  print(cost.summary(model.backbone.get(), model.input_size, model.num_classes,
+                     _task_class(params).EXAMPLE))
 
 
 def _note_mirroring(line: progress.Progress, params: cfg.ExperimentConfig,
