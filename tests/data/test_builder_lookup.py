@@ -103,7 +103,10 @@ def test_unknown_names(tmp_path, name, message):
   assert '\n' not in str(error.value)
 
 
-def test_unknown_folders(tmp_path):
+@pytest.mark.parametrize('name', ['plain', 'lr=[1e-3] *?'])
+def test_unknown_folders(tmp_path, name):
+  tmp_path = tmp_path / name
+  tmp_path.mkdir()
   with pytest.raises(errors.UserError, match='There is no folder .*/none'):
     labelled_source.find_builder(str(tmp_path / 'none'))
   with pytest.raises(errors.UserError, match=(

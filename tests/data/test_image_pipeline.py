@@ -386,7 +386,9 @@ def test_transparency_is_dropped():
 @pytest.mark.parametrize('keys, multi_label', [
     (('image/encoded', 'image/class/label'), False), (('a', 'b'), True)])
 def test_tfrecord_files(tmp_path, keys, multi_label):
-  path = str(tmp_path / 'train-0')
+  folder = tmp_path / ('lr=[1e-3] *?' if multi_label else 'plain')
+  folder.mkdir()
+  path = str(folder / 'train-0')
   image = noise(4, 4)
   with tf.io.TFRecordWriter(path) as writer:
     for labels in [[3], [1, 2] if multi_label else [1]]:
@@ -397,7 +399,7 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
               value=labels))}
       writer.write(tf.train.Example(features=tf.train.Features(
           feature=features)).SerializeToString())
-  params = evaluation_config(input_path=str(tmp_path / 'train-*'))
+  params = evaluation_config(input_path=str(folder / 'train-*'))
   if multi_label:
     params.image_field_key, params.label_field_key = keys
   assert image_pipeline.open_source(params) is None

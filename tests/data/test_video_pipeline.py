@@ -546,8 +546,10 @@ def test_shuffling_holds_a_gibibyte(capfd, mebibytes, wanted, cache, expected):
 @pytest.mark.parametrize('multi_label', [False, True])
 @pytest.mark.parametrize('keys', [(), ('frames', 'tags')])
 def test_tfrecord_files(tmp_path, keys, multi_label):
+  folder = tmp_path / ('lr=[1e-3] *?' if multi_label else 'plain')
+  folder.mkdir()
   frame_key, label_key = keys or ('image/encoded', 'clip/label/index')
-  with tf.io.TFRecordWriter(str(tmp_path / 'train-0')) as writer:
+  with tf.io.TFRecordWriter(str(folder / 'train-0')) as writer:
     for length, labels in ((2, [2]), (4, [0, 1] if multi_label else [1])):
       frames = tiny_videos.encode(tiny_videos.numbered_frames(length))
       writer.write(tf.train.SequenceExample(
@@ -557,7 +559,7 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
               frame_key: tf.train.FeatureList(feature=[
                   tf.train.Feature(bytes_list=tf.train.BytesList(value=[frame]))
                   for frame in frames])})).SerializeToString())
-  params = evaluation_config(input_path=str(tmp_path / 'train-*'))
+  params = evaluation_config(input_path=str(folder / 'train-*'))
   if keys:
     params.video_field_key, params.label_field_key = keys
   assert video_pipeline.open_source(params) is None

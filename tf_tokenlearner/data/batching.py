@@ -5,10 +5,11 @@ batching. What it shuffles is encoded; pixels are made after that. Of data sets
 that know their size it holds at most 1 GiB for shuffling, or 16 examples.
 """
 
+import glob
 import mimetypes
 import os
 import sys
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, List, Optional, TypeVar, Union
 
 from official.core import config_definitions as cfg
 from official.core import input_reader
@@ -93,11 +94,41 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
     raise errors.UserError(
         f'input_path={params.input_path} is a single file; give the folder of '
         'class folders.')
-  if not tf.io.gfile.glob(str(params.input_path).split(',')):
+  if not tfrecord_paths(str(params.input_path)):
     raise errors.UserError(
         f'There is no folder {os.path.abspath(str(params.input_path))}, nor do '
         f'any TFRecord files match input_path={params.input_path}.')
   return None
+
+
+def tfrecord_paths(input_path: str) -> List[str]:
+  """Returns the sorted files that comma-separated paths or patterns name.
+
+  An existing file or folder is taken literally, so `[`, `*` and `?` in its name
+  do not act as wildcards.
+  """
+  paths = set()
+  for part in map(str.strip, input_path.split(',')):
+    folder, name = os.path.split(part)
+    if tf.io.gfile.exists(part):
+      paths.add(part)
+    elif folder and tf.io.gfile.isdir(folder):
+      paths.update(tf.io.gfile.glob(os.path.join(glob.escape(folder), name)))
+    else:
+      paths.update(tf.io.gfile.glob(part))
+  return sorted(paths)
+
+
+def _for_garden(
+    params: cfg.DataConfig, source: Optional[_Source]) -> Union[str, List[str]]:
+  """Returns an input_path whose files the Garden's reader takes literally."""
+  if not params.input_path:
+    return params.input_path
+  paths = [str(params.input_path)] if source else tfrecord_paths(
+      str(params.input_path))
+  # The reader expands a path that contains * or ?, and only such a path.
+  return [glob.escape(path) if '*' in path or '?' in path else path
+          for path in paths]
 
 
 def make_batches(
@@ -124,6 +155,7 @@ def make_batches(
   reader = input_reader.InputReader(
       params.replace(
           cache=False,  # Ours comes before the augmentation.
+          input_path=_for_garden(params, source),
           shuffle_buffer_size=_shuffle_buffer_size(params, source)),
       decoder_fn=None if source else decoder,
       parser_fn=parser,
@@ -161,8 +193,8 @@ def stored_examples(
   if source:
     return select(source.as_dataset(
         params.tfds_split, read_config=tfds.ReadConfig(), shuffle_files=False))
-  paths = tf.io.gfile.glob(str(params.input_path).split(','))
-  return select(tf.data.TFRecordDataset(sorted(paths)).map(decoder))
+  paths = tfrecord_paths(str(params.input_path))
+  return select(tf.data.TFRecordDataset(paths).map(decoder))
 
 
 def read_source(

@@ -91,9 +91,13 @@ def _find_in_folder(folder: str) -> tfds.core.DatasetBuilder:
   if not (path / _INFO_FILE).exists():
     if not path.exists():
       raise errors.UserError(f'There is no folder {folder}.')
+    # Not by glob, which would read brackets in the folder's name as a pattern.
+    children = [child for child in path.iterdir() if child.is_dir()]
+    grandchildren = [
+        grandchild for child in children for grandchild in child.iterdir()]
     inside = sorted(
-        os.fspath(found.parent) for pattern in ('*', '*/*')
-        for found in path.glob(f'{pattern}/{_INFO_FILE}'))
+        os.fspath(found) for found in [*children, *grandchildren]
+        if (found / _INFO_FILE).exists())
     raise errors.UserError(
         f'{folder} holds no prepared TFDS data set, which has a {_INFO_FILE}. '
         + (f'Inside are: {", ".join(inside[:5])}.' if inside else
