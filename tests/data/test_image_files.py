@@ -10,17 +10,23 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+from tf_tokenlearner.data import image_decoding
 from tf_tokenlearner.data import image_files
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8)
+ALPHA = np.arange(63, dtype=np.uint8).reshape(9, 7) * 3
 NOT_AN_IMAGE = 'content is no JPEG, PNG, GIF, BMP or WebP'
 CUT_OFF = 'content corrupt or cut off'
 BAD_HEADER = 'header corrupt or cut off'
 
 
-def encode(kind, mode='RGB', **options):
+def encode(kind, mode='RGB', alpha=None, **options):
+  """Encodes PIXELS; modes with an alpha channel are opaque by default."""
   file = io.BytesIO()
-  PIL.Image.fromarray(PIXELS).convert(mode).save(file, kind, **options)
+  picture = PIL.Image.fromarray(PIXELS).convert(mode)
+  if alpha is not None:
+    picture.putalpha(PIL.Image.fromarray(alpha))
+  picture.save(file, kind, **options)
   return file.getvalue()
 
 
@@ -68,7 +74,7 @@ def load(tmp_path, data):
 
 
 def decode(data):
-  return tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
+  return image_decoding.decode(tf.constant(data)).numpy()
 
 
 @pytest.mark.parametrize('kind,mode,options', [
@@ -78,12 +84,17 @@ def decode(data):
     ('PNG', '1', {}), ('PNG', 'LA', {}), ('GIF', 'RGB', {}),
     ('BMP', 'RGB', {}), ('BMP', 'L', {}),
     ('WEBP', 'RGB', {}), ('WEBP', 'RGB', {'lossless': True}),
-    ('WEBP', 'RGBA', {'lossless': True}),
+    ('WEBP', 'RGBA', {'lossless': True}), ('PNG', 'RGBA', {'alpha': ALPHA}),
+    ('PNG', 'LA', {'alpha': ALPHA}), ('WEBP', 'RGBA', {'alpha': ALPHA}),
+    ('WEBP', 'RGBA', {'alpha': ALPHA, 'lossless': True, 'exact': True}),
 ])
 def test_bytes_stay_as_they_are(tmp_path, kind, mode, options):
   data = encode(kind, mode, **options)
   assert load(tmp_path, data) == data
-  expected = np.array(PIL.Image.open(io.BytesIO(data)).convert('RGB'))
+  picture = PIL.Image.open(io.BytesIO(data))
+  if 'alpha' in options:
+    np.testing.assert_array_equal(picture.getchannel('A'), options['alpha'])
+  expected = np.array(picture.convert('RGB'))
   # Two JPEG decoders round differently.
   np.testing.assert_allclose(
       decode(data).astype(int), expected, atol=6 if kind == 'JPEG' else 0)

@@ -21,6 +21,17 @@ def encode(kind, mode='RGB', **options):
   return file.getvalue()
 
 
+def transparent(kind, **options):
+  """Encodes the pixels with an alpha from 0 to 186."""
+  alpha = np.arange(63, dtype=np.uint8).reshape(9, 7, 1) * 3
+  file = io.BytesIO()
+  PIL.Image.fromarray(np.concatenate([PIXELS, alpha], -1)).save(
+      file, kind, **options)
+  decoded = np.array(PIL.Image.open(file))
+  np.testing.assert_array_equal(decoded[..., 3:], alpha)
+  return file.getvalue()
+
+
 def animated(kind):
   return encode(kind, save_all=True, append_images=[
       PIL.Image.fromarray(255 - PIXELS), PIL.Image.fromarray(PIXELS // 2)])
@@ -79,10 +90,13 @@ READABLE = {
     'CMYK JPEG': encode('JPEG', 'CMYK'),
     'PNG': encode('PNG'),
     'palette PNG': encode('PNG', 'P'),
-    'transparent PNG': encode('PNG', 'RGBA'),
+    'opaque RGBA PNG': encode('PNG', 'RGBA'),
+    'transparent PNG': transparent('PNG'),
     'WebP': encode('WEBP'),
     'lossless WebP': encode('WEBP', lossless=True),
-    'transparent WebP': encode('WEBP', 'RGBA', lossless=True),
+    'opaque RGBA WebP': encode('WEBP', 'RGBA', lossless=True),
+    'transparent WebP': transparent('WEBP', lossless=True, exact=True),
+    'transparent lossy WebP': transparent('WEBP', quality=80),
     'GIF': encode('GIF'),
 }
 
@@ -96,6 +110,13 @@ def test_what_pil_reads(read, name):
   assert reasons == ['']
   np.testing.assert_allclose(
       pixels, expected, atol=8 if 'JPEG' in name else 0)
+
+
+@pytest.mark.parametrize('name', ['transparent PNG', 'transparent WebP'])
+def test_transparency_is_dropped(read, name):
+  """Pixels keep their stored colour, even where they are invisible."""
+  (pixels,), _ = read([READABLE[name]])
+  np.testing.assert_array_equal(pixels, PIXELS)
 
 
 def test_sixteen_bits_become_eight(read):
