@@ -142,6 +142,16 @@ def test_what_is_behind_the_first_frame_does_not_matter(tmp_path):
       decode(load(tmp_path, data[:-30])), decode(data))
 
 
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+def test_jpeg_without_end_marker(tmp_path, mode):
+  data = encode('JPEG', mode)
+  assert data.endswith(b'\xff\xd9')
+  assert load(tmp_path, data[:-2]) == data
+  for missing in range(4, 40):
+    with pytest.raises(image_files.UnreadableImageError, match=CUT_OFF):
+      load(tmp_path, data[:-missing])
+
+
 def test_content_decides_and_not_the_name(tmp_path):
   path = tmp_path / 'image.png'
   path.write_bytes(encode('JPEG'))

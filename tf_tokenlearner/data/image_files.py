@@ -76,6 +76,7 @@ def decode(data: bytes) -> tf.Tensor:
     raise UnreadableImageError('content corrupt or cut off') from error
 
 
+_JPEG_END = b'\xff\xd9'
 _decode = tf.function(
     image_decoding.decode, input_signature=[tf.TensorSpec([], tf.string)])
 
@@ -91,7 +92,7 @@ def _examine(data: bytes) -> _Facts:
 
 def _examine_jpeg(data: bytes) -> _Facts:
   height, width, _ = tf.image.extract_jpeg_shape(data).numpy()
-  return int(height), int(width), _as_it_is
+  return int(height), int(width), _with_end_marker
 
 
 def _examine_png(data: bytes) -> _Facts:
@@ -151,6 +152,24 @@ _KINDS: Dict[bytes, Callable[[bytes], _Facts]] = {
 
 
 def _as_it_is(data: bytes) -> bytes:
+  return data
+
+
+def _with_end_marker(data: bytes) -> bytes:
+  """Appends the end marker that some cameras omit, if all pixels are there.
+
+  They are if the bytes before the marker do not influence the pixels. A
+  progressive file stays as it is: cut off between two scans, it passes too.
+  """
+  if data.endswith(_JPEG_END) or b'\xff\xc2' in data:
+    return data
+  try:
+    decode(data)
+  except UnreadableImageError:
+    first, second = (decode(data + tail + _JPEG_END).numpy()
+                     for tail in (bytes(8), b'\xb5\x5a' * 16))
+    if (first == second).all():
+      return data + _JPEG_END
   return data
 
 
