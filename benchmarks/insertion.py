@@ -138,7 +138,6 @@ def _accuracy_before(values: flags.FlagValues, config: dict) -> float:
   # These take seconds: only now, when there is something to do.
   import tf_keras
   from official.core import task_factory
-  from tf_tokenlearner.configs import experiments
 
   params = trainings.parse(values, config)
   classification_task.complete(params.task)

@@ -1,7 +1,7 @@
-"""Trainings whose results are kept, so that none is done twice.
+"""Trainings with stored results, so that none runs twice.
 
-What benchmarks/study.py and benchmarks/insertion.py share: their flags, the
-file with one JSON line per training, and the training itself.
+Shared by benchmarks/study.py and benchmarks/insertion.py: flags, the file with
+one JSON line per training, and the training itself.
 """
 
 import json
@@ -24,21 +24,21 @@ from tf_tokenlearner import errors
 
 def define_flags(values: flags.FlagValues, *, work_dir: str,
                  results: str) -> None:
-  """Flags of every such benchmark, with the defaults of one."""
+  """Defines the flags of a training benchmark, with its defaults."""
   owner = dict(flag_values=values, module_name='__main__')
   for name, default, what in (
       ('experiment', 'tokenlearner_fashion_mnist', 'Data set and recipe.'),
-      ('data_dir', '', 'Where the prepared data set lies; \'\' is the usual '
-       'place of TFDS.'),
-      ('work_dir', work_dir, 'Where the runs lie.'),
-      ('results', results, 'Where results go, a JSON line each.')):
+      ('data_dir', '', 'Folder of the prepared data set; the default is that '
+       'of TFDS.'),
+      ('work_dir', work_dir, 'Folder of the runs.'),
+      ('results', results, 'File of results, one JSON line each.')):
     flags.DEFINE_string(name, default, what, **owner)
   flags.DEFINE_list('seeds', '0,1,2', 'One training of each kind for each.',
                     **owner)
 
 
 def seeds(given: Sequence[str]) -> List[int]:
-  """The value of --seeds. Raises UserError if one is no whole number."""
+  """Returns --seeds as numbers. Raises UserError if one is not an integer."""
   try:
     numbers = [int(text) for text in given]
   except ValueError:
@@ -129,8 +129,8 @@ def config(values: flags.FlagValues, *, vit: Dict[str, Any], seed: int,
 
 
 def parse(values: flags.FlagValues,
-          overrides: Dict[str, Any]) -> 'ExperimentConfig':
-  """The whole config; where the data lie is this machine's affair."""
+          overrides: Dict[str, Any]) -> Any:
+  """Returns the Garden's ExperimentConfig, with --data_dir filled in."""
   from tf_tokenlearner.configs import experiments
   return experiments.parse(values.experiment, [
       json.dumps(overrides), json.dumps({'task': {'train_data': {
@@ -150,13 +150,12 @@ def train(values: flags.FlagValues, overrides: Dict[str, Any],
     accuracy on the validation data, seconds of training; parameters and
     multiply-accumulates of an example; commit, machine.
   """
-  import tensorflow as tf
   import tf_keras
   from benchmarks import timing
   from tf_tokenlearner.analysis import cost
   from tf_tokenlearner.training import runner
 
-  if os.path.exists(folder):  # Of a training that was stopped.
+  if os.path.exists(folder):  # Left by an interrupted training.
     shutil.rmtree(folder)
   tf_keras.backend.clear_session()  # Else graphs of all trainings pile up.
   params = parse(values, overrides)

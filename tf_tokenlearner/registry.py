@@ -5,9 +5,11 @@ register_all(). This project's train.py needs no call: its modules import what
 they use.
 """
 
+import importlib
+
 
 def register_all() -> None:
   """Imports every module that registers an experiment, a task or a backbone."""
-  # pylint: disable=g-import-not-at-top,unused-import
-  from tf_tokenlearner.configs import experiments
-  from tf_tokenlearner.tasks import classification_task
+  for module in ('tf_tokenlearner.configs.experiments',
+                 'tf_tokenlearner.tasks.classification_task'):
+    importlib.import_module(module)

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
 
 from tests.checkpoints import tiny_checkpoints

@@ -13,7 +13,6 @@ import re
 import sys
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_hub as hub
 import tf_keras
 

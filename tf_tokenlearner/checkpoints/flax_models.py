@@ -6,9 +6,8 @@ location of a TokenLearner without a Fuser, is taken from the model to start.
 
 import math
 import re
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
-import numpy as np
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import flax_names

@@ -10,11 +10,14 @@ from official.core import exp_factory
 from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import catalog
-from tf_tokenlearner.configs import image_classification  # Registers.
+from tf_tokenlearner.configs import image_classification
 from tf_tokenlearner.configs import old_runs
 from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.configs import overrides
-from tf_tokenlearner.configs import video_classification  # Registers.
+from tf_tokenlearner.configs import video_classification
+
+# Importing these modules registers their experiments.
+_DEFINITIONS = (image_classification, video_classification)
 
 Config = cfg.ExperimentConfig  # For modules that do not import the Garden.
 # An override: a file, a text or values.

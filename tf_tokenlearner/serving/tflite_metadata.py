@@ -6,7 +6,7 @@ release for this Python), and files are appended to the model as a zip archive.
 """
 
 import io
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 import zipfile
 
 import flatbuffers
