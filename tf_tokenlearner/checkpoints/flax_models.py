@@ -8,7 +8,6 @@ import math
 import re
 from typing import Dict, List, Optional, Tuple
 
-
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import transfer
