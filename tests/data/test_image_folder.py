@@ -54,7 +54,7 @@ class Opener:
   def __init__(self, tmp_path):
     self.folder = tmp_path / 'photos'
     self.folder.mkdir()
-    self.data_dir = tmp_path / 'data'
+    self.data_dir = tmp_path / 'data [1] *?'
     self.lines = []
 
   def __call__(self, **options):
@@ -242,16 +242,28 @@ def test_no_space_on_the_disk(opener, monkeypatch):
   # A GiB and more is shuffled on the disk.
   monkeypatch.setattr(folder_builder, '_SHUFFLED_IN_MEMORY', 100)
   with pytest.raises(errors.UserError, match=(
-      r'No space left on the disk of .*data to pack .*photos: .* are needed\. '
+      r'No space left on the disk of .*data .* to pack .*photos: .* are needed\. '
       'Make room')):
     opener()
   size = sum(path.stat().st_size for path in opener.folder.rglob('*.*'))
   assert 2 * size in asked
 
 
+def test_class_names_stay_strings(opener):
+  names = ('007', '0x1f', '12:30', '1_000', '1e3', '2024-01-01', 'no',
+           'null', 'on', 'true')
+  for i, name in enumerate(names):
+    (opener.folder / name).mkdir()
+    (opener.folder / name / 'a.png').write_bytes(image_bytes(i, 'png'))
+  source = opener(validation_fraction=0)
+  again = tfds_source.open_image_source(source.builder.data_dir)
+  assert source.label_names == again.label_names == tuple(sorted(names))
+  assert all(type(name) is str for name in again.label_names)
+
+
 def test_odd_names(opener):
   """Spaces, dots and bytes that are no UTF-8, in folders and files."""
-  folder = opener.folder.parent / 'mes photos (été)'
+  folder = opener.folder.parent / 'mes photos [été] *?'
   folder.mkdir()
   opener.folder = folder
   for i, name in enumerate([b'caf\xe9', 'ünï'.encode(), b'a b.c']):

@@ -181,7 +181,7 @@ def _open_labelled_videos(dataset: str, data_dir: str,
   # With an option, TFDS takes our class and does not just read what is there.
   builder = labelled_source.find_builder(
       dataset, data_dir, announce=print, **options)
-  was_prepared = builder.is_prepared()
+  was_prepared = prepare_dataset.is_prepared(builder)
   prepare_dataset.ensure_prepared(builder)
   if was_prepared and 'from_dir' in options:
     builder.refuse_other_files()

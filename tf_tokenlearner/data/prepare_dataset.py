@@ -47,10 +47,10 @@ def ensure_prepared(
     UserError: no network, no space, files missing that have to be fetched by
       hand, and what else the user can mend.
   """
-  if _is_prepared(builder):
+  if is_prepared(builder):
     return
   with _explained(builder), _alone(builder, announce):
-    if _is_prepared(builder):  # By the one that was waited for.
+    if is_prepared(builder):  # By the one that was waited for.
       builder.info.read_from_directory(builder.data_dir)
       return
     announce(_describe(builder))
@@ -59,7 +59,7 @@ def ensure_prepared(
       with _ONE_AT_A_TIME, _quiet(builder):
         builder.download_and_prepare()
     except OSError:
-      if not _is_prepared(builder):
+      if not is_prepared(builder):
         raise
       # Another process, of TFDS without us, was first.
       builder.info.read_from_directory(builder.data_dir)
@@ -69,10 +69,12 @@ def ensure_prepared(
              f'{time.monotonic() - start:.0f} s: {splits}.')
 
 
-def _is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
+def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
+  """Returns whether a data set can be read; UserError if it is incomplete."""
   if not builder.data_path.exists():
     return False
-  if not builder.is_prepared():
+  # builder.is_prepared() reads brackets in the folder's name as a pattern.
+  if not (builder.data_path / 'dataset_info.json').exists():
     raise errors.UserError(
         f'{builder.data_dir} exists but holds no complete data set: remove it '
         'and start again.')
