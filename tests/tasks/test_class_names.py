@@ -51,12 +51,6 @@ def test_maps_that_do_not_fit(label_map, message):
         source(['dog', 'zebra']), label_map, ['cat', 'dog'], 'label_map')
 
 
-def test_sides():
-  assert class_names.with_side(['still', 'turn_left']) == 'turn_left'
-  assert class_names.with_side(['HandRight']) == 'HandRight'
-  assert class_names.with_side(['bright', 'cleft', 'leftover']) is None
-
-
 def test_description():
   names = [str(number) for number in range(12)]
   assert class_names.describe(names) == (

@@ -12,7 +12,6 @@ from official.vision.ops import augment
 from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import augmentation
 from tf_tokenlearner.data import batching
-from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner.data import views
@@ -76,7 +75,7 @@ def build_dataset(
   """Makes batches of images and labels for one replica.
 
   Args:
-    params: data config. An unset aug_rand_hflip is decided here.
+    params: data config. An unset aug_rand_hflip mirrors nothing.
     source: result of `open_source`.
     input_size: (height, width, channels) of the images in the batches.
     num_classes: classes of the labels.
@@ -87,8 +86,6 @@ def build_dataset(
     Data set of (float [B, height, width, channels] in [-1, 1], int [B] or float
     [B, num_classes]); endless in training, each example once in evaluation.
   """
-  if params.is_training and params.aug_rand_hflip is None:
-    params = params.replace(aug_rand_hflip=_may_mirror(source))
   return batching.make_batches(
       params, source, _tfrecord_decoder(params, multi_label),
       _Parser(params, input_size, num_classes, multi_label), num_classes,
@@ -129,16 +126,6 @@ def evaluation_examples(
   return batching.stored_examples(
       params, source, _tfrecord_decoder(params, multi_label), select).map(
           lambda example: (example['image'], *parser(example)))
-
-
-def _may_mirror(source: Optional[tfds_source.ImageSource]) -> bool:
-  """Returns whether mirrored images keep their class; says if they do not."""
-  is_sided = source is not None and labelled_source.differ_by_side(
-      source.label_names)
-  if is_sided:
-    print('Images are not mirrored, as names of classes say left and right; '
-          'task.train_data.aug_rand_hflip=true mirrors them all the same.')
-  return not is_sided
 
 
 class _Parser:

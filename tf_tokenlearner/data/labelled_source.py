@@ -5,7 +5,7 @@ import importlib
 import os
 import re
 from typing import (
-    Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple)
+    Any, Callable, Dict, Mapping, Optional, Sequence, Tuple)
 
 import numpy as np
 import tensorflow as tf
@@ -219,20 +219,6 @@ class _AsStored(tfds.decode.SkipDecoding):
 
   def decode_batch_example(self, serialized_example):
     return serialized_example
-
-
-def differ_by_side(label_names: Iterable[str]) -> bool:
-  """Returns whether class names contain both words, left and right.
-
-  Mirroring an image or clip would then change its class.
-
-  Example:
-    >>> differ_by_side(['turn_left', 'turn_right']), differ_by_side(['bright'])
-    (True, False)
-  """
-  words = {word.lower() for name in label_names
-           for word in re.findall('[A-Z]?[a-z]+|[A-Z]+', name)}
-  return {'left', 'right'} <= words
 
 
 def only_labelled(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -19,6 +19,7 @@ from tf_tokenlearner.configs import video_classification
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import servable as servable_lib
+from tf_tokenlearner.tasks import mirroring
 
 _DataConfig = Union[
     image_classification.DataConfig, video_classification.DataConfig]
@@ -246,7 +247,7 @@ def _augmentation(data: _DataConfig, label_names: Sequence[str]) -> str:
     words.append(f'shifts of up to {data.aug_shift} pixels')
   if data.aug_rand_hflip or (
       data.aug_rand_hflip is None
-      and not labelled_source.differ_by_side(label_names)):
+      and mirroring.may_mirror(data, label_names)):
     words.append('mirroring')
   if get('aug_rand_vflip'):
     words.append('upside-down flips')

@@ -7,7 +7,6 @@ the wrong outputs, without a word.
 
 import dataclasses
 import json
-import re
 from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import tensorflow as tf
@@ -16,7 +15,6 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.data import labelled_source
 
 _SHOWN = 10
-_SIDES = ('left', 'right')
 
 
 def parse_map(text: str, key: str) -> Dict[str, str]:
@@ -133,15 +131,6 @@ def only_labelled(
 def describe(names: Sequence[str]) -> str:
   """Returns '3 classes: cat, dog, zebra', with the first ten names."""
   return f'{len(names):,} classes: {_shorten(names)}'
-
-
-def with_side(names: Sequence[str]) -> Optional[str]:
-  """Returns the first class name that contains the word left or right."""
-  for name in names:
-    words = re.findall(r'[A-Z]?[a-z]+|[A-Z]+', name)
-    if any(word.lower() in _SIDES for word in words):
-      return name
-  return None
 
 
 def _with_selection(

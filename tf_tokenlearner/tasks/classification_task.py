@@ -25,6 +25,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import config_checks
 from tf_tokenlearner.tasks import metrics as metrics_lib
+from tf_tokenlearner.tasks import mirroring
 
 
 class ClassificationTask(base_task.Task):
@@ -110,7 +111,7 @@ class ClassificationTask(base_task.Task):
       task.label_names = list(names)
     for data in (train, validation):
       if data.aug_rand_hflip is None:
-        data.aug_rand_hflip = _may_mirror(data, names)
+        data.aug_rand_hflip = mirroring.may_mirror(data, names)
     task.model.backbone.get().completed(tuple(task.model.input_size))
     return names
 
@@ -228,7 +229,7 @@ class ClassificationTask(base_task.Task):
   ) -> tf.data.Dataset:
     source = self._open(params)
     if params.aug_rand_hflip is None:  # The config was not completed.
-      params = params.replace(aug_rand_hflip=_may_mirror(
+      params = params.replace(aug_rand_hflip=mirroring.may_mirror(
           params, source.label_names if source else ()))
     multi_label = self._has_many_labels(source)
     if (source and multi_label and not params.is_training
@@ -375,9 +376,3 @@ def complete(task: config.ClassificationTask, label_names: Sequence[str] = (),
 def make(task: config.ClassificationTask) -> ClassificationTask:
   """Returns the task of a config."""
   return task_factory.get_task(task)
-
-
-def _may_mirror(data: cfg.DataConfig, names: Sequence[str]) -> bool:
-  """Returns whether mirroring keeps the classes, as far as one can tell."""
-  is_own_video = isinstance(data, video_config.DataConfig) and data.input_path
-  return not is_own_video and class_names.with_side(names) is None

@@ -17,6 +17,7 @@ from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import classification_task
+from tf_tokenlearner.tasks import mirroring
 from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import run_checks
@@ -67,7 +68,9 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
         f'starting from {params.task.init_checkpoint or "random weights"}'))
     if label_names:
       line.note(class_names.describe(label_names))
-    _note_mirroring(line, params, label_names)
+    note = mirroring.note(params.task.train_data, label_names)
+    if note:
+      line.note(note)
     with quiet.logging_to(model_dir, 'train.log'):
       _train(experiment, params, model_dir, label_names, strategy, line,
              first_step, evaluate)
@@ -234,20 +237,6 @@ def _report_cost(params: cfg.ExperimentConfig):
   model = params.task.model
   print(cost.summary(model.backbone.get(), model.input_size, model.num_classes,
                      _task_class(params).EXAMPLE))
-
-
-def _note_mirroring(line: progress.Progress, params: cfg.ExperimentConfig,
-                    label_names: Tuple[str, ...]) -> None:
-  """Says why training does not mirror, or that it had better not."""
-  side = class_names.with_side(label_names)
-  if side is None:
-    return
-  if params.task.train_data.aug_rand_hflip:
-    line.note(f'aug_rand_hflip mirrors examples, although class {side!r} seems '
-              'to tell left from right.')
-  else:
-    line.note(f'Examples are not mirrored: class {side!r} seems to tell left '
-              'from right.')
 
 
 def _task_class(params: cfg.ExperimentConfig) -> type:
