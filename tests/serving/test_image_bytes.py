@@ -1,4 +1,4 @@
-"""Image files of strangers: read, converted as documented, or refused."""
+"""Untrusted image files: decoded as documented, or refused."""
 
 import io
 import struct
@@ -94,7 +94,6 @@ READABLE = {
     'transparent PNG': transparent('PNG'),
     'WebP': encode('WEBP'),
     'lossless WebP': encode('WEBP', lossless=True),
-    'opaque RGBA WebP': encode('WEBP', 'RGBA', lossless=True),
     'transparent WebP': transparent('WEBP', lossless=True, exact=True),
     'transparent lossy WebP': transparent('WEBP', quality=80),
     'GIF': encode('GIF'),
@@ -141,6 +140,25 @@ def test_first_frame_of_an_animated_gif(read):
   (again,), reasons = read([data[:-200]])
   assert reasons == ['']
   np.testing.assert_array_equal(pixels, again)
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+def test_jpeg_without_end_marker(read, mode):
+  """As in image_files: read if all pixels are there, refused if cut off."""
+  data = encode('JPEG', mode)
+  pixels, reasons = read([data, data[:-2], data + b'trailer'])
+  assert reasons == [''] * 3
+  np.testing.assert_array_equal(pixels[1], pixels[0])
+  np.testing.assert_array_equal(pixels[2], pixels[0])
+  _, reasons = read([data[:-missing] for missing in range(4, 40)])
+  assert reasons == [CUT_OFF] * 36
+
+
+def test_progressive_jpeg_without_end_marker(read):
+  data = encode('JPEG', progressive=True)
+  _, reasons = read([data[:-2], data + b'trailer', data[:-60]])
+  reason = 'a progressive JPEG without end marker, possibly cut off'
+  assert reasons == [reason, '', reason]
 
 
 REFUSED = [

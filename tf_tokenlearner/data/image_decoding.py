@@ -10,6 +10,13 @@ from tf_tokenlearner.data import orientation
 # takes 50 us a block; the limits bound what a malicious file can cost.
 _MAX_BLOCKS_BEFORE, _MAX_BLOCKS = 1_000, 40_000
 
+JPEG_END = b'\xff\xd9'
+JPEG_PROGRESSIVE = b'\xff\xc2'  # The marker of a progressive frame.
+PROGRESSIVE_WITHOUT_END = (
+    'a progressive JPEG without end marker, possibly cut off')
+# Two continuations of a file; pixels that depend on them are missing.
+_TAILS = bytes(8), b'\xb5\x5a' * 16
+
 
 def decode(data: tf.Tensor) -> tf.Tensor:
   """Decodes an image file into upright pixels without transparency.
@@ -42,6 +49,30 @@ def decode(data: tf.Tensor) -> tf.Tensor:
   pixels = tf.cond(is_webp, from_webp, from_other)
   return orientation.upright(
       tf.ensure_shape(pixels, [None, None, 3]), orientation.read(data))
+
+
+def decode_jpeg_without_end(data: tf.Tensor) -> tf.Tensor:
+  """Decodes a baseline JPEG file whose end marker may be missing.
+
+  The file is complete if bytes behind its end do not influence the pixels. A
+  progressive file passes this test when it is cut off between two scans, so it
+  must not be given.
+
+  Args:
+    data: string [], the content of the file.
+
+  Returns:
+    uint8 [H, W, 3], upright.
+
+  Raises:
+    tf.errors.InvalidArgumentError: when executed, if data is corrupt or cut
+      off.
+  """
+  first, second = (
+      tf.io.decode_jpeg(data + tail + JPEG_END, channels=3) for tail in _TAILS)
+  is_complete = tf.debugging.assert_equal(first, second, 'JPEG is cut off')
+  with tf.control_dependencies([is_complete]):
+    return orientation.upright(first, orientation.read(data))
 
 
 def _opaque_gif(data: tf.Tensor) -> tf.Tensor:

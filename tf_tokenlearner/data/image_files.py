@@ -70,15 +70,20 @@ def decode(data: bytes) -> tf.Tensor:
   Raises:
     UnreadableImageError: corrupt or cut off.
   """
+  return _pixels(_decode, data)
+
+
+_decode, _decode_without_end = (
+    tf.function(function, input_signature=[tf.TensorSpec([], tf.string)])
+    for function in (
+        image_decoding.decode, image_decoding.decode_jpeg_without_end))
+
+
+def _pixels(function, data: bytes) -> tf.Tensor:
   try:
-    return _decode(data)
+    return function(data)
   except tf.errors.InvalidArgumentError as error:
     raise UnreadableImageError('content corrupt or cut off') from error
-
-
-_JPEG_END = b'\xff\xd9'
-_decode = tf.function(
-    image_decoding.decode, input_signature=[tf.TensorSpec([], tf.string)])
 
 
 def _examine(data: bytes) -> _Facts:
@@ -156,21 +161,18 @@ def _as_it_is(data: bytes) -> bytes:
 
 
 def _with_end_marker(data: bytes) -> bytes:
-  """Appends the end marker that some cameras omit, if all pixels are there.
-
-  They are if the bytes before the marker do not influence the pixels. A
-  progressive file stays as it is: cut off between two scans, it passes too.
-  """
-  if data.endswith(_JPEG_END) or b'\xff\xc2' in data:
+  """Appends the end marker that some cameras omit, if all pixels are there."""
+  if data.endswith(image_decoding.JPEG_END):
     return data
   try:
-    decode(data)
-  except UnreadableImageError:
-    first, second = (decode(data + tail + _JPEG_END).numpy()
-                     for tail in (bytes(8), b'\xb5\x5a' * 16))
-    if (first == second).all():
-      return data + _JPEG_END
-  return data
+    decode(data)  # Others store a video or the like behind the picture.
+    return data
+  except UnreadableImageError as error:
+    if image_decoding.JPEG_PROGRESSIVE in data:
+      raise UnreadableImageError(
+          image_decoding.PROGRESSIVE_WITHOUT_END) from error
+  _pixels(_decode_without_end, data)
+  return data + image_decoding.JPEG_END
 
 
 def _first_frame(data: bytes) -> bytes:

@@ -1,9 +1,9 @@
-"""Decodes image files inside a graph, where nothing may go wrong for others.
+"""Decodes untrusted image files inside a graph.
 
-Whoever sends a request is a stranger. The header is looked at before anything
-is allocated, and what cannot be decoded gives a reason in place of pixels, so
-that the other examples of a batch are answered. TensorFlow has no try; a data
-set that leaves out failing elements is one.
+A file that cannot be decoded gives a reason in place of pixels, so that the
+other examples of a batch are still answered. The size in the header is checked
+before memory is allocated. TensorFlow graphs have no exception handling;
+Dataset.ignore_errors takes its place.
 """
 
 from typing import Callable, Sequence, Tuple
@@ -12,40 +12,49 @@ import tensorflow as tf
 
 from tf_tokenlearner.data import image_decoding
 
-MAX_PIXELS = 64_000_000  # Of an image; of the frames of a clip together.
-_HEADER = 64  # Bytes; what is looked at lies within.
+MAX_PIXELS = 64_000_000  # In an image, or in all frames of a clip together.
+_HEADER = 64  # Bytes that suffice to detect the format.
+_CORRUPT = 'content corrupt or cut off'
 (_JPEG, _PNG, _GIF, _WEBP_EXTENDED, _WEBP_LOSSLESS, _WEBP_LOSSY,
  _OTHER) = range(7)
 
 
 def read(data: tf.Tensor, to_pixels: Callable[[tf.Tensor], tf.Tensor],
          pixels_shape: Sequence[int]) -> Tuple[tf.Tensor, tf.Tensor]:
-  """One image file -> what the network sees, or why it cannot be seen.
+  """Decodes an image file and prepares it for the network.
 
   Args:
-    data: string [], JPEG, PNG, GIF (its first frame, which must fill it) or
-      WebP (not animated).
-    to_pixels: uint8 [H, W, 3] -> float32 of pixels_shape.
-    pixels_shape: of the result.
+    data: string [], the content of a JPEG, PNG, GIF or WebP file. Of a GIF the
+      first frame is decoded; it must cover the whole screen. An animated WebP
+      is refused, and so is a progressive JPEG without end marker.
+    to_pixels: prepares uint8 [H, W, 3], returns float32 of pixels_shape.
+    pixels_shape: shape of the network's input.
 
   Returns:
-    float32 of pixels_shape, zeros if there is a reason; the reason, string [],
-    '' if there is none.
+    The pixels, float32 of pixels_shape, and the reason why the file cannot be
+    decoded, string []. The reason is '' for a decoded file; the pixels are
+    zeros otherwise.
   """
   return _checked(
       _refusal(data, MAX_PIXELS), lambda: to_pixels(_decode(data)),
-      pixels_shape)
+      pixels_shape, tf.where(
+          _is_jpeg_without_end(data, progressive=True),
+          image_decoding.PROGRESSIVE_WITHOUT_END, _CORRUPT))
 
 
 def read_frames(
     frames: tf.Tensor, to_pixels: Callable[[tf.Tensor], tf.Tensor],
     pixels_shape: Sequence[int]) -> Tuple[tf.Tensor, tf.Tensor]:
-  """The frames of one clip, each an image file, as in read.
+  """Decodes the frames of a clip and prepares them for the network.
 
   Args:
-    frames: string [F].
-    to_pixels: uint8 [F, H, W, 3] -> float32 of pixels_shape.
-    pixels_shape: of the result.
+    frames: string [F], image files of one size, as in read.
+    to_pixels: prepares uint8 [F, H, W, 3], returns float32 of pixels_shape.
+    pixels_shape: shape of the network's input.
+
+  Returns:
+    Pixels and reason, as read returns them. The reason is that of the first
+    frame that is refused.
   """
   limit = MAX_PIXELS // tf.maximum(tf.size(frames), 1)
   refusals = tf.map_fn(lambda data: _refusal(data, limit), frames)
@@ -57,22 +66,24 @@ def read_frames(
       reason, lambda: to_pixels(tf.map_fn(
           _decode, frames, fn_output_signature=tf.TensorSpec(
               [None, None, 3], tf.uint8))),
-      pixels_shape, 'content corrupt or cut off, or frames of several sizes')
+      pixels_shape, f'{_CORRUPT}, or frames of several sizes')
 
 
 def attempt(make: Callable[[], tf.Tensor], otherwise: tf.Tensor) -> tf.Tensor:
-  """What make gives, or `otherwise` if one of its operations fails.
+  """Returns the result of make, or `otherwise` if one of its ops fails.
 
   Args:
-    make: gives a tensor, or several in a structure.
-    otherwise: of the same types and shapes.
+    make: function without arguments that returns a structure of tensors.
+    otherwise: structure of the same types and shapes.
   """
   first = tf.data.Dataset.range(1).map(lambda _: make()).ignore_errors()
   second = tf.data.Dataset.from_tensors(otherwise)
   return first.concatenate(second).take(1).get_single_element()
 
 
-def _checked(reason, make, pixels_shape, corrupt='content corrupt or cut off'):
+def _checked(reason, make, pixels_shape, corrupt):
+  """Calls make unless there is a reason; `corrupt` is the reason if it fails.
+  """
   blank = tf.zeros(pixels_shape)
   pixels, reason = tf.cond(
       tf.equal(reason, ''),
@@ -83,7 +94,7 @@ def _checked(reason, make, pixels_shape, corrupt='content corrupt or cut off'):
 
 
 def _refusal(data: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
-  """Why a file will not be decoded, as its header has it; '' if it will."""
+  """Returns why the header forbids decoding a file, '' if it does not."""
   def examine():
     size = _announced_size(data)
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
@@ -108,7 +119,7 @@ def _refusal(data: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _kind(data: tf.Tensor) -> tf.Tensor:
-  """Which of the formats, int32 []."""
+  """Returns the format, one of the constants above, int32 []."""
   begins = lambda at, text: tf.equal(
       tf.strings.substr(_padded(data), at, len(text)), text)
   is_riff = begins(0, b'RIFF')
@@ -120,7 +131,7 @@ def _kind(data: tf.Tensor) -> tf.Tensor:
 
 
 def _announced_size(data: tf.Tensor) -> tf.Tensor:
-  """(height, width) as the header has it; layouts of WebP: RFC 9649."""
+  """Returns height and width in the header, int64 [2]; WebP: RFC 9649."""
   number = lambda at, count: image_decoding.number(data, at, count)
   big_endian = lambda at: image_decoding.number(data, at, 4, order=-1)
   bits = number(21, 4)  # Of lossless WebP.
@@ -139,11 +150,29 @@ def _decode(data: tf.Tensor) -> tf.Tensor:
   """Returns the upright image, uint8 [H, W, 3]; see image_decoding.decode."""
   data = tf.cond(_kind(data) == _GIF,
                  lambda: image_decoding.first_gif_frame(data), lambda: data)
-  return image_decoding.decode(data)
+  return tf.cond(
+      _is_jpeg_without_end(data, progressive=False),
+      lambda: image_decoding.decode_jpeg_without_end(data),
+      lambda: image_decoding.decode(data))
+
+
+def _is_jpeg_without_end(data: tf.Tensor, progressive: bool) -> tf.Tensor:
+  """Returns whether a file is such a JPEG and has another end than its marker.
+  """
+  def is_such():
+    values = tf.io.decode_raw(data, tf.uint8)
+    first, second = image_decoding.JPEG_PROGRESSIVE
+    found = tf.reduce_any((values[:-1] == first) & (values[1:] == second))
+    return found == progressive
+
+  end = tf.strings.substr(b'\0\0' + data, -2, 2)
+  return tf.cond(
+      (_kind(data) == _JPEG) & (end != image_decoding.JPEG_END),
+      is_such, lambda: False)
 
 
 def _gif_size(data: tf.Tensor) -> tf.Tensor:
-  """The larger of the screen and its first frame, side by side."""
+  """Returns the size of the screen or of the first frame, the larger sides."""
   frame = image_decoding.gif_frame(data)
   number = lambda at: image_decoding.number(data, at, 2)
   return tf.stack([tf.maximum(number(8), number(frame + 7)),
@@ -151,9 +180,10 @@ def _gif_size(data: tf.Tensor) -> tf.Tensor:
 
 
 def _has_small_gif_frame(data: tf.Tensor) -> tf.Tensor:
-  """Whether _first_frame would not be what TensorFlow makes of the whole.
+  """Returns whether a GIF's first frame leaves a part of the screen uncovered.
 
-  It makes a picture of the size of the largest frame.
+  TensorFlow's picture has the size of the largest frame, so the first one
+  alone would give another picture than the whole file.
   """
   def look():
     frame = image_decoding.gif_frame(data)
@@ -166,4 +196,5 @@ def _has_small_gif_frame(data: tf.Tensor) -> tf.Tensor:
 
 
 def _padded(data: tf.Tensor) -> tf.Tensor:
+  """Returns the header, filled up with zeros."""
   return tf.strings.substr(data, 0, _HEADER) + b'\0' * _HEADER
