@@ -18,6 +18,8 @@ PROGRESSIVE_WITHOUT_END = (
 _TAILS = bytes(8), b'\xb5\x5a' * 16
 
 
+# Traced once for all pipelines and exports of a process.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def decode(data: tf.Tensor) -> tf.Tensor:
   """Decodes an image file into upright pixels without transparency.
 

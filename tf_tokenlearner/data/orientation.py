@@ -28,6 +28,8 @@ _EXIF = b'Exif\0\0'
 _PADDING = 16  # Zero bytes behind a file, so that headers can be read anywhere.
 
 
+# Traced once for all pipelines and exports of a process.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def read(data: tf.Tensor) -> tf.Tensor:
   """Returns the EXIF orientation of an image file.
 
