@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
@@ -30,9 +31,11 @@ def encode(kind, mode='RGB', alpha=None, **options):
   return file.getvalue()
 
 
-def animated_webp(height=9, width=7):
-  """One whose canvas is announced to be of some size."""
-  data = encode('WEBP', save_all=True, lossless=True,
+def animated_webp(height=9, width=7, tag=1):
+  """Returns one with an announced canvas and an orientation tag."""
+  exif = PIL.Image.Exif()
+  exif[0x0112] = tag
+  data = encode('WEBP', save_all=True, lossless=True, exif=exif,
                 append_images=[PIL.Image.fromarray(255 - PIXELS)])
   canvas = b''.join((size - 1).to_bytes(3, 'little')
                     for size in (width, height))
@@ -115,14 +118,17 @@ def test_bytes_stay_as_they_are(tmp_path, kind, mode, options):
 
 
 @pytest.mark.parametrize('data', [
-    encode('BMP', 'P'), encode('BMP', '1'), animated_webp()],
-                         ids=['palette', 'one bit', 'animation'])
+    encode('BMP', 'P'), encode('BMP', '1'), animated_webp(),
+    animated_webp(tag=2), animated_webp(tag=6)],
+                         ids=['palette', 'one bit', 'animation',
+                              'mirrored animation', 'turned animation'])
 def test_what_tensorflow_misreads_becomes_png(tmp_path, data):
   """Of the animation, tf.io.decode_image would even write out of bounds."""
   loaded = load(tmp_path, data)
   assert loaded.startswith(b'\x89PNG')
+  picture = PIL.Image.open(io.BytesIO(data)).convert('RGB')
   np.testing.assert_array_equal(
-      decode(loaded), np.array(PIL.Image.open(io.BytesIO(data)).convert('RGB')))
+      decode(loaded), np.array(PIL.ImageOps.exif_transpose(picture)))
 
 
 def test_os2_bitmap_becomes_png(tmp_path):

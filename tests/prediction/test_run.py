@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import phone_pictures
 from tests.data import video_making
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner import errors
@@ -160,6 +161,28 @@ def test_attention(image_export, video_export, images, videos, tmp_path,
   assert (grey[..., 0] == grey[..., 2]).all() and grey.std() > 10
   ask(capsys, video_export, [videos], attention_dir=str(folder))
   assert {'a.mp4.gif', 'b.mp4.gif'} < set(os.listdir(folder))
+
+
+def test_pictures_of_phones_are_upright(image_export, tmp_path, capsys):
+  """Numbers and drawings are those of the turned picture."""
+  for tag in (2, 6):
+    tagged = phone_pictures.encode(IMAGES[0], tag)
+    (tmp_path / f'{tag}.png').write_bytes(tagged)
+    cv2.imwrite(str(tmp_path / f'{tag}-turned.png'),
+                phone_pictures.upright(tagged)[..., ::-1])
+  said, _ = ask(capsys, image_export, [str(tmp_path)],
+                attention_dir=str(tmp_path / 'maps'))
+  found = {
+      os.path.basename(answer['file']): numbers for answer, numbers in zip(
+          said, by_class(said, list('0123456789')))}
+  drawn = {name: np.int32(cv2.imread(str(tmp_path / 'maps' / f'{name}.png')))
+           for name in found}
+  for tag in (2, 6):
+    for values, atol in ((found, 1e-6), (drawn, 1)):
+      np.testing.assert_allclose(
+          values[f'{tag}.png'], values[f'{tag}-turned.png'], atol=atol)
+  assert np.abs(found['2.png'] - found['6.png']).max() > 1e-3
+  assert np.abs(drawn['2.png'] - drawn['6.png']).max() > 50
 
 
 @pytest.mark.parametrize('form', streaming.EXPORT_FORMATS)

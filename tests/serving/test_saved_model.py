@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests import phone_pictures
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import views
@@ -101,6 +102,19 @@ def test_one_bad_file_spoils_no_other(digits):
     assert not answers[key][1].numpy().any()
   assert answers['top_classes'][1].numpy().tolist() == [-1] * 5
   assert answers['top_names'][1].numpy().tolist() == [b''] * 5
+
+
+@pytest.mark.parametrize('tag', [2, 6])
+def test_pictures_of_phones_are_upright(digits, tag):
+  """A file with an orientation tag gives the numbers of the turned picture."""
+  tagged = phone_pictures.encode(images(20, 31)[0].numpy(), tag)
+  answers = digits['image_bytes'](image_bytes=tf.constant([tagged]))
+  expected = digits['serving_default'](
+      images=phone_pictures.upright(tagged)[np.newaxis])
+  assert answers['errors'].numpy().tolist() == [b'']
+  np.testing.assert_allclose(answers['logits'], expected['logits'], atol=1e-5)
+  lying = digits['serving_default'](images=tf.io.decode_image(tagged)[tf.newaxis])
+  assert np.abs(lying['logits'] - expected['logits']).max() > 1e-3
 
 
 @pytest.mark.parametrize('name', ['image_bytes', 'tf_example'])

@@ -8,12 +8,13 @@ from typing import Callable, Dict, Tuple
 import tensorflow as tf
 
 from tf_tokenlearner.data import image_decoding
+from tf_tokenlearner.data import orientation
 
 # Larger ones would take the memory of a whole batch, and are mostly mistakes.
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
 
-# Height and width, from the header; what turns the file into a readable one.
+# Height and width in the header; a function that makes the file readable.
 _Facts = Tuple[int, int, Callable[[bytes], bytes]]
 
 
@@ -22,22 +23,23 @@ class UnreadableImageError(ValueError):
 
 
 def load(path: str) -> bytes:
-  """The encoded image of a file; only its header is looked at.
+  """Reads an image file and checks its header.
 
-  The bytes are those of the file, but for two exceptions. The few kinds that
-  TensorFlow reads wrongly (animated WebP, BMP with palette or compression)
-  become PNG; of a GIF the first frame is kept if it fills the screen, as
-  TensorFlow would unpack all of them to give that one.
+  The bytes are those of the file, with three exceptions. The formats that
+  TensorFlow decodes wrongly (animated WebP, BMP with palette or compression)
+  become PNG. A GIF is reduced to its first frame if that covers the screen,
+  because TensorFlow would decode all frames to return one. A baseline JPEG gets
+  the end marker that it lacks; a progressive one is then refused, because it
+  cannot be told from one that is cut off.
 
   Args:
-    path: a local file; its content decides what it is.
+    path: path of a local file. The format is detected from the content.
 
   Returns:
-    bytes that tf.io.decode_image(channels=3, expand_animations=False) decodes,
-    if decode says so.
+    The content of a file for `decode`, which may find it corrupt.
 
   Raises:
-    UnreadableImageError: empty, no image, or larger than allowed.
+    UnreadableImageError: empty, no image, cut off, or larger than allowed.
   """
   try:
     status = os.stat(path)
@@ -216,10 +218,13 @@ def _after_blocks(data: bytes, at: int) -> int:
 
 
 def _to_png(data: bytes) -> bytes:
-  """The (first) picture as PNG."""
+  """Converts the first picture of a file to an upright PNG."""
   import cv2  # pylint: disable=g-import-not-at-top, seldom needed
   import numpy as np  # pylint: disable=g-import-not-at-top
-  pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+  # OpenCV turns still pictures upright, but not animations.
+  pixels = cv2.imdecode(np.frombuffer(data, np.uint8),
+                        cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
   if pixels is None:
     raise UnreadableImageError('content corrupt or cut off')
-  return cv2.imencode('.png', pixels)[1].tobytes()
+  upright = orientation.upright(tf.constant(pixels), orientation.read(data))
+  return cv2.imencode('.png', upright.numpy())[1].tobytes()
