@@ -16,6 +16,7 @@ from tf_tokenlearner.data import views
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner import errors
 from tf_tokenlearner.serving import input_signatures
+from tf_tokenlearner.serving import manifest
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable
 from tf_tokenlearner.training import runner
@@ -355,3 +356,12 @@ def test_frames_of_the_data_set_are_seen_as_in_evaluation(
     np.testing.assert_allclose(
         answers['probabilities'], tf.nn.softmax(video_model(view[0])),
         atol=1e-5)
+
+
+@pytest.mark.parametrize('run, export', [
+    ('finished_run', 'image_export'), ('finished_video_run', 'video_export')])
+def test_manifest_holds_the_view_of_evaluation(request, run, export):
+  task = experiments.load(request.getfixturevalue(run)).task
+  facts = manifest.read_origin(request.getfixturevalue(export))
+  assert views.from_json(facts['preprocessing']) == (
+      input_signatures.of_task(task).view)

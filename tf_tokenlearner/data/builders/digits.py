@@ -1,4 +1,4 @@
-"""Real handwritten digits in motion as a TFDS data set; nothing to download."""
+"""TFDS data sets of handwritten digits, still and moving, without downloads."""
 
 import io
 from typing import Callable, Dict, List, Tuple
@@ -15,12 +15,13 @@ _DARKEST = 16
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-  """1,797 real digits of 43 writers, 8 x 8 pixels, for demos and tests.
+  """1,797 digits of 43 writers, 8 x 8 pixels, for demos and tests.
 
-  The test part of the UCI set 'Optical Recognition of Handwritten Digits' as
-  scikit-learn ships it: E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning
-  Repository, https://doi.org/10.24432/C50P49. Grey values 0..16 become 0..255.
-  Splits: train 1,437 and test 360, stratified, always the same.
+  The images are the test part of 'Optical Recognition of Handwritten Digits',
+  which scikit-learn contains: E. Alpaydin and C. Kaynak, 1998, UCI Machine
+  Learning Repository, https://doi.org/10.24432/C50P49. Grey values 0..16 become
+  0..255. The splits, train with 1,437 and test with 360 images, are stratified
+  and always the same.
 
   Example:
     >>> tfds.builder('digits').info.features['label'].num_classes
@@ -59,7 +60,14 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
 
 def load(split: str) -> Tuple[np.ndarray, List[int], List[int]]:
-  """Digits of 'train' or 'test': uint8 [N, 8, 8], labels, sklearn's index."""
+  """Loads the digits of a split.
+
+  Args:
+    split: 'train' or 'test'.
+
+  Returns:
+    Images, uint8 [N, 8, 8], their labels, and their indices in scikit-learn.
+  """
   from sklearn import datasets  # pylint: disable=g-import-not-at-top, slow
   digits = datasets.load_digits()
   images = np.rint(digits.images * (255 / _DARKEST)).astype(np.uint8)
@@ -74,20 +82,20 @@ def load(split: str) -> Tuple[np.ndarray, List[int], List[int]]:
 
 
 NUM_FRAMES = 16
-SIZE = 32  # Pixels of a side of a frame.
-_DIGIT_SIZE = 16  # Twice scikit-learn's.
-_CLIPS_OF_A_DIGIT = {'train': 4, 'test': 2}
+SIZE = 32  # Height and width of a frame, in pixels.
+_DIGIT_SIZE = 16  # In pixels; twice scikit-learn's.
+CLIPS_PER_DIGIT = {'train': 4, 'test': 2}
 _FPS = 8.
-_QUALITY = 95  # So small a frame costs 1 KB.
+_QUALITY = 95  # Of JPEG; a frame takes 1 KB.
 
-# Where a digit is at time t (frames), relative to where it starts: (x, y) in
-# pixels, for a speed in pixels a frame. y points down.
+# Takes times t in frames and a speed in pixels per frame. Returns the position
+# (x, y) relative to the start, in pixels; y points down.
 _Path = Callable[[np.ndarray, float], Tuple[np.ndarray, np.ndarray]]
-_TURN = 2 * np.pi / NUM_FRAMES  # One round, or one way there and back, a clip.
+_TURN = 2 * np.pi / NUM_FRAMES  # One period per clip, in radians per frame.
 
 
 def _swing(t: np.ndarray, speed: float) -> np.ndarray:
-  """There and back, `speed` where it is fastest."""
+  """Returns a sinusoidal position whose highest speed is `speed`."""
   return speed / _TURN * np.sin(_TURN * t)
 
 
@@ -107,13 +115,13 @@ _MOTIONS: Dict[str, _Path] = {
 class MovingDigits(tfds.core.GeneratorBasedBuilder):
   """Clips of 16 frames of 32 x 32 pixels; the class is the motion.
 
-  A digit moves over a surface whose edges are joined, left to right and top to
-  bottom, from a place drawn at random. So at any moment of any motion it is
-  everywhere equally often, and one frame tells nothing of the class. Eight
-  classes (see names of the label), speeds of 1.5 to 3 pixels a frame, swings
-  and circles from a random phase. The digits, and which of them are for
-  testing, are those of Digits. Splits: train 5,748 clips of 1,437 digits, test
-  720 of 360 others; the same bytes every time.
+  A digit moves on a torus (opposite edges are joined) from a random position.
+  At every time of every motion its position is therefore distributed uniformly,
+  so a single frame does not reveal the class. There are eight classes, the
+  names of the label. Speeds are 1.5 to 3 pixels per frame; swings and circles
+  start at a random phase. The digits and their splits are those of Digits:
+  train has 5,748 clips of 1,437 digits, test 720 clips of 360 other digits. The
+  stored bytes are always the same.
 
   Example:
     >>> tfds.builder('moving_digits').info.features['label'].names[:2]
@@ -140,33 +148,44 @@ class MovingDigits(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager):
     del dl_manager
     return {split: self._generate_examples(split)
-            for split in _CLIPS_OF_A_DIGIT}
+            for split in CLIPS_PER_DIGIT}
 
   def _generate_examples(self, split: str):
     images, _, indices = load(split)
     for image, index in zip(images, indices):
-      for repeat in range(_CLIPS_OF_A_DIGIT[split]):
-        generator = np.random.default_rng([index, repeat])
-        label = int(generator.integers(len(_MOTIONS)))
-        motion = list(_MOTIONS)[label]
-        frames = render(image, motion, generator)
+      for repeat in range(CLIPS_PER_DIGIT[split]):
+        frames, motion = make_clip(image, index, repeat)
         yield f'{index}-{repeat}', {
             'video': [io.BytesIO(tf.io.encode_jpeg(
                 frame, quality=_QUALITY).numpy()) for frame in frames],
-            'label': label,
+            'label': motion,
             'fps': _FPS,
             'name': f'digit {index}, {motion}',
         }
 
 
+def make_clip(
+    image: np.ndarray, index: int, repeat: int) -> Tuple[np.ndarray, str]:
+  """Returns a clip of a digit, uint8 [16, 32, 32, 1], and its random motion.
+
+  Args:
+    image: uint8 [8, 8].
+    index: of the digit; seeds the generator.
+    repeat: number of the clip among those of the digit; seeds it, too.
+  """
+  generator = np.random.default_rng([index, repeat])
+  motion = list(_MOTIONS)[generator.integers(len(_MOTIONS))]
+  return render(image, motion, generator), motion
+
+
 def render(image: np.ndarray, motion: str,
            generator: np.random.Generator) -> np.ndarray:
-  """A clip of one digit.
+  """Renders a clip of one digit.
 
   Args:
     image: uint8 [8, 8].
     motion: name of the class.
-    generator: of place, speed and phase.
+    generator: draws position, speed and phase.
 
   Returns:
     uint8 [16, 32, 32, 1].

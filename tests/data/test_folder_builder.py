@@ -1,4 +1,4 @@
-"""Folders of images: what comes out, what is left out, when it is made anew."""
+"""Folders of images and videos: packed copies, refused files, resumption."""
 
 import os
 
@@ -7,9 +7,15 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.data import video_making
 from tf_tokenlearner.data.builders import folder_builder
+from tf_tokenlearner.data import decoded_videos
+from tf_tokenlearner.data import file_types
+from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import image_files
+from tf_tokenlearner.data import prepare_dataset
 from tf_tokenlearner.data import tfds_source
+from tf_tokenlearner.data import video_worker
 from tf_tokenlearner import errors
 
 CLASSES = ('cat', 'dog', 'emu')
@@ -90,7 +96,7 @@ def test_classes_are_split_for_validation(opener):
   assert len(opener.lines) == 2
 
 
-def test_split_folders_stay(opener):
+def test_split_folders_become_splits(opener):
   written = make_folder(opener.folder, ['train', 'val', 'test'], each=2)
   source = opener()
   assert set(source.builder.info.splits) == {'train', 'validation', 'test'}
@@ -131,7 +137,7 @@ def test_changed_folder_is_packed_anew(opener):
   assert opener.num_copies() == 2
 
 
-def test_split_folders_know_no_seed(opener):
+def test_seed_does_not_matter_with_split_folders(opener):
   make_folder(opener.folder, ['train', 'test'], each=2)
   opener(seed=1)
   opener(seed=2)
@@ -189,7 +195,7 @@ def test_too_many_unreadable_files(opener):
   assert opener.lines[1].endswith('; ...')
 
 
-def test_nothing_left_of_a_class(opener):
+def test_class_without_readable_images(opener):
   make_folder(opener.folder, each=2)
   for path in (opener.folder / 'emu').iterdir():
     path.write_bytes(b'')
@@ -198,7 +204,7 @@ def test_nothing_left_of_a_class(opener):
     opener(max_unreadable_fraction=1)
 
 
-def test_too_few_to_hold_out(opener):
+def test_too_few_images_to_hold_out(opener):
   make_folder(opener.folder, each=1)
   with pytest.raises(errors.UserError,
                      match='too few images to hold any out for validation: add '
@@ -219,7 +225,7 @@ def test_options_out_of_range(opener, options, message):
     opener(**options)
 
 
-def test_file_that_changes_meanwhile(opener, monkeypatch):
+def test_file_that_changes_while_packing(opener, monkeypatch):
   make_folder(opener.folder)
 
   def cut_after_decoding(data):
@@ -233,7 +239,7 @@ def test_file_that_changes_meanwhile(opener, monkeypatch):
     opener()
 
 
-def test_no_space_on_the_disk(opener, monkeypatch):
+def test_full_disk(opener, monkeypatch):
   make_folder(opener.folder)
   asked = []
   monkeypatch.setattr(
@@ -242,8 +248,8 @@ def test_no_space_on_the_disk(opener, monkeypatch):
   # A GiB and more is shuffled on the disk.
   monkeypatch.setattr(folder_builder, '_SHUFFLED_IN_MEMORY', 100)
   with pytest.raises(errors.UserError, match=(
-      r'No space left on the disk of .*data .* to pack .*photos: .* are needed\. '
-      'Make room')):
+      r'No space left on the disk of .*data .* to pack .*photos: .* are '
+      r'needed\. Make room')):
     opener()
   size = sum(path.stat().st_size for path in opener.folder.rglob('*.*'))
   assert 2 * size in asked
@@ -261,7 +267,7 @@ def test_class_names_stay_strings(opener):
   assert all(type(name) is str for name in again.label_names)
 
 
-def test_odd_names(opener):
+def test_names_with_spaces_dots_and_invalid_utf8(opener):
   """Spaces, dots and bytes that are no UTF-8, in folders and files."""
   folder = opener.folder.parent / 'mes photos [été] *?'
   folder.mkdir()
@@ -276,3 +282,214 @@ def test_odd_names(opener):
   assert source.label_names == ('a b.c', 'caf\ufffd', 'ünï')
   assert source.num_examples('train') == 3
   assert '/mes_photos__' in opener.lines[0]
+
+
+VIDEO_CLASSES = ('jump', 'run', 'swim')
+
+
+def make_video_folder(folder, parts=('',), each=5):
+  """Videos whose number of frames differ: {name: number}."""
+  written = {}
+  for part in parts:
+    for name in VIDEO_CLASSES:
+      (folder / part / name).mkdir(parents=True, exist_ok=True)
+      for i in range(each):
+        path = os.path.join(part, name, f'{i}.avi')
+        written[path] = len(written) + 1
+        video_making.write(
+            folder / path, video_making.numbered(written[path]), 10, 'mpeg4')
+  return written
+
+
+class Packer:
+  """Packs tmp_path/'clips' into one data_dir, and keeps what was said."""
+
+  def __init__(self, tmp_path):
+    self.folder = tmp_path / 'clips'
+    self.folder.mkdir()
+    self.data_dir = tmp_path / 'data [1] *?'
+    self.lines = []
+
+  def __call__(self, **options):
+    self.lines.clear()
+    builder = folder_builder.VideoFolder(
+        listing=folder_listing.scan(str(self.folder), file_types.VIDEOS),
+        data_dir=self.data_dir, announce=self.lines.append,
+        **{'fps': 10, **options})
+    prepare_dataset.ensure_prepared(builder, self.lines.append)
+    builder.refuse_unreadable()
+    return builder
+
+  def copies(self):
+    return [path.name for path in (self.data_dir / 'video_folder').iterdir()
+            if any(path.iterdir())]
+
+
+@pytest.fixture(name='packer')
+def fixture_packer(tmp_path):
+  return Packer(tmp_path)
+
+
+def read_videos(builder, split):
+  """{name: example} with frames as JPEG files."""
+  return {example['name'].decode(): example for example in tfds.as_numpy(
+      builder.as_dataset(split, decoders={
+          'video': tfds.decode.SkipDecoding()}))}
+
+
+def test_stored_videos(packer):
+  written = make_video_folder(packer.folder)
+  builder = packer()
+  assert builder.info.supervised_keys == ('video', 'label')
+  assert builder.info.features['label'].names == list(VIDEO_CLASSES)
+  train = read_videos(builder, 'train')
+  validation = read_videos(builder, 'validation')
+  assert len(validation) == 3
+  assert {VIDEO_CLASSES[example['label']]
+          for example in validation.values()} == {*VIDEO_CLASSES}
+  examples = {**train, **validation}
+  assert set(examples) == set(written)
+  for name, example in examples.items():
+    assert example.keys() == {'video', 'label', 'fps', 'name'}
+    assert example['fps'] == 10 and example['fps'].dtype == 'float32'
+    assert VIDEO_CLASSES[example['label']] == name.split('/')[0]
+    assert video_making.numbers(example['video']) == list(range(written[name]))
+  assert packer.lines[0].startswith('Preparing video_folder/clips-')
+  assert packer.lines[0].endswith(', once; nothing is downloaded.')
+  assert packer.lines[1].endswith('s: train 12, validation 3.')
+  assert len(packer.lines) == 2
+  assert len(packer.copies()) == 1  # What was decoded is gone.
+
+
+def test_tfds_decodes_the_frames(packer):
+  make_video_folder(packer.folder, each=2)
+  for example in packer().as_dataset('train').take(1):
+    assert example['video'].shape[1:] == (48, 64, 3)
+
+
+def test_split_folders_of_videos_become_splits(packer):
+  make_video_folder(packer.folder, ('train', 'val'), each=2)
+  builder = packer()
+  assert set(builder.info.splits) == {'train', 'validation'}
+  assert all(name.startswith('val/')
+             for name in read_videos(builder, 'validation'))
+
+
+def test_each_folder_and_option_has_its_copy_of_videos(packer, monkeypatch):
+  make_video_folder(packer.folder, each=2)
+  first = packer()
+  with monkeypatch.context() as patch:
+    patch.setattr(decoded_videos.DecodedVideos, 'decode', lambda *_: 1 / 0)
+    assert packer().data_dir == first.data_dir and not packer.lines
+  rate = packer(fps=5)
+  assert {example['fps']
+          for example in read_videos(rate, 'train').values()} == {5}
+  size = packer(short_side=24)
+  frames = video_making.read_jpegs(
+      next(iter(read_videos(size, 'train').values()))['video'])
+  assert frames.shape[1:] == (24, 32, 3)
+  packer(seed=1)
+  video_making.write(packer.folder / 'run' / '9.avi',
+                     video_making.numbered(2), 10, 'mpeg4')
+  packer()
+  assert len(packer.copies()) == 5
+
+
+def test_interrupted_preparation_resumes(packer, monkeypatch):
+  written = make_video_folder(packer.folder)
+
+  def interrupt(self, path):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(decoded_videos.DecodedVideos, 'load', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+      packer()
+  kept, = (packer.data_dir / 'video_folder').glob('.clips-*.decoded')
+  assert len(list(kept.iterdir())) == 15
+  # Some are removed meanwhile, and one is new: another fingerprint.
+  (packer.folder / 'run' / '0.avi').unlink()
+  video_making.write(packer.folder / 'run' / '9.avi',
+                     video_making.numbered(2), 10, 'mpeg4')
+  builder = packer()
+  assert packer.lines[1] == (
+      'Resuming: 14 of 15 videos are done already.')
+  names = {*read_videos(builder, 'train'), *read_videos(builder, 'validation')}
+  assert names == {*written, 'run/9.avi'} - {'run/0.avi'}
+  assert not kept.exists()
+
+
+def test_unreadable_videos_are_left_out(packer):
+  make_video_folder(packer.folder)
+  (packer.folder / 'run' / 'a.mp4').write_text('<html>')
+  (packer.folder / 'run' / 'b.jpg').touch()
+  with pytest.raises(errors.UserError, match=(
+      '1 of the 16 videos in .*clips cannot be read, more than '
+      'max_unreadable_fraction=0.01 allows; .*: run/a.mp4 .no video, or its '
+      'header is cut off')):
+    packer()
+  packer(max_unreadable_fraction=.1)
+  assert packer.lines[1:4] == [
+      'Resuming: 16 of 16 videos are done already.',
+      'Left out 1 of 16 videos that cannot be read: run/a.mp4 (no video, or '
+      'its header is cut off)',
+      'Passed over 1 files: not videos: 1 (run/b.jpg).']
+  with pytest.raises(errors.UserError, match='1 of the 16 videos'):
+    packer()
+
+
+def test_class_without_readable_videos(packer):
+  make_video_folder(packer.folder, each=2)
+  for path in (packer.folder / 'run').iterdir():
+    path.write_bytes(b'')
+  with pytest.raises(errors.UserError,
+                     match='clips: no video of train can be read in run. '
+                     'Remove or fill these class folders.'):
+    packer(max_unreadable_fraction=1)
+
+
+def test_too_few_videos_to_hold_out(packer):
+  make_video_folder(packer.folder, each=1)
+  with pytest.raises(errors.UserError, match='too few videos to hold any out'):
+    packer()
+
+
+def test_full_disk_for_videos(packer, monkeypatch):
+  make_video_folder(packer.folder, each=2)
+
+  def fail(*unused_args, **unused_options):
+    raise OSError(28, 'No space left on device')
+
+  with monkeypatch.context() as patch:
+    patch.setattr(video_worker.Worker, 'decode', fail)
+    with pytest.raises(errors.UserError,
+                       match='No space left on the disk of .*make room'):
+      packer()
+  monkeypatch.setattr(tfds.core.utils, 'has_sufficient_disk_space',
+                      lambda needed, directory: not needed)
+  monkeypatch.setattr(folder_builder, '_SHUFFLED_IN_MEMORY', 100)
+  with pytest.raises(errors.UserError, match=(
+      'No space left on the disk of .*data .* to pack .*clips: .* are needed')):
+    packer()
+
+
+def test_read_only_data_dir(packer, monkeypatch):
+  make_video_folder(packer.folder, each=2)
+
+  def fail(*unused_args, **unused_options):
+    raise PermissionError(13, 'Permission denied')
+
+  monkeypatch.setattr(decoded_videos.os, 'makedirs', fail)
+  with pytest.raises(errors.UserError, match='cannot be written: set another'):
+    packer()
+
+
+@pytest.mark.parametrize('options,message', [
+    ({'fps': 0}, 'fps must lie in'),
+    ({'short_side': 1}, 'short_side .* must lie'),
+    ({'validation_fraction': 1}, 'validation_fraction must lie'),
+    ({'max_unreadable_fraction': 2}, 'max_unreadable_fraction must lie')])
+def test_video_options_out_of_range(packer, options, message):
+  make_video_folder(packer.folder, each=1)
+  with pytest.raises(errors.UserError, match=message):
+    packer(**options)
