@@ -42,13 +42,15 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python \
-		--constraint constraints.txt --editable '.[addons,dev,docs,orbax,tflite]'
+		--constraint constraints.txt \
+		--editable '.[addons,dev,docs,hub,orbax,tflite]'
 	@touch $@
 
 constraints: install
 	$(BIN)/uv pip compile setup.py --extra=addons --extra=dev --extra=docs \
-		--extra=orbax --extra=tflite --universal --python-version=3.10 \
-		--no-annotate --custom-compile-command='make constraints' --quiet \
+		--extra=hub --extra=orbax --extra=tflite --universal \
+		--python-version=3.10 --no-annotate --quiet \
+		--custom-compile-command='make constraints' \
 		--output-file=constraints.txt $(UPGRADE)
 
 train: install

@@ -78,6 +78,9 @@ setuptools.setup(
         'addons': ['tensorflow-addons>=0.23,<0.24; python_version < "3.12"'],
         # Checkpoints of the official code in Orbax format.
         'orbax': ['tensorstore>=0.1.60,<0.2'],
+        # Pretrained weights: downloads from the Hugging Face hub, and the
+        # format of its files.
+        'hub': ['huggingface_hub>=1.0,<3', 'safetensors>=0.5,<1'],
         # Runs TFLite files; TensorFlow's own interpreter is being removed.
         'tflite': ['ai-edge-litert>=2,<3'],
         'gpu': ['tensorflow[and-cuda]>=2.20,<2.21'],  # TensorFlow with CUDA.

@@ -14,4 +14,5 @@ __getattr__, __dir__ = lazy.attach(__name__, {
     'layers': (),
     'backbones': (),
     'checkpoints': (),
+    'checkpoints.pretrained': ('from_pretrained',),
 })

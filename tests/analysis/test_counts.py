@@ -56,6 +56,12 @@ IMAGES = {
         token_learner_location=2, token_learner=V10, use_token_fuser=True)),
     'rectangular_patches_and_grey': ((16, 24, 1), dict(patch_size=(8, 4))),
     'representation_size': (SQUARE, dict(representation_size=11)),
+    'registers': (SQUARE, dict(
+        pooler='token_and_mean', num_registers=3, pre_norm=True,
+        final_norm='after_pooling', token_learner_location=2)),
+    'two_class_tokens': (SQUARE, dict(pooler='token', num_class_tokens=2)),
+    'attention_pooling': (SQUARE, dict(
+        pooler='attention', num_class_tokens=1, token_learner_location=2)),
 }
 
 
@@ -114,7 +120,19 @@ def test_image_model(name):
   vit = backbones.VisionTransformer(image_spec(**kwargs), input_size)
   check(vit, profiler.parameters_of(
       [vit.patch_embedding, vit.class_token, vit.position_embedding,
-       *vit.encoder.stages, vit.encoder.norm]))
+       vit.registers, vit.pre_norm, *vit.encoder.stages, vit.encoder.norm,
+       *([vit.pool_tokens] if vit.spec.pooler == 'attention' else []),
+       vit.pooled_norm]))
+
+
+def test_attention_pooling():
+  """q of one token, k and v of N, scores and sums over N, output, MLP."""
+  spec = image_spec(pooler='attention')
+  rows = counts.classifier_cost(spec, SQUARE, 0).rows
+  n, c, mlp = 16, spec.hidden_size, spec.mlp_dim
+  row, = (row for row in rows if row.name == 'attention_pooling')
+  assert row.macs == c * c + 2 * n * c * c + 2 * n * c + c * c + 2 * c * mlp
+  assert row.parameters == c + 4 * (c * c + c) + 2 * c + 2 * c * mlp + mlp + c
 
 
 @pytest.mark.parametrize('name', [*CLIPS, *ONLY_JOINT])

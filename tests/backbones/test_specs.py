@@ -169,8 +169,15 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
      'token_learner.version=v1.0 reads a map of positions, so it can stand '
      'at '),
     (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
-    (dict(pooler='token', token_learner_location=1),
-     r'pooler=token \(a class token\) cannot go with a TokenLearner'),
+    (dict(pooler='token', num_class_tokens=0),
+     'pooler=token reads a class token, received num_class_tokens=0. Set '
+     'num_class_tokens=null, or another pooler.'),
+    (dict(num_class_tokens=-1),
+     'num_class_tokens must be a whole number of at least 0, received -1.'),
+    (dict(norm_epsilon=0.), r'norm_epsilon must lie in \(0, 1\), received 0'),
+    (dict(activation='relu'), "Unknown activation 'relu'. Known: "),
+    (dict(num_registers=1, token_learner_location=1, use_token_fuser=True),
+     'use_token_fuser cannot go with class tokens or registers'),
     (dict(representation_size=0), 'representation_size must be .* received 0.'),
     (dict(patch_size=4),
      r'patch_size must be \[height, width\], received 4.'),

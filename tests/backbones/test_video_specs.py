@@ -106,8 +106,13 @@ def test_temporal_spec():
      'tubelet width 16. Nearest that fit: 16 and 32.'),
     (dict(num_heads=3), 'hidden_size=8 is no multiple of num_heads=3.'),
     (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
-    (dict(pooler='token', token_learner_location=1),
-     r'pooler=token \(a class token\) cannot go with a TokenLearner'),
+    (dict(pooler='token', num_class_tokens=0),
+     'pooler=token reads a class token, received num_class_tokens=0. Set '
+     'num_class_tokens=null, or another pooler.'),
+    (dict(num_class_tokens=-1),
+     'num_class_tokens must be a whole number of at least 0, received -1.'),
+    (dict(norm_epsilon=0.), r'norm_epsilon must lie in \(0, 1\), received 0'),
+    (dict(activation='relu'), "Unknown activation 'relu'. Known: "),
     (dict(representation_size=0), 'representation_size must be .* received 0.'),
 ])
 def test_both_refuse(kwargs, message):
@@ -124,8 +129,8 @@ def test_both_refuse(kwargs, message):
     (dict(position_embedding='repeat'), "Unknown position_embedding 'repeat'. "
      'Known: repeated, learned.'),
     (dict(position_embedding='repeated', pooler='token'),
-     'position_embedding=repeated cannot go with pooler=token: a class token '
-     'belongs to no frame. Use position_embedding=learned, or pooler=gap.'),
+     r'position_embedding=repeated cannot go with a class token \(pooler=token'
+     r'\), which belongs to no frame. Use position_embedding=learned, or'),
     (dict(num_sampled_frames=4), 'num_sampled_frames=4 goes with '
      'tubelet_embedding=temporal_sampling only'),
     (dict(tubelet_embedding='temporal_sampling'),

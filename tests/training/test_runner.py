@@ -242,7 +242,7 @@ def test_folder_of_something_else(tmp_path, parse):
      'outside 0..1'),
     ('task.model.backbone.token_learner_vit.patch_size=[3, 3]',
      'no multiple of the patch'),
-    ('task.model.backbone.token_learner_vit.pooler=token', 'class token'),
+    ('task.model.backbone.token_learner_vit.num_registers=-1', 'at least 0'),
 ])
 def test_refused_before_anything_is_written(tmp_path, parse, override, message):
   folder = tmp_path / 'run'

@@ -149,7 +149,13 @@ def _walk_transformer(backbone, walk: _Walk) -> _Shape:
   x = (math.prod(x[:-1]), x[-1])  # [T*N, C]
   x = walk('class_token', backbone.class_token, x)
   x = walk('position_embedding', backbone.position_embedding, x)
-  return _walk_encoder(backbone.encoder, x, walk)
+  x = walk('registers', backbone.registers, x)  # [P + T*N, C]
+  x = walk('pre_norm', backbone.pre_norm, x)
+  x = _walk_encoder(backbone.encoder, x, walk)
+  if backbone.spec.pooler == 'attention':
+    x = walk('attention_pooling', backbone.pool_tokens, x)
+  return walk('pooled_norm', backbone.pooled_norm,
+              (backbone.spec.pooled_size(),))
 
 
 def _walk_factorized(backbone, walk: _Walk) -> _Shape:

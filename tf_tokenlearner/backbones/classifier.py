@@ -28,7 +28,7 @@ class Classifier(tf_keras.Model):
 
   Args:
     backbone: model whose call returns a dict with pre_logits [B, C].
-    num_classes: int > 0.
+    num_classes: int > 0; or None for no head: then the call returns pre_logits.
     dropout_rate: float in [0, 1), before the head.
     head_bias: float, initial bias of the head.
 
@@ -40,7 +40,7 @@ class Classifier(tf_keras.Model):
     float32 tensor [B, num_classes], logits.
   """
 
-  def __init__(self, backbone: tf_keras.Model, num_classes: int,
+  def __init__(self, backbone: tf_keras.Model, num_classes: Optional[int],
                dropout_rate: float = 0., head_bias: float = 0.,
                name: Optional[str] = None):
     super().__init__(name=name)
@@ -49,10 +49,12 @@ class Classifier(tf_keras.Model):
     self.dropout_rate = dropout_rate
     self.head_bias = head_bias
     self.dropout = tf_keras.layers.Dropout(dropout_rate)
-    self.head = tf_keras.layers.Dense(
-        num_classes, kernel_initializer='zeros',
-        bias_initializer=tf_keras.initializers.Constant(head_bias),
-        dtype='float32', name='head')  # A loss wants float32.
+    self.head = (
+        tf_keras.layers.Activation('linear', dtype='float32')
+        if num_classes is None else tf_keras.layers.Dense(
+            num_classes, kernel_initializer='zeros',
+            bias_initializer=tf_keras.initializers.Constant(head_bias),
+            dtype='float32', name='head'))  # A loss wants float32.
     self(tf_keras.Input(backbone.input_size))  # Builds; savers need the shape.
 
   def endpoints(self, inputs: tf.Tensor, training=None) -> Dict[str, tf.Tensor]:

@@ -43,12 +43,17 @@ class Encoder(tf_keras.layers.Layer):
     super().__init__(name=name)
     self._grid_size = tuple(grid_size)
     self._num_frames = num_frames
+    self._num_prefix_tokens = spec.num_prefix_tokens()
     self.stages = make_stages(spec, self._grid_size, num_frames)
-    self.norm = layers.LayerNorm(name='norm')
+    self.norm = (
+        layers.LayerNorm(spec.norm_epsilon, name='norm')
+        if spec.final_norm == 'before_pooling'
+        else tf_keras.layers.Activation('linear', name='norm'))
 
   def build(self, input_shape):
     batch, positions, width = input_shape
-    expected = self._num_frames * self._grid_size[0] * self._grid_size[1]
+    expected = self._num_prefix_tokens + (
+        self._num_frames * self._grid_size[0] * self._grid_size[1])
     learns = any(isinstance(s, TokenLearnerStage) for s in self.stages)
     if learns and positions != expected:
       raise ValueError(
@@ -58,7 +63,8 @@ class Encoder(tf_keras.layers.Layer):
     for stage in self.stages:
       shapes.build(stage, [batch, positions, width])
       if type(stage) is TokenLearnerStage:  # Fuser stages keep the length.
-        positions = self._num_frames * stage.token_learner.num_tokens
+        positions = self._num_prefix_tokens + (
+            self._num_frames * stage.token_learner.num_tokens)
     shapes.build(self.norm, [batch, positions, width])
     super().build(input_shape)
 
@@ -97,24 +103,38 @@ class Encoder(tf_keras.layers.Layer):
 
 
 class TokenLearnerStage(tf_keras.layers.Layer):
-  """[B, T*N, C] -> [B, T*S, C]: learns S tokens in each frame."""
+  """[B, P + T*N, C] -> [B, P + T*S, C]: learns S tokens in each frame.
+
+  The first num_prefix_tokens (P), class tokens and registers, pass by.
+  """
 
   def __init__(self, token_learner: tf_keras.layers.Layer, num_frames: int,
-               **kwargs):
+               num_prefix_tokens: int = 0, **kwargs):
     super().__init__(**kwargs)
     self.token_learner = token_learner
     self.num_frames = num_frames
+    self.num_prefix_tokens = num_prefix_tokens
 
   def build(self, input_shape):
     _, positions, width = input_shape
+    positions -= self.num_prefix_tokens
     shapes.build(
         self.token_learner, [None, positions // self.num_frames, width])
     super().build(input_shape)
 
   def call(self, inputs, training=None):
-    frames = split_frames(inputs, self.num_frames)  # [B*T, N, C]
+    prefix, positions = self._split_prefix(inputs)
+    frames = split_frames(positions, self.num_frames)  # [B*T, N, C]
     tokens = self.token_learner(frames, training=training)  # [B*T, S, C]
-    return join_frames(tokens, self.num_frames)  # [B, T*S, C]
+    tokens = join_frames(tokens, self.num_frames)  # [B, T*S, C]
+    return tf.concat([*prefix, tokens], axis=1) if prefix else tokens
+
+  def _split_prefix(self, inputs):
+    """Returns ([prefix tokens], positions); ([], inputs) without prefix."""
+    if not self.num_prefix_tokens:
+      return [], inputs
+    return ([inputs[:, :self.num_prefix_tokens]],
+            inputs[:, self.num_prefix_tokens:])
 
   def attention(self, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the weights of the positions for each token.
@@ -132,8 +152,9 @@ class TokenLearnerStage(tf_keras.layers.Layer):
       raise ValueError(
           'attention_maps: the tokens come from grid_pooling, which looks '
           'everywhere alike; set tokenizer=token_learner.')
+    _, positions = self._split_prefix(inputs)
     _, weights = self.token_learner(
-        split_frames(inputs, self.num_frames), training=False,
+        split_frames(positions, self.num_frames), training=False,
         return_attention=True)  # [B*T, S, N]
     return tf.reshape(weights, [-1, self.num_frames, *weights.shape[1:]])
 
@@ -195,7 +216,8 @@ def make_stages(
   """Returns the stages of a completed spec, first to last."""
   locations = [location for location, _ in spec.token_learners()]
   learn = lambda i: TokenLearnerStage(
-      make_tokenizer(spec, i, grid_size), num_frames, name=f'learn_{i}')
+      make_tokenizer(spec, i, grid_size), num_frames, spec.num_prefix_tokens(),
+      name=f'learn_{i}')
   stages = []
   for i in range(spec.num_layers):
     block = make_block(spec, i)
@@ -218,7 +240,7 @@ def make_block(
   return layers.TransformerEncoderBlock(
       spec.num_heads, spec.mlp_dim, spec.dropout_rate,
       spec.attention_dropout_rate, spec.stochastic_depth_rate * depth,
-      name=f'block_{i}')
+      spec.activation, spec.norm_epsilon, name=f'block_{i}')
 
 
 def make_tokenizer(

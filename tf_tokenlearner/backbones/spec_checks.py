@@ -40,16 +40,20 @@ TRANSFORMER_RULES: Tuple[Rule, ...] = (
      'fuser=unpooling goes with tokenizer=token_learner, '
      'token_learner.version=v1.0 and token_learner.pooling=mean only: it needs '
      'masks, and sums over all positions would grow from block to block.'),
-    (lambda s: s.pooler == 'token' and s.token_learners(),
-     'pooler=token (a class token) cannot go with a TokenLearner, which would '
-     'pool the class token away. Use pooler=gap, as the paper does, or '
-     'token_learner_location=null.'),
+    (lambda s: s.pooler.startswith('token') and not s.num_class_tokens,
+     'pooler={s.pooler} reads a class token, received num_class_tokens=0. Set '
+     'num_class_tokens=null, or another pooler.'),
+    (lambda s: s.use_token_fuser and s.num_prefix_tokens(),
+     'use_token_fuser cannot go with class tokens or registers, which have no '
+     'place in the map that is fused. Set pooler=gap, num_class_tokens=0 and '
+     'num_registers=0, or use_token_fuser=false.'),
 )
 
 VIVIT_RULES: Tuple[Rule, ...] = (
-    (lambda s: s.position_embedding == 'repeated' and s.pooler == 'token',
-     'position_embedding=repeated cannot go with pooler=token: a class token '
-     'belongs to no frame. Use position_embedding=learned, or pooler=gap.'),
+    (lambda s: s.position_embedding == 'repeated' and s.num_class_tokens,
+     'position_embedding=repeated cannot go with a class token (pooler='
+     '{s.pooler}), which belongs to no frame. Use position_embedding=learned, '
+     'or pooler=gap and num_class_tokens=0.'),
     (lambda s: (s.tubelet_embedding == '3d_conv'
                 and s.num_sampled_frames is not None),
      'num_sampled_frames={s.num_sampled_frames} goes with '
@@ -62,6 +66,14 @@ VIVIT_RULES: Tuple[Rule, ...] = (
 )
 
 FACTORIZED_RULES: Tuple[Rule, ...] = (
+    (lambda s: (s.num_registers or s.pre_norm or s.num_class_tokens > 1
+                or s.final_norm != 'before_pooling'
+                or s.pooler in ('token_and_mean', 'attention')
+                or s.num_class_tokens and s.token_learners()),
+     'A factorised encoder takes no registers, pre_norm, '
+     'final_norm=after_pooling, pooler=token_and_mean or attention, several '
+     'class tokens, or a class token with a TokenLearner. Use the ViViT that '
+     'is not factorised.'),
     (lambda s: s.use_token_fuser,
      'use_token_fuser cannot go with a factorised encoder: the temporal '
      'transformer sees learned tokens, not all positions. Set '
@@ -83,6 +95,16 @@ _FUSER_OPTIONS_READ = ('bottleneck_dim', 'dropout_rate')
 def size(default: Optional[int], optional: bool = False) -> Any:
   """Returns a field for a whole number of at least 1; None if optional."""
   return _field(default, require_positive, optional)
+
+
+def count(default: Optional[int]) -> Any:
+  """Returns a field for a whole number of at least 0."""
+  return _field(default, require_count)
+
+
+def epsilon(default: Optional[float]) -> Any:
+  """Returns a field for a number in (0, 1)."""
+  return _field(default, require_epsilon)
 
 
 def sizes(default: Optional[Sequence[int]], *axes: str) -> Any:
@@ -163,6 +185,19 @@ def require_positive(name: str, value: Any) -> None:
   if isinstance(value, bool) or not isinstance(value, int) or value < 1:
     raise errors.UserError(
         f'{name} must be a whole number of at least 1, received {value!r}.')
+
+
+def require_count(name: str, value: Any) -> None:
+  """Raises UserError unless value is a whole number of at least 0."""
+  if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    raise errors.UserError(
+        f'{name} must be a whole number of at least 0, received {value!r}.')
+
+
+def require_epsilon(name: str, value: Any) -> None:
+  """Raises UserError unless value is a number in (0, 1)."""
+  if not isinstance(value, (int, float)) or not 0 < value < 1:
+    raise errors.UserError(f'{name} must lie in (0, 1), received {value!r}.')
 
 
 def require_number(name: str, value: Any) -> None:

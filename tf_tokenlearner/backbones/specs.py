@@ -15,7 +15,9 @@ from tf_tokenlearner import errors
 VERSIONS = ('v1.0', 'v1.1')
 TOKENIZERS = ('token_learner', 'grid_pooling')
 FUSERS = ('token_fuser', 'unpooling', 'reprojection')
-POOLERS = ('gap', 'gmp', 'gsp', 'token')
+POOLERS = ('gap', 'gmp', 'gsp', 'token', 'token_and_mean', 'attention')
+ACTIVATIONS = ('gelu_tanh', 'gelu', 'quick_gelu')
+FINAL_NORMS = ('before_pooling', 'after_pooling')
 TUBELET_EMBEDDINGS = ('3d_conv', 'temporal_sampling')
 POSITION_EMBEDDINGS = ('learned', 'repeated')
 
@@ -75,8 +77,21 @@ class TransformerSpec:
     dropout_rate: after the position embedding, attention and dense layers.
     attention_dropout_rate: on attention weights.
     stochastic_depth_rate: rate of the last block; it grows linearly from 0.
-    pooler: 'gap' mean, 'gmp' maximum or 'gsp' sum over tokens, or 'token' a
-      class token (without TokenLearner only).
+    pooler: 'gap' mean, 'gmp' maximum or 'gsp' sum over tokens; 'token' the
+      class tokens, concatenated; 'token_and_mean' the class token and the mean,
+      concatenated; or 'attention' of a learned query.
+    num_class_tokens: class tokens, which pass by a TokenLearner. None: 1 if the
+      pooler reads them, else 0.
+    num_registers: learned tokens without positions, after the class tokens;
+      they pass by a TokenLearner.
+    activation: of the MLP of a block: 'gelu_tanh', 'gelu' (by the error
+      function) or 'quick_gelu'.
+    norm_epsilon: added to the variance in every LayerNorm.
+    pooled_norm_epsilon: the same of the LayerNorm after pooling. None: as
+      norm_epsilon.
+    pre_norm: whether a LayerNorm precedes the first block.
+    final_norm: place of the last LayerNorm, 'before_pooling' or
+      'after_pooling'.
     representation_size: width of a dense tanh layer after pooling, or None.
   """
   variant: str = 'B/16'
@@ -96,6 +111,13 @@ class TransformerSpec:
   attention_dropout_rate: float = spec_checks.rate(0.)
   stochastic_depth_rate: float = spec_checks.rate(0.)
   pooler: str = spec_checks.choice('gap', POOLERS)
+  num_class_tokens: Optional[int] = spec_checks.count(None)
+  num_registers: int = spec_checks.count(0)
+  activation: str = spec_checks.choice('gelu_tanh', ACTIVATIONS)
+  norm_epsilon: float = spec_checks.epsilon(1e-6)
+  pooled_norm_epsilon: Optional[float] = spec_checks.epsilon(None)
+  pre_norm: bool = False
+  final_norm: str = spec_checks.choice('before_pooling', FINAL_NORMS)
   representation_size: Optional[int] = spec_checks.size(None)
 
   @classmethod
@@ -103,6 +125,16 @@ class TransformerSpec:
     """Returns the spec that dataclasses.asdict made a dict of."""
     learner = TokenLearnerSpec(**values.get('token_learner', {}))
     return cls(**{**values, 'token_learner': learner})
+
+  def num_prefix_tokens(self) -> int:
+    """Returns class tokens plus registers, for a completed spec."""
+    return self.num_class_tokens + self.num_registers
+
+  def pooled_size(self) -> int:
+    """Returns the width after pooling, for a completed spec."""
+    vectors = {'token': self.num_class_tokens,
+               'token_and_mean': self.num_class_tokens + 1}
+    return vectors.get(self.pooler, 1) * self.hidden_size
 
   def completed(self, input_size: Sequence[int]) -> 'TransformerSpec':
     """Returns a checked copy in which every size is set.
@@ -124,6 +156,10 @@ class TransformerSpec:
     for name, value in spec._implied_sizes().items():
       if getattr(spec, name) is None:
         setattr(spec, name, value)
+    if spec.num_class_tokens is None:
+      spec.num_class_tokens = int(spec.pooler in ('token', 'token_and_mean'))
+    if spec.pooled_norm_epsilon is None:
+      spec.pooled_norm_epsilon = spec.norm_epsilon
     spec._check()
     spec._check_input(input_size)
     spec._complete_pooling(spec.grid_size(input_size))
@@ -339,7 +375,9 @@ class FactorizedViViTSpec(VideoSpec):
         hidden_size=self.hidden_size, mlp_dim=self.temporal_mlp_dim,
         num_heads=self.temporal_num_heads, dropout_rate=self.dropout_rate,
         attention_dropout_rate=self.attention_dropout_rate,
-        stochastic_depth_rate=self.stochastic_depth_rate)
+        stochastic_depth_rate=self.stochastic_depth_rate,
+        num_class_tokens=self.num_class_tokens, activation=self.activation,
+        norm_epsilon=self.norm_epsilon)
 
   def _last_location(self) -> int:
     return self.num_layers

@@ -8,7 +8,7 @@ C channels, H W map.
 import abc
 import dataclasses
 import math
-from typing import Dict, Optional, Sequence
+from typing import Callable, Dict, Optional, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -16,14 +16,6 @@ import tf_keras
 from tf_tokenlearner.backbones import encoder
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner import layers
-
-# [B, N, C] -> [B, C], for each of specs.POOLERS.
-_POOLERS = {
-    'gap': lambda x: tf.reduce_mean(x, axis=1),
-    'gmp': lambda x: tf.reduce_max(x, axis=1),
-    'gsp': lambda x: tf.reduce_sum(x, axis=1),
-    'token': lambda x: x[:, 0],
-}
 
 
 class TransformerBackbone(tf_keras.Model):
@@ -50,8 +42,11 @@ class TransformerBackbone(tf_keras.Model):
           f'received a {type(spec).__name__}.')
     self.input_size = tuple(input_size)
     self.spec = spec.completed(self.input_size)
-    self.pool_tokens = _POOLERS[self.spec.pooler]  # [B, N, C] -> [B, C]
+    self.pool_tokens = _make_pooler(self.spec)  # [B, N, C] -> [B, C]
     self.make_layers(self.spec)
+    self.pooled_norm = (
+        layers.LayerNorm(self.spec.pooled_norm_epsilon, name='pooled_norm')
+        if self.spec.final_norm == 'after_pooling' else _identity())
     self.pre_logits = (
         layers.MatmulDense(
             self.spec.representation_size, activation='tanh',
@@ -74,8 +69,8 @@ class TransformerBackbone(tf_keras.Model):
 
   def pool(self, features: tf.Tensor) -> Dict[str, tf.Tensor]:
     """Returns features [B, N, C] and pre_logits [B, C]."""
-    return {'features': features,
-            'pre_logits': self.pre_logits(self.pool_tokens(features))}
+    x = self.pooled_norm(self.pool_tokens(features))  # [B, C]
+    return {'features': features, 'pre_logits': self.pre_logits(x)}
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
     """Returns where the learned tokens look: [B, T, S, H, W], T=1 for images.
@@ -86,14 +81,58 @@ class TransformerBackbone(tf_keras.Model):
     return self.encoder.attention_maps(self.embed(inputs, training=False))
 
   def make_class_token(self, name: str) -> tf_keras.layers.Layer:
-    """Returns a ClassToken if the pooler needs one, else the identity."""
-    if self.spec.pooler == 'token':
-      return layers.ClassToken(name=name)
+    """Returns a layer that puts the spec's class tokens before the others."""
+    if self.spec.num_class_tokens:
+      return layers.ClassToken(self.spec.num_class_tokens, name=name)
+    return _identity()
+
+  def make_registers(self) -> tf_keras.layers.Layer:
+    """Returns a layer that inserts registers behind the class tokens."""
+    if self.spec.num_registers:
+      return layers.ClassToken(
+          self.spec.num_registers, self.spec.num_class_tokens,
+          name='registers')
+    return _identity()
+
+  def make_pre_norm(self) -> tf_keras.layers.Layer:
+    """Returns the LayerNorm before the blocks, if the spec has one."""
+    if self.spec.pre_norm:
+      return layers.LayerNorm(self.spec.norm_epsilon, name='pre_norm')
     return _identity()
 
   def get_config(self) -> Dict:
     return {'spec': dataclasses.asdict(self.spec),
             'input_size': self.input_size, 'name': self.name}
+
+
+def _make_pooler(
+    spec: specs.TransformerSpec) -> Callable[[tf.Tensor], tf.Tensor]:
+  """Returns a function or layer [B, P + N, C] -> [B, C] for spec.pooler.
+
+  The first P tokens are the class tokens, then the registers. Several class
+  tokens are concatenated, as are class token and mean of token_and_mean.
+  """
+  num_class_tokens, first = spec.num_class_tokens, spec.num_prefix_tokens()
+  if spec.pooler == 'attention':
+    return layers.AttentionPooling(
+        spec.num_heads, spec.mlp_dim, spec.activation, spec.norm_epsilon,
+        name='attention_pooling')
+
+  def class_tokens(x):
+    width = num_class_tokens * x.shape[2]
+    return tf.reshape(x[:, :num_class_tokens], [-1, width])
+
+  def over_positions(reduce):
+    return lambda x: reduce(x[:, first:] if first else x, axis=1)
+
+  mean = over_positions(tf.reduce_mean)
+  return {
+      'gap': mean,
+      'gmp': over_positions(tf.reduce_max),
+      'gsp': over_positions(tf.reduce_sum),
+      'token': class_tokens,
+      'token_and_mean': lambda x: tf.concat([class_tokens(x), mean(x)], axis=1),
+  }[spec.pooler]
 
 
 def _identity():
@@ -137,7 +176,9 @@ class VisionTransformer(TransformerBackbone):
     self.class_token = self.make_class_token('class_token')
     self.position_embedding = layers.PositionEmbedding(
         name='position_embedding')
+    self.registers = self.make_registers()
     self.dropout = tf_keras.layers.Dropout(spec.dropout_rate)
+    self.pre_norm = self.make_pre_norm()
     self.encoder = encoder.Encoder(
         spec, spec.grid_size(self.input_size), name='encoder')
 
@@ -147,7 +188,8 @@ class VisionTransformer(TransformerBackbone):
     x = tf.reshape(x, [-1, x.shape[1] * x.shape[2], x.shape[3]])  # [B, N, C]
     x = self.class_token(x)  # [B, N or 1 + N, C]
     x = self.position_embedding(x)
-    return self.dropout(x, training=training)
+    x = self.registers(x)  # [B, P + N, C]
+    return self.pre_norm(self.dropout(x, training=training))
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
@@ -196,7 +238,9 @@ class VideoVisionTransformer(TransformerBackbone):
     self.position_embedding = layers.PositionEmbedding(
         num_frames if spec.position_embedding == 'repeated' else 1,
         name='position_embedding')
+    self.registers = self.make_registers()
     self.dropout = tf_keras.layers.Dropout(spec.dropout_rate)
+    self.pre_norm = self.make_pre_norm()
     self.encoder = encoder.Encoder(
         spec, spec.grid_size(self.input_size), num_frames, name='encoder')
 
@@ -207,7 +251,8 @@ class VideoVisionTransformer(TransformerBackbone):
     x = tf.reshape(x, [-1, math.prod(x.shape[1:4]), x.shape[4]])  # [B, T*N, C]
     x = self.class_token(x)  # [B, T*N or 1 + T*N, C]
     x = self.position_embedding(x)
-    return self.dropout(x, training=training)
+    x = self.registers(x)  # [B, P + N, C]
+    return self.pre_norm(self.dropout(x, training=training))
 
   def sample_frames(self, clips: tf.Tensor) -> tf.Tensor:
     """Returns the frames that tubelet_embedding=temporal_sampling picks."""

@@ -158,7 +158,7 @@ class _Sizes:
     pooler = self._like.spec.pooler
     if class_token in self._arrays:
       pooler = 'token'
-    elif pooler == 'token':
+    elif pooler not in ('gap', 'gmp', 'gsp'):  # The others have weights.
       pooler = 'gap'
     return dict(
         pooler=pooler,

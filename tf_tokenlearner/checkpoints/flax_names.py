@@ -88,7 +88,8 @@ def classifier_entries(
   yield from _BACKBONE_ENTRIES[type(backbone)](backbone)
   if isinstance(backbone.pre_logits, layers.MatmulDense):
     yield from _kernel_bias(backbone.pre_logits, 'pre_logits')
-  yield from _kernel_bias(model.head, HEAD)
+  if model.num_classes is not None:
+    yield from _kernel_bias(model.head, HEAD)
 
 
 def image_entries(
@@ -97,6 +98,7 @@ def image_entries(
   yield from _kernel_bias(vit.patch_embedding.projection, 'embedding')
   yield from _class_token(vit.class_token, 'cls')
   yield from _positions(vit.position_embedding, 'Transformer')
+  yield from _prefix_and_pooling(vit)
   yield from encoder_entries(vit.encoder, 'Transformer')
 
 
@@ -106,6 +108,7 @@ def video_entries(
   yield from _tubelets(vivit.tubelet_embedding)
   yield from _class_token(vivit.class_token, 'cls')
   yield from _positions(vivit.position_embedding, 'Transformer')
+  yield from _prefix_and_pooling(vivit)
   yield from encoder_entries(vivit.encoder, 'Transformer')
 
 
@@ -147,7 +150,8 @@ def encoder_entries(
     if isinstance(block, layers.TransformerEncoderBlock):
       yield from block_entries(block, f'{prefix}/encoderblock_{blocks}/')
       blocks += 1
-  yield from _norm(encoder.norm, f'{prefix}/encoder_norm')
+  if isinstance(encoder.norm, layers.LayerNorm):
+    yield from _norm(encoder.norm, f'{prefix}/encoder_norm')
 
 
 def _require_official(stage: encoder_lib.TokenLearnerStage):
@@ -230,6 +234,24 @@ def _tubelets(layer: layers.TubeletEmbedding) -> Iterator[Entry]:
 def _class_token(layer: tf.Module, name: str) -> Iterator[Entry]:
   if isinstance(layer, layers.ClassToken):
     yield Entry(layer.embedding, (name,))
+
+
+def _prefix_and_pooling(
+    vit: backbones.VisionTransformer) -> Iterator[Entry]:
+  """Yields the parts that only pretrained models of other libraries have."""
+  yield from _class_token(vit.registers, 'registers')
+  for layer, path in ((vit.pre_norm, 'pre_norm'),
+                      (vit.pooled_norm, 'pooled_norm')):
+    if isinstance(layer, layers.LayerNorm):
+      yield from _norm(layer, path)
+  pooling = vit.pool_tokens
+  if isinstance(pooling, layers.AttentionPooling):
+    yield Entry(pooling.query, ('attention_pooling/query',))
+    for name in ('query', 'key', 'value', 'output'):
+      yield from _kernel_bias(
+          getattr(pooling, f'{name}_dense'), f'attention_pooling/{name}_dense')
+    yield from _norm(pooling.norm, 'attention_pooling/norm')
+    yield from _mlp(pooling.mlp, 'attention_pooling/mlp')
 
 
 def _positions(

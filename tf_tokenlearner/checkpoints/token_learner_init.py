@@ -228,9 +228,10 @@ def insert_token_learner(
     raise errors.UserError(
         f'insert_token_learner: num_tokens is {num_tokens}, but a frame has '
         f'{height} x {width} positions to learn them from.')
+  if backbone.spec.pooler == 'token':
+    options = dict(pooler='gap', num_class_tokens=0, **options)
   spec = dataclasses.replace(
       backbone.spec, token_learner_location=location, num_tokens=num_tokens,
-      pooler='gap' if backbone.spec.pooler == 'token' else backbone.spec.pooler,
       **options)
   model = backbones.Classifier(
       type(backbone)(spec, backbone.input_size), plain.num_classes,

@@ -56,7 +56,9 @@ _FRESH_HEAD = "task.init_checkpoint_modules=backbone (in Python head='fresh')"
 _IN_IMAGE_MODEL = {'tubelet_embedding': 'patch_embedding',
                    'spatial_encoder': 'encoder'}
 # Layers with weights of equal shapes compute other things if these differ.
-_MUST_AGREE = ('num_heads', 'pooling', 'use_normalization')
+_MUST_AGREE = (
+    'num_heads', 'pooling', 'use_normalization', 'activation', 'epsilon',
+    'norm_epsilon')
 _TRANSFORMERS = (backbones.VisionTransformer, backbones.VideoVisionTransformer,
                  backbones.FactorizedVideoVisionTransformer)
 
@@ -239,7 +241,8 @@ def _parts(
                   if part.weights)  # Grid pooling has none.
     elif layer.weights:
       yield layer.name, layer
-  yield 'head', model.head
+  if model.head.weights:
+    yield 'head', model.head
 
 
 def _encoder_parts(encoder: backbones.Encoder):
@@ -291,7 +294,7 @@ def _grid(backbone: tf_keras.Model,
           layer: tf_keras.layers.Layer) -> Tuple[int, ...]:
   """Returns (H, W), or (T, H, W) if frames have separate positions."""
   grid = backbone.spec.grid_size(backbone.input_size)
-  rows = layer.embedding.shape[1] - (backbone.spec.pooler == 'token')
+  rows = layer.embedding.shape[1] - backbone.spec.num_class_tokens
   frames = rows // math.prod(grid)
   return (frames, *grid) if frames > 1 else tuple(grid)
 

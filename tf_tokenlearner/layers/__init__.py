@@ -5,6 +5,7 @@ H W map. Every layer takes token lists [B, N, C] and, where a map makes sense,
 maps [B, H, W, C]; embeddings take images and clips.
 """
 
+from tf_tokenlearner.layers.attention_pooling import AttentionPooling
 from tf_tokenlearner.layers.blocks import LayerNorm
 from tf_tokenlearner.layers.blocks import MatmulDense
 from tf_tokenlearner.layers.blocks import MlpBlock

@@ -19,6 +19,21 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
+def gelu_erf(x: tf.Tensor) -> tf.Tensor:
+  """Returns GELU by the error function, as in timm and most PyTorch models."""
+  return tf.nn.gelu(x, approximate=False)
+
+
+@tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
+def quick_gelu(x: tf.Tensor) -> tf.Tensor:
+  """Returns x * sigmoid(1.702 x), as in OpenAI's CLIP."""
+  return x * tf.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {'gelu_tanh': gelu, 'gelu': gelu_erf, 'quick_gelu': quick_gelu}
+
+
+@tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class LayerNorm(shapes.Layer):
   """Normalizes the last axis to mean 0 and variance 1, then scales and shifts.
 
@@ -113,6 +128,7 @@ class MlpBlock(shapes.Layer):
     mlp_dim: int > 0. Hidden width.
     out_dim: int > 0 or None. Output width; None keeps the input's.
     dropout_rate: float in [0, 1), after both dense layers.
+    activation: name in ACTIVATIONS, after the first dense layer.
 
   Call arguments:
     inputs: float tensor [B, ..., C]; everything but B static.
@@ -130,7 +146,8 @@ class MlpBlock(shapes.Layer):
   """
 
   def __init__(self, mlp_dim: int, out_dim: Optional[int] = None,
-               dropout_rate: float = 0., **kwargs):
+               dropout_rate: float = 0., activation: str = 'gelu_tanh',
+               **kwargs):
     super().__init__(**kwargs)
     shapes.require_positive('MlpBlock', mlp_dim=mlp_dim)
     if out_dim is not None:
@@ -139,6 +156,7 @@ class MlpBlock(shapes.Layer):
     self.mlp_dim = mlp_dim
     self.out_dim = out_dim
     self.dropout_rate = dropout_rate
+    self.activation = activation
 
   def build(self, input_shape):
     def dense(units, name, activation=None):
@@ -147,7 +165,8 @@ class MlpBlock(shapes.Layer):
           bias_initializer=tf_keras.initializers.RandomNormal(stddev=1e-6),
           name=name, dtype=self.dtype_policy)
 
-    self.hidden = dense(self.mlp_dim, 'hidden', gelu)
+    self.hidden = dense(
+        self.mlp_dim, 'hidden', ACTIVATIONS[self.activation])
     self.output_dense = dense(self.out_dim or input_shape[-1], 'output_dense')
     self.dropout = tf_keras.layers.Dropout(
         self.dropout_rate, dtype=self.dtype_policy)
@@ -167,6 +186,7 @@ class MlpBlock(shapes.Layer):
         'mlp_dim': self.mlp_dim,
         'out_dim': self.out_dim,
         'dropout_rate': self.dropout_rate,
+        'activation': self.activation,
     }
 
 
@@ -264,6 +284,8 @@ class TransformerEncoderBlock(shapes.Layer):
     dropout_rate: float in [0, 1), after attention and inside the MLP.
     attention_dropout_rate: float in [0, 1), on the attention weights.
     stochastic_depth_rate: float in [0, 1).
+    activation: name in ACTIVATIONS, inside the MLP.
+    norm_epsilon: float > 0, added to the variance in both LayerNorms.
 
   Call arguments:
     inputs: float tensor [B, N, C] or [B, H, W, C]; only B may be unknown.
@@ -282,7 +304,9 @@ class TransformerEncoderBlock(shapes.Layer):
 
   def __init__(self, num_heads: int, mlp_dim: int, dropout_rate: float = 0.,
                attention_dropout_rate: float = 0.,
-               stochastic_depth_rate: float = 0., **kwargs):
+               stochastic_depth_rate: float = 0.,
+               activation: str = 'gelu_tanh', norm_epsilon: float = 1e-6,
+               **kwargs):
     super().__init__(**kwargs)
     shapes.require_positive(
         'TransformerEncoderBlock', num_heads=num_heads, mlp_dim=mlp_dim)
@@ -295,19 +319,23 @@ class TransformerEncoderBlock(shapes.Layer):
     self.dropout_rate = dropout_rate
     self.attention_dropout_rate = attention_dropout_rate
     self.stochastic_depth_rate = stochastic_depth_rate
+    self.activation = activation
+    self.norm_epsilon = norm_epsilon
 
   def build(self, input_shape):
     shapes.require_tokens_or_map(
         'TransformerEncoderBlock', 'inputs', input_shape)
     policy = self.dtype_policy
     self.attention_norm = LayerNorm(
-        name='attention_norm', dtype=policy)
+        self.norm_epsilon, name='attention_norm', dtype=policy)
     self.attention = SelfAttention(
         self.num_heads, self.attention_dropout_rate, name='attention',
         dtype=policy)
-    self.mlp_norm = LayerNorm(name='mlp_norm', dtype=policy)
+    self.mlp_norm = LayerNorm(
+        self.norm_epsilon, name='mlp_norm', dtype=policy)
     self.mlp = MlpBlock(
-        self.mlp_dim, dropout_rate=self.dropout_rate, name='mlp', dtype=policy)
+        self.mlp_dim, dropout_rate=self.dropout_rate,
+        activation=self.activation, name='mlp', dtype=policy)
     self.dropout = tf_keras.layers.Dropout(self.dropout_rate, dtype=policy)
     self.drop_branch = tf_keras.layers.Dropout(
         self.stochastic_depth_rate, dtype=policy,
@@ -333,4 +361,6 @@ class TransformerEncoderBlock(shapes.Layer):
         'dropout_rate': self.dropout_rate,
         'attention_dropout_rate': self.attention_dropout_rate,
         'stochastic_depth_rate': self.stochastic_depth_rate,
+        'activation': self.activation,
+        'norm_epsilon': self.norm_epsilon,
     }

@@ -74,16 +74,21 @@ class PatchEmbedding(shapes.Layer):
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class ClassToken(shapes.Layer):
-  """Prepends one learned token, which starts at zero.
+  """Inserts learned tokens, which start at zero.
 
-  Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), equation 1. For plain ViT
-  only: a TokenLearner would pool it away.
+  Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), equation 1; several, and
+  behind others, they are distillation tokens (Touvron et al. 2021, arXiv
+  2012.12877) or registers (Darcet et al. 2024, arXiv 2309.16588).
+
+  Args:
+    num_tokens: int > 0. Tokens to insert.
+    position: int >= 0. Number of tokens that stay before them.
 
   Call arguments:
     inputs: float tensor [B, N, C]; C static.
 
   Returns:
-    float tensor [B, 1 + N, C].
+    float tensor [B, num_tokens + N, C].
 
   Raises:
     ValueError: inputs is not a list of tokens.
@@ -93,18 +98,32 @@ class ClassToken(shapes.Layer):
     [0.0, 1.0, 1.0]
   """
 
+  def __init__(self, num_tokens: int = 1, position: int = 0, **kwargs):
+    super().__init__(**kwargs)
+    shapes.require_positive('ClassToken', num_tokens=num_tokens)
+    self.num_tokens = num_tokens
+    self.position = position
+
   def build(self, input_shape):
     if len(input_shape) != 3:
       raise ValueError(
           'ClassToken: inputs must be tokens [B, N, C], received shape '
           f'{tuple(input_shape)}.')
     self.embedding = self.add_weight(
-        'embedding', [1, 1, input_shape[-1]], initializer='zeros')
+        'embedding', [1, self.num_tokens, input_shape[-1]],
+        initializer='zeros')
     super().build(input_shape)
 
   def call(self, inputs):
-    token = tf.zeros_like(inputs[:, :1]) + self.embedding  # [B, 1, C]
-    return tf.concat([token, inputs], axis=1)
+    # Zeros of the inputs carry the unknown B.
+    tokens = tf.zeros_like(inputs[:, :1]) + self.embedding  # [B, tokens, C]
+    before, after = inputs[:, :self.position], inputs[:, self.position:]
+    return tf.concat(
+        [before, tokens, after] if self.position else [tokens, inputs], axis=1)
+
+  def get_config(self):
+    return {**super().get_config(), 'num_tokens': self.num_tokens,
+            'position': self.position}
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
