@@ -73,12 +73,15 @@ class Run:
     params: the complete config, as plain data.
     label_names: names of the classes; () if the data have none.
     version: of this package, which wrote the run.
+    start: 'weights' and 'licence' of the pretrained weights it started from; {}
+      without.
   """
   folder: str
   experiment: str
   params: Mapping[str, Any]
   label_names: Tuple[str, ...]
   version: str = tf_tokenlearner.__version__
+  start: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @property
   def best_folder(self) -> str:
@@ -141,7 +144,7 @@ def load(folder: str) -> Run:
     raise errors.UserError(f'{folder} has no {_PARAMS}.')
   try:
     return Run(folder, run['experiment'], params, tuple(run['label_names']),
-               run.get('tf_tokenlearner', ''))
+               run.get('tf_tokenlearner', ''), run.get('start', {}))
   except KeyError as error:
     raise errors.UserError(
         f'{os.path.join(folder, _RUN)} lacks {error}.') from error
@@ -182,7 +185,8 @@ def save(run: Run) -> None:
   _write_yaml(os.path.join(run.folder, _PARAMS), dict(run.params))
   _write_yaml(os.path.join(run.folder, _RUN), {
       'experiment': run.experiment, 'tf_tokenlearner': run.version,
-      'label_names': list(run.label_names)})
+      'label_names': list(run.label_names),
+      **({'start': dict(run.start)} if run.start else {})})
 
 
 def latest_checkpoint(folder: str) -> Optional[str]:

@@ -54,6 +54,61 @@ def test_name_does_not_matter(tmp_path, capsys):
   assert '(public ViT weights)' in capsys.readouterr().err
 
 
+def pretrained_model(video=None, **options):
+  """A model that starts from the golden folder hf_vit."""
+  sizes = dict(num_layers=3, hidden_size=24, mlp_dim=48, num_heads=3,
+               activation='gelu', norm_epsilon=1e-12, **options)
+  if video is None:
+    backbone = backbones.VisionTransformer(
+        backbones.ViTSpec(patch_size=[8, 8], **sizes), (32, 32, 3))
+  else:
+    spec_class = (backbones.FactorizedViViTSpec
+                  if video is backbones.FactorizedVideoVisionTransformer
+                  else backbones.ViViTSpec)
+    backbone = video(
+        spec_class(tubelet_size=[2, 8, 8], **sizes), (4, 32, 48, 3))
+  return backbones.Classifier(backbone, 2)
+
+
+@pytest.mark.parametrize('video', [
+    None, backbones.VideoVisionTransformer,
+    backbones.FactorizedVideoVisionTransformer])
+def test_pretrained_weights(video, capsys):
+  path = str(goldens.FOLDER / 'pretrained' / 'hf_vit')
+  model = pretrained_model(video, token_learner_location=1, num_tokens=3)
+  assert checkpoints.initialize(model, path, 'backbone') == path
+  said = capsys.readouterr().err
+  assert f'Loaded from {path} (pretrained weights):' in said
+  assert '/learn_1' in said and 'not used: class_token, head' in said
+  source = checkpoints.from_pretrained(path)
+  encoder = getattr(model.backbone, 'encoder', None)
+  stages = (encoder or model.backbone.spatial_encoder).stages
+  for ours, block in ((0, 0), (2, 1), (3, 2)):
+    for now, then in zip(
+        stages[ours].get_weights(),
+        source.backbone.encoder.stages[block].get_weights()):
+      np.testing.assert_array_equal(now, then)
+
+
+def test_pretrained_weights_that_do_not_fit(tmp_path):
+  model = pretrained_model(token_learner_location=1)
+  model.backbone.encoder.stages[0].activation = 'gelu_tanh'
+  before = model.get_weights()
+  path = str(goldens.FOLDER / 'pretrained' / 'hf_vit')
+  with pytest.raises(errors.UserError, match='activation=gelu in the checkp'):
+    initialization.initialize(model, path, 'backbone')
+  pickle = tmp_path / 'pytorch_model.bin'
+  pickle.write_bytes(b'\x80\x02}q\x00.')
+  for source in (str(pickle), str(tmp_path)):
+    for check in (initialization.find, lambda path: initialization.initialize(
+        model, path)):
+      with pytest.raises(errors.UserError, match='save_file') as caught:
+        check(source)
+      assert '\n' not in str(caught.value)
+  for value, unchanged in zip(model.get_weights(), before):
+    np.testing.assert_array_equal(value, unchanged)
+
+
 @pytest.mark.parametrize('name', SCENIC)
 def test_scenic(name, capsys):
   if 'orbax' in name and importlib.util.find_spec('tensorstore') is None:

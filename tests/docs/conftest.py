@@ -14,6 +14,7 @@ def fixture_world(
   """A folder laid out as the pages say, with tiny runs and their exports."""
   from PIL import Image
   from sklearn import datasets
+  from tests import goldens
   from tf_tokenlearner.serving import hub_module
   from tf_tokenlearner.serving import streaming
   from tf_tokenlearner.serving import tflite_file
@@ -26,6 +27,8 @@ def fixture_world(
     path = world / name
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(target)
+  (world / 'public_vit').symlink_to(
+      goldens.FOLDER / 'pretrained' / 'timm_hub_vit')
   with contextlib.redirect_stdout(io.StringIO()):
     for module, run, name, options in (
         (tflite_file, finished_run, 'pictures_tflite', {}),

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -57,10 +58,46 @@ def test_block_runs(block, in_world):
           names['params'].task.model.input_size == [384, 384, 3]),
       'model_garden.backbone': lambda: (
           names['outputs']['pre_logits'].shape == [1, 768]),
+      'research.from_pretrained': lambda: (
+          names['logits'].shape == [1, 2]
+          and 'fresh: encoder/learn_1' in names['model'].loading_report),
       'research.insert': lambda: (
           names['model'](names['examples'][:1]).shape == [1, 10]),
   }
   assert checks.get(block.id, lambda: True)()
+
+
+def test_start_from_public_weights(in_world, data_dir):
+  """The command, with small weights of the same form and two pictures."""
+  from tf_tokenlearner import run_folder
+  from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.training import runner
+  for split, label, file in (
+      (split, label, file) for split in ('train', 'validation')
+      for label, file in (('a', 'photo.png'), ('b', 'more_photos/1.png'))):
+    path = in_world / 'two_pictures' / split / label
+    path.mkdir(parents=True)
+    shutil.copy(in_world / file, path)
+  words, = pages.commands(
+      pages.block('docs/own_pictures.md', 'train_from_hub').text)
+  override = words[-1].removeprefix('--params_override=')
+  for old, new in ((pages.PUBLIC_WEIGHTS, str(in_world / 'public_vit')),
+                   ('=pictures', '=two_pictures'),
+                   ('location=6', 'location=1')):
+    assert old in override
+    override = override.replace(old, new)
+  params = experiments.parse('tokenlearner_image_folder', [override, f'''
+task: {{train_data: {{global_batch_size: 2, tfds_data_dir: {data_dir}}},
+  validation_data: {{global_batch_size: 2}}}}
+trainer: {{train_steps: 1, steps_per_loop: 1, summary_interval: 1,
+  validation_interval: 1, checkpoint_interval: 1,
+  optimizer_config: {{warmup: {{type: null}}}}}}
+runtime: {{distribution_strategy: one_device}}'''])
+  runner.train('tokenlearner_image_folder', params, 'runs/from_vit')
+  run = run_folder.load('runs/from_vit')
+  assert run.start['licence'] == 'apache-2.0'
+  assert run.params['task']['validation_data']['center_crop_fraction'] == .9
+  assert run.latest_checkpoint().endswith('ckpt-1')
 
 
 def test_litert_block_prepares_as_predict(in_world, capsys):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests import goldens
 from tests.docs import pages
 from tf_tokenlearner.configs import catalog
 
@@ -82,8 +83,11 @@ def test_experiments_and_overrides(block, words):
   files.setdefault('small.yaml', pages.block(
       'docs/own_pictures.md', 'small_images').text)
   overrides = [files.get(name, name) for name in _value(words, 'config_file')]
-  experiments.parse(experiment, [*overrides, *_value(
-      words, 'params_override')])
+  overrides += [
+      override.replace(pages.PUBLIC_WEIGHTS, str(
+          goldens.FOLDER / 'pretrained' / 'timm_hub_vit'))
+      for override in _value(words, 'params_override')]
+  experiments.parse(experiment, overrides)
 
 
 @pytest.mark.parametrize('block', _YAML, ids=lambda block: block.id)

@@ -11,7 +11,9 @@ import tf_keras
 # The way back, which the public interface lacks.
 from tensorflow.python.framework import config as determinism
 
+from tests import goldens
 from tf_tokenlearner import run_folder
+from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
@@ -47,6 +49,32 @@ def head_kernel(folder):
 
 def train(params, folder, evaluate=True):
   runner.train('tokenlearner_digits', params, folder, evaluate)
+
+
+def test_start_from_pretrained_weights(tmp_path, data_dir, capsys):
+  """The run keeps where its weights come from; so does one that follows."""
+  weights = str(goldens.FOLDER / 'pretrained' / 'timm_hub_vit')
+  text = f'''
+task:
+  init_checkpoint: {weights}
+  model: {{backbone: {{token_learner_vit: {{
+      variant: auto, token_learner_location: 1, num_tokens: 3}}}}}}
+  train_data: {{tfds_data_dir: {data_dir}, global_batch_size: 8, seed: 1}}
+trainer: {{train_steps: 1, validation_interval: 1, checkpoint_interval: 1,
+  steps_per_loop: 1, summary_interval: 1, validation_steps: 1,
+  optimizer_config: {{warmup: {{type: null}}}}}}
+runtime: {{distribution_strategy: one_device}}
+'''
+  folder = str(tmp_path / 'run')
+  params = experiments.parse('tokenlearner_digits', [text])
+  train(params, folder, evaluate=False)
+  said = capsys.readouterr().err
+  assert f'Loaded from {weights} (pretrained weights)' in said
+  assert 'fresh: encoder/learn_1, head' in said
+  run = run_folder.load(folder)
+  assert run.start == {'weights': weights, 'licence': 'apache-2.0'}
+  assert initialization.origin(folder) == run.start
+  assert experiments.of_run(run).as_dict() == params.as_dict()
 
 
 def test_run_leaves_what_others_read(finished_run):

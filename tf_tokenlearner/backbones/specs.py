@@ -55,7 +55,8 @@ class TransformerSpec:
 
   Attributes:
     variant: letter of the size, and patch size, such as 'B/16'. It determines
-      every size below that is None.
+      every size below that is None. 'auto', in configs: the architecture is
+      that of the pretrained weights in task.init_checkpoint.
     num_layers: transformer blocks in all, before and after the TokenLearner.
     hidden_size: width of a token (C).
     mlp_dim: hidden width of the MLP of a block.
@@ -194,6 +195,17 @@ class TransformerSpec:
       grid_size = cells
     return maps
 
+  def _given_sizes(self, *names: str) -> Dict[str, Any]:
+    """Returns {}; raises UserError for a size that variant=auto misses."""
+    missing = [name for name in (*variants.Size._fields, *names)
+               if getattr(self, name) is None]
+    if missing:
+      raise errors.UserError(
+          'variant=auto takes the sizes from the pretrained weights in '
+          f'task.init_checkpoint, received none for {", ".join(missing)}. Set '
+          'task.init_checkpoint=hf://OWNER/NAME, or another variant.')
+    return {}
+
   def _check(self):
     """Raises UserError for options that contradict each other."""
     spec_checks.check_fields(self)
@@ -265,6 +277,8 @@ class ViTSpec(TransformerSpec):
             input_size[1] // self.patch_size[1])
 
   def _implied_sizes(self) -> Dict[str, Any]:
+    if self.variant == variants.AUTO:
+      return self._given_sizes('patch_size')
     size, patch_size = variants.parse_image_variant(self.variant)
     return {**size._asdict(), 'patch_size': patch_size}
 
@@ -298,6 +312,8 @@ class VideoSpec(TransformerSpec):
     return input_size[0] // self.tubelet_size[0]
 
   def _implied_sizes(self) -> Dict[str, Any]:
+    if self.variant == variants.AUTO:
+      return self._given_sizes('tubelet_size')
     size, tubelet_size = variants.parse_video_variant(self.variant)
     return {**size._asdict(), 'tubelet_size': tubelet_size}
 

@@ -11,6 +11,9 @@ from typing import NamedTuple, Optional, Tuple
 from tf_tokenlearner import errors
 
 
+AUTO = 'auto'  # Sizes are those of the weights to start from.
+
+
 class Size(NamedTuple):
   """Sizes that a letter stands for."""
   num_layers: int

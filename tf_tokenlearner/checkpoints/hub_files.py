@@ -45,12 +45,14 @@ def is_address(path: str) -> bool:
 
 
 def is_pretrained(path: str) -> bool:
-  """Tells whether a local path holds weights in safetensors or as pickles."""
-  if os.path.isfile(path):
-    return path.endswith((safetensors_file.SUFFIX, '.bin', '.pt', '.pth'))
-  return os.path.isdir(path) and any(
-      name.endswith((safetensors_file.SUFFIX, '.bin', '.pth'))
-      for name in os.listdir(path))
+  """Returns whether a local path holds safetensors, or pickles of PyTorch."""
+  path = os.path.expanduser(path)
+  if os.path.isdir(path):
+    return any(name.endswith((safetensors_file.SUFFIX, '.bin', '.pth', '.pt'))
+               for name in os.listdir(path))
+  if path.endswith(safetensors_file.SUFFIX):
+    return os.path.isfile(path)
+  return os.path.isfile(path) and safetensors_file.is_pickle(path)
 
 
 def read(source: str) -> PretrainedFiles:

@@ -3,7 +3,8 @@
 The format is detected from the content, not from the name.
 """
 
-from typing import Callable, NamedTuple, Optional
+import os
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,8 @@ import tensorflow as tf
 from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import flax_models
 from tf_tokenlearner.checkpoints import garden_vit
+from tf_tokenlearner.checkpoints import hub_files
+from tf_tokenlearner.checkpoints import pretrained
 from tf_tokenlearner.checkpoints import run_model
 from tf_tokenlearner.checkpoints import scenic
 from tf_tokenlearner.checkpoints import tf_checkpoint
@@ -36,10 +39,12 @@ class Source(NamedTuple):
     path: the checkpoint, a file or folder.
     source: what it is, for messages.
     model: with its weights; None: to be restored variable by variable.
+    notes: further lines for the user.
   """
   path: str
   source: str
   model: Optional[backbones.Classifier]
+  notes: Tuple[str, ...] = ()
 
 
 def initialize(model: backbones.Classifier, path: str, modules: str = 'all',
@@ -49,9 +54,11 @@ def initialize(model: backbones.Classifier, path: str, modules: str = 'all',
 
   Args:
     model: built classifier, for images or clips.
-    path: a checkpoint or run of this project; a .npz file of public ViT
-      weights; a msgpack file or Orbax folder of Scenic; a checkpoint of the
-      Model Garden's ViT; or a folder of checkpoints. See `find`.
+    path: a checkpoint or run of this project; pretrained weights as
+      hf://OWNER/NAME[@REVISION], or a folder or file of safetensors; a .npz
+      file of public ViT weights; a msgpack file or Orbax folder of Scenic; a
+      checkpoint of the Model Garden's ViT; or a folder of checkpoints. See
+      `find`.
     modules: 'all', or 'backbone' to leave the head fresh.
     tubelets: how patches become tubelets; see transfer.transfer.
     examples: returns as many training examples as it is asked for. If given,
@@ -72,6 +79,7 @@ def initialize(model: backbones.Classifier, path: str, modules: str = 'all',
     tf_checkpoint.load(model, source.path, modules)
     return source.path
   done = transfer.transfer(source.model, model, MODULES[modules], tubelets)
+  done = done._replace(notes=(*source.notes, *done.notes))
   if examples:
     done = done._replace(notes=(
         *done.notes, *token_learner_init.start_at_means(
@@ -85,22 +93,26 @@ def find(path: str) -> str:
   """Returns the path of the checkpoint that a path stands for.
 
   A run stands for its best checkpoint, as in evaluation and export; another
-  folder for its latest. No weights are read, so this check comes first.
+  folder for its latest. No weights are read, so this check comes first; those
+  of hf:// are downloaded, unless they are in the cache of huggingface_hub.
 
   Args:
-    path: a checkpoint, or a folder with checkpoints.
+    path: a checkpoint, a folder with checkpoints, or hf://OWNER/NAME.
 
   Raises:
     UserError: there is no checkpoint.
   """
+  if hub_files.is_address(path) or hub_files.is_pretrained(path):
+    hub_files.read(path)
+    return path
   if tf.io.gfile.isdir(path):
     if run_folder.exists(path) or run_folder.latest_checkpoint(path):
       return run_model.find_checkpoint(path)
     if not scenic.matches(path):
       raise errors.UserError(
           f'{path} holds no checkpoint: expected a run of this project or of '
-          'the Model Garden, or files or folders of Scenic named '
-          'checkpoint_STEP.')
+          'the Model Garden, files of safetensors, or files or folders of '
+          'Scenic named checkpoint_STEP.')
     return scenic.find(path)
   if not tf.io.gfile.exists(path):
     return run_model.find_checkpoint(path)
@@ -109,6 +121,25 @@ def find(path: str) -> str:
         f'{path} is one of the files of a checkpoint; give its path without '
         'the ending, such as RUN/ckpt-1000.')
   return path
+
+
+def origin(path: str) -> Dict[str, str]:
+  """Returns where pretrained weights come from, for the folder of a run.
+
+  Args:
+    path: as in `find`; a run of this project tells what it started from.
+
+  Returns:
+    'weights' and 'licence'; {} if no pretrained weights are known.
+  """
+  if hub_files.is_address(path) or hub_files.is_pretrained(path):
+    return {'weights': path,
+            'licence': hub_files.read(path).licence or 'not stated'}
+  folder = os.path.dirname(path)
+  for candidate in (path, folder, os.path.dirname(folder)):
+    if run_folder.exists(candidate):
+      return dict(run_folder.load(candidate).start)
+  return {}
 
 
 def read(path: str, like: backbones.Classifier) -> Source:
@@ -122,12 +153,24 @@ def read(path: str, like: backbones.Classifier) -> Source:
     UserError: there is no checkpoint, it is damaged, or of an unknown format.
   """
   path = find(path)
+  if hub_files.is_address(path) or hub_files.is_pretrained(path):
+    transfer.require_known(type(like.backbone))
+    return _read_pretrained(path, like)
   for reader in _READERS:
     if reader.matches(path):
       transfer.require_known(type(like.backbone))
       weights = reader.read(path)
       return Source(path, weights.source, flax_models.build(weights, like))
   return _read_own(path, like)
+
+
+def _read_pretrained(path: str, like: backbones.Classifier) -> Source:
+  """Reads a pretrained model of timm or transformers."""
+  files = hub_files.read(path)
+  # Only a config states the number of heads.
+  model = pretrained.read(
+      files, num_heads=0 if files.config else like.backbone.spec.num_heads)
+  return Source(path, 'pretrained weights', model, model.loading_report)
 
 
 def _read_own(path: str, like: backbones.Classifier) -> Source:

@@ -69,6 +69,17 @@ class Config:
         np.asarray(value, np.float32).ravel(), channels)
     return spread(mean), spread(deviation)
 
+  def crop_fraction(self) -> float:
+    """Returns the share of the shorter side that the source evaluates on."""
+    processor = self._files.preprocessor
+    if processor.get('do_center_crop'):
+      size, crop = (processor.get(key) for key in ('size', 'crop_size'))
+      shorter = lambda value: (
+          min(value.values()) if isinstance(value, dict) else value)
+      return min(shorter(crop) / shorter(size), 1.) if size and crop else 1.
+    return float(self._files.config.get('pretrained_cfg', {}).get(
+        'crop_pct', 1.))
+
   def activation(self) -> str:
     """Returns the activation of the MLPs, one of specs.ACTIVATIONS."""
     name = self._values.get('hidden_act') or self._values.get('act_layer')

@@ -7,6 +7,7 @@ the safetensors package.
 import glob
 import json
 import os
+import zipfile
 from typing import Dict, Iterator, List, Mapping, Tuple
 
 import numpy as np
@@ -87,7 +88,7 @@ def find(path: str) -> List[str]:
       which may execute code when they are read.
   """
   if os.path.isfile(path):
-    if path.endswith(_PICKLES):
+    if path.endswith(_PICKLES) or is_pickle(path):
       raise _pickle_error(path)
     return [path]
   index = os.path.join(path, _INDEX)
@@ -110,6 +111,16 @@ def find(path: str) -> List[str]:
   if pickles:
     raise _pickle_error(os.path.join(path, pickles[0]))
   raise errors.UserError(f'{path} holds no {SUFFIX} file.')
+
+
+def is_pickle(path: str) -> bool:
+  """Returns whether a file is a pickle of PyTorch, by its content."""
+  if zipfile.is_zipfile(path):
+    with zipfile.ZipFile(path) as file:
+      return any(name.endswith('data.pkl') for name in file.namelist())
+  with open(path, 'rb') as file:  # The protocol, 2 to 5, follows PROTO.
+    start = file.read(2)
+  return start[:1] == b'\x80' and b'\x02' <= start[1:] <= b'\x05'
 
 
 def _shards(index: str) -> List[str]:

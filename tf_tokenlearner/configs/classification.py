@@ -145,8 +145,9 @@ class ClassificationTask(cfg.TaskConfig):
 
   Attributes:
     init_checkpoint: checkpoint or folder to start from, '' for none: of a run
-      of this project, public ViT weights (.npz), of Scenic (msgpack or Orbax),
-      or of the Model Garden's ViT.
+      of this project, pretrained weights (hf://OWNER/NAME[@REVISION], or a
+      folder or file of safetensors), public ViT weights (.npz), of Scenic
+      (msgpack or Orbax), or of the Model Garden's ViT.
     init_checkpoint_modules: 'all', or 'backbone' to leave the head fresh.
     init_token_learner: how TokenLearners start that the checkpoint lacks:
       'random'; or 'mean', each token as the mean of its own part of the map,

@@ -10,6 +10,7 @@ from official.core import exp_factory
 from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import catalog
+from tf_tokenlearner.configs import from_weights
 from tf_tokenlearner.configs import image_classification
 from tf_tokenlearner.configs import old_runs
 from tf_tokenlearner.configs import optimization
@@ -52,6 +53,8 @@ def parse(experiment: str,
   for values in all_values:
     overrides.require_used(params, values)
   _make_paths_absolute(params, folder)
+  from_weights.complete(
+      params, {key for values in all_values for key in _flatten(values)})
   check(params)
   return params
 

@@ -25,9 +25,9 @@ from tf_tokenlearner.layers.token_learner import TokenLearnerV11
 from tf_tokenlearner.layers.vector_transformer import VectorTransformer
 
 __all__ = [
-    'ClassToken', 'GridPooling', 'LayerNorm', 'MatmulDense', 'MlpBlock',
-    'PatchEmbedding', 'PositionEmbedding', 'SelfAttention',
-    'SpaceTimeTokenFuser', 'TokenFuser', 'TokenLearner', 'TokenLearnerV11',
-    'TokenReprojection', 'TokenUnpooling', 'TransformerEncoderBlock',
-    'TubeletEmbedding', 'VectorTransformer',
+    'AttentionPooling', 'ClassToken', 'GridPooling', 'LayerNorm',
+    'MatmulDense', 'MlpBlock', 'PatchEmbedding', 'PositionEmbedding',
+    'SelfAttention', 'SpaceTimeTokenFuser', 'TokenFuser', 'TokenLearner',
+    'TokenLearnerV11', 'TokenReprojection', 'TokenUnpooling',
+    'TransformerEncoderBlock', 'TubeletEmbedding', 'VectorTransformer',
 ]

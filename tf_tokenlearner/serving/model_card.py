@@ -221,14 +221,24 @@ def _recipe(run, servable) -> List[str]:
       f'{servable.inputs.name}.',
       f'Augmentation: {_augmentation(data, servable.label_names)}.',
       'Start: ' + (
-          f'{os.path.basename(os.path.normpath(task.init_checkpoint))} '
+          f'{_checkpoint_name(task.init_checkpoint)} '
           f'({task.init_checkpoint_modules})' if task.init_checkpoint
           else 'random weights') + '.']
+  if run.start:
+    lines.append('Pretrained weights: {weights}, licence: {licence}.'.format(
+        **run.start))
   if params.runtime.mixed_precision_dtype not in (None, 'float32'):
     lines.append(
         f'Precision: trained in {params.runtime.mixed_precision_dtype}; the '
         'module computes in float32.')
   return lines
+
+
+def _checkpoint_name(path: str) -> str:
+  """Returns an address as it is, and of a path the last part."""
+  if path.startswith('hf://'):
+    return path
+  return os.path.basename(os.path.normpath(path))
 
 
 def _augmentation(data: _DataConfig, label_names: Sequence[str]) -> str:

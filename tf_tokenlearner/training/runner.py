@@ -52,8 +52,10 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
       _evaluate_each([latest], params, run, keep_best=True)
     run_checks.report_best(run)
     return
+  start = run.start
   if params.task.init_checkpoint and not latest:
     initialization.find(params.task.init_checkpoint)  # Before anything slow.
+    start = initialization.origin(params.task.init_checkpoint)
   strategy = experiment_runner.make_strategy(params)
   with run_folder.training_lock(
       model_dir, is_needed=strategy.extended.should_checkpoint):
@@ -72,24 +74,24 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     if note:
       line.note(note)
     with quiet.logging_to(model_dir, 'train.log'):
-      _train(experiment, params, model_dir, label_names, strategy, line,
-             first_step, evaluate)
+      _train(run_folder.Run(model_dir, experiment, params.as_dict(),
+                            label_names, start=start),
+             params, strategy, line, first_step, evaluate)
   _report_cost(params)
   run_checks.report_best(run_checks.open_run(params, model_dir))
 
 
-def _train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
-           label_names: Tuple[str, ...], strategy: tf.distribute.Strategy,
-           line: progress.Progress, first_step: int, evaluate: bool) -> None:
+def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
+           strategy: tf.distribute.Strategy, line: progress.Progress,
+           first_step: int, evaluate: bool) -> None:
   """Runs the training loop; saves the weights if Ctrl-C ends it."""
   line.wait('building the model and tracing the first step ...')
   try:
     runner = experiment_runner.build(
-        strategy, params, model_dir,
+        strategy, params, run.folder,
         'train_and_eval' if evaluate else 'train', line, keep_best=evaluate)
     # Only now: a checkpoint that does not fit leaves the folder as it was.
-    run_folder.save(run_folder.Run(
-        model_dir, experiment, params.as_dict(), label_names))
+    run_folder.save(run)
     cli.set_interrupt_notice(
         'Waiting for the steps that run, then saving a checkpoint ...')
     try:
