@@ -136,6 +136,27 @@ def test_gif(tmp_path):
     assert np.abs(np.float32(read) - expected).mean() < 3  # 256 colours.
 
 
+def test_gif_has_smooth_colours(tmp_path):
+  """Averages over a few pixels are those of the drawing, whatever its colours.
+  """
+  path = str(tmp_path / 'a.gif')
+  down, across, time = np.mgrid[-.6:.6:160j, -.6:.6:160j, -1:1:4j]
+  view = np.moveaxis(np.stack([down, across, down * across * time], -1), 2, 0)
+  overlays.write_clip(path, view, maps()[None], 'cat 0.930', fps=3)
+  with Image.open(path) as opened:
+    drawn = np.float32(opened.convert('RGB'))
+  expected = np.float32(draw(view[0], maps()))
+  means = lambda pixels: pixels.reshape(
+      len(pixels) // 10, 10, -1, 10, 3).mean((1, 3))
+  differences = [
+      np.abs(means(found) - means(wanted)) for found, wanted in zip(
+          tiles(drawn, 160, 160, 3, 3), tiles(expected, 160, 160, 3, 3))]
+  assert differences[0].mean() < 3  # Without dithering: 6.8.
+  assert np.max(differences[1:]) < 3  # Without dithering: 6.7.
+  bar = drawn[-LINE:-GAP, :96] - expected[-LINE:-GAP, :96]
+  assert np.abs(bar.reshape(14, 12, 8, 3).mean((0, 2))).max() < 2
+
+
 def test_nothing_torn_stays_behind(tmp_path, monkeypatch):
   for name in ('a.png', 'a.gif'):
     (tmp_path / name).write_text('old')

@@ -6,7 +6,7 @@ scale, given by the legend. A caption names the predicted class.
 """
 
 import os
-from typing import Iterator, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -26,6 +26,7 @@ _LEGEND = 'attention weight, the same scale for all tiles'
 # Weights below this multiple of uniform attention, 1 / (h * w), never get the
 # full colour: a token that attends nowhere, or everywhere alike, stays faint.
 _TIMES_UNIFORM = 4.
+_GREYS, _OPACITIES = 16, 8  # Levels in the palette of a GIF; others: dithered.
 _FONTS = ('DejaVuSans.ttf', 'Arial.ttf')  # Cover more scripts than Pillow's.
 
 
@@ -70,12 +71,8 @@ def draw(view: np.ndarray, maps: np.ndarray, caption: str,
   height, width = view.shape[:2]
   times = max(1, -(-_SIDE // max(height, width)))
   size = (width * times, height * times)
-  pixels = np.broadcast_to(
-      np.uint8(np.clip(np.round((view + 1) * 127.5), 0, 255)),
-      [height, width, 3])
   # Pixels of small inputs stay visible as squares.
-  picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(
-      size, Image.Resampling.NEAREST)
+  picture = _to_picture(view).resize(size, Image.Resampling.NEAREST)
   grey = np.asarray(picture.convert('L'), np.float32)
   tiles = [('input', picture)]
   for number, weights in enumerate(maps, start=1):
@@ -121,7 +118,8 @@ def write_clip(path: str, view: np.ndarray, maps: np.ndarray, caption: str,
             for i in range(count)]
   # GIF counts in hundredths of a second; rounding must not add up.
   ends = np.round(100 * np.arange(count + 1) / fps)
-  first, *others = _with_one_palette(frames)
+  palette = _palette(view)
+  first, *others = (frame.quantize(palette=palette) for frame in frames)
   _write(path, lambda beside: first.save(
       beside, format='GIF', save_all=True, append_images=others, loop=0,
       duration=[int(10 * time) for time in np.diff(ends)], optimize=False))
@@ -171,18 +169,26 @@ def _font() -> ImageFont.FreeTypeFont:
   return ImageFont.load_default(12)
 
 
-def _with_one_palette(frames: List[Image.Image]) -> Iterator[Image.Image]:
-  """Reduces frames to 256 colours that are chosen for all of them together."""
-  arrays = list(map(np.asarray, frames))
-  # Tints cover few pixels, so they would get too few colours without this.
-  height, width, _ = arrays[0].shape
-  tints = _tint(*np.meshgrid(np.linspace(0, 1, width) * 255,
-                             np.linspace(0, 1, height), indexing='xy'))
-  together = Image.fromarray(
-      np.concatenate(arrays + [np.asarray(tints)] * -(-len(frames) // 8)))
-  palette = together.quantize(256, dither=Image.Dither.NONE)
-  for frame in frames:
-    yield frame.quantize(palette=palette, dither=Image.Dither.NONE)
+def _to_picture(view: np.ndarray) -> Image.Image:
+  """Converts float [H, W, C] in [-1, 1], C 1 or 3, to RGB."""
+  pixels = np.uint8(np.clip(np.round((view + 1) * 127.5), 0, 255))
+  return Image.fromarray(np.ascontiguousarray(
+      np.broadcast_to(pixels, [*view.shape[:2], 3])))
+
+
+def _palette(view: np.ndarray) -> Image.Image:
+  """Returns the 256 colours of a clip's GIF: tinted greys and the input's.
+
+  Without colours of their own, tints would get too few: they cover few pixels.
+  """
+  greys, strengths = np.meshgrid(
+      np.linspace(0, 255, _GREYS), np.linspace(0, 1, _OPACITIES))
+  tints = np.asarray(_tint(greys, strengths)).reshape(-1)
+  inputs = _to_picture(np.concatenate(view)).quantize(
+      256 - _GREYS * _OPACITIES)
+  palette = Image.new('P', (1, 1))
+  palette.putpalette([*tints.tolist(), *inputs.getpalette()])
+  return palette
 
 
 def _write(path, save) -> None:
