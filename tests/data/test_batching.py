@@ -1,4 +1,4 @@
-"""Labels in range, in rows, and within spans of time."""
+"""Labels: conversion, range checks and spans."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_one_label_and_many():
 
 
 @pytest.mark.parametrize('label', [[3], [0, -1]])
-def test_out_of_range(label):
+def test_labels_out_of_range(label):
   with pytest.raises(tf.errors.InvalidArgumentError,
                      match='A label is not in 0..2; -1 marks'):
     batching.for_network(tf.constant(label), 3, True)

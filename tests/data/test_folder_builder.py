@@ -182,7 +182,7 @@ def test_too_many_unreadable_files(opener):
     opener()
   assert str(error.value).startswith(
       f'12 of the 24 images in {opener.folder} cannot be read, more than '
-      'max_unreadable_fraction=0.01 allows; remove them or raise '
+      'max_unreadable_fraction=0.01 allows. Remove them or raise '
       'task.train_data.max_unreadable_fraction, or of data.prepare '
       '--max_unreadable_fraction: emu/bad00.jpg (content is no JPEG, PNG, GIF, '
       'BMP or WebP); ')
@@ -207,7 +207,7 @@ def test_class_without_readable_images(opener):
 def test_too_few_images_to_hold_out(opener):
   make_folder(opener.folder, each=1)
   with pytest.raises(errors.UserError,
-                     match='too few images to hold any out for validation: add '
+                     match='too few images to hold any out for validation. Add '
                            'some, or set validation_fraction=0'):
     opener()
   assert opener(validation_fraction=0).num_examples('train') == 3
@@ -249,7 +249,7 @@ def test_full_disk(opener, monkeypatch):
   monkeypatch.setattr(folder_builder, '_SHUFFLED_IN_MEMORY', 100)
   with pytest.raises(errors.UserError, match=(
       r'No space left on the disk of .*data .* to pack .*photos: .* are '
-      r'needed\. Make room')):
+      r'needed\. Free some')):
     opener()
   size = sum(path.stat().st_size for path in opener.folder.rglob('*.*'))
   assert 2 * size in asked
@@ -425,7 +425,7 @@ def test_unreadable_videos_are_left_out(packer):
   (packer.folder / 'run' / 'b.jpg').touch()
   with pytest.raises(errors.UserError, match=(
       '1 of the 16 videos in .*clips cannot be read, more than '
-      'max_unreadable_fraction=0.01 allows; .*: run/a.mp4 .no video, or its '
+      'max_unreadable_fraction=0.01 allows. .*: run/a.mp4 .no video, or its '
       'header is cut off')):
     packer()
   packer(max_unreadable_fraction=.1)
@@ -463,7 +463,7 @@ def test_full_disk_for_videos(packer, monkeypatch):
   with monkeypatch.context() as patch:
     patch.setattr(video_worker.Worker, 'decode', fail)
     with pytest.raises(errors.UserError,
-                       match='No space left on the disk of .*make room'):
+                       match='No space left on the disk of .*Free some'):
       packer()
   monkeypatch.setattr(tfds.core.utils, 'has_sufficient_disk_space',
                       lambda needed, directory: not needed)
@@ -480,7 +480,7 @@ def test_read_only_data_dir(packer, monkeypatch):
     raise PermissionError(13, 'Permission denied')
 
   monkeypatch.setattr(decoded_videos.os, 'makedirs', fail)
-  with pytest.raises(errors.UserError, match='cannot be written: set another'):
+  with pytest.raises(errors.UserError, match='cannot be written. Set another'):
     packer()
 
 

@@ -1,4 +1,4 @@
-"""Names and folders of data sets: what is found, and what is said if not."""
+"""Builders are found by name and folder; others are refused."""
 
 import pytest
 import tensorflow as tf
@@ -43,25 +43,25 @@ class LookupPackage(LookupNumbers):
     ('digits', 'digits/1.0.0'),
     ('fashion_mnist:3.*.*', 'fashion_mnist/3.0.1'),
 ])
-def test_names(tmp_path, name, full_name):
+def test_find_builder_by_name(tmp_path, name, full_name):
   builder = labelled_source.find_builder(name, str(tmp_path))
   assert builder.info.full_name == full_name
   assert builder.data_dir == f'{tmp_path}/{full_name}'
   assert not list(tmp_path.iterdir())
 
 
-def test_home_is_understood(monkeypatch, tmp_path):
+def test_tilde_is_expanded(monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
   builder = labelled_source.find_builder('digits', '~/sets')
   assert builder.data_dir == f'{tmp_path}/sets/digits/1.0.0'
 
 
-def test_default_place_is_that_of_tfds():
+def test_default_data_dir_is_that_of_tfds():
   assert labelled_source.find_builder('digits').data_dir == (
       tfds.builder('digits').data_dir)
 
 
-def test_folders(tmp_path, monkeypatch):
+def test_find_builder_by_folder(tmp_path, monkeypatch):
   tfds.builder('lookup_numbers', data_dir=tmp_path).download_and_prepare()
   folder = tmp_path / 'lookup_numbers' / 'small' / '1.2.0'
   monkeypatch.setenv('HOME', str(tmp_path))
@@ -70,7 +70,7 @@ def test_folders(tmp_path, monkeypatch):
                './lookup_numbers/small/1.2.0', 'lookup_numbers/small/1.2.0'):
     builder = labelled_source.find_builder(name)
     assert builder.info.splits['train'].num_examples == 1
-  # A name stays a name where a folder is called so.
+  # A name stays a name if such a folder exists.
   assert not labelled_source.is_folder('lookup_numbers/small')
   (folder / 'dataset_info.json').write_text('{}')
   with pytest.raises(errors.UserError, match=(
@@ -86,13 +86,14 @@ def test_folders(tmp_path, monkeypatch):
     ('lookup_numbers/huge', "Unknown config of lookup_numbers 'huge'. Known: "
                             'large, small'),
     ('digits/huge', "Unknown config of digits 'huge'; none is known"),
-    ('digits:7.0.0', 'digits cannot be had in version 7.0.0; without :7.0.0 '
-                     'the newest one is taken'),
-    ('digits/colour=red', "TFDS does not take 'digits/colour=red': .*colour"),
-    ('two words', "'two words' is not the name of a TFDS data set, such as "
-                  'cifar10, name/config or name:1.2.3, and not an absolute'),
-    ('', "'' is not the name of a TFDS data set"),
-    ('image_folder', 'image_folder is not opened by name: set '
+    ('digits:7.0.0', 'digits has no version 7.0.0. Drop :7.0.0 to use the '
+                     'newest version'),
+    ('digits/colour=red',
+     "TFDS refuses the name 'digits/colour=red': .*colour"),
+    ('two words', 'Expected the name of a TFDS data set, such as cifar10, '
+                  "name/config or name:1.2.3, or an absolute path, got 'two w"),
+    ('', "Expected the name of a TFDS data set, .* got ''"),
+    ('image_folder', 'image_folder cannot be opened by name. Set '
                      'task.train_data.input_path to the folder'),
     ('lookup_package', 'lookup_package needs a package that is not installed: '
                        ".*No module named 'pydicom'"),
@@ -110,10 +111,10 @@ def test_unknown_folders(tmp_path, name):
   with pytest.raises(errors.UserError, match='There is no folder .*/none'):
     labelled_source.find_builder(str(tmp_path / 'none'))
   with pytest.raises(errors.UserError, match=(
-      'holds no prepared TFDS data set, which has a dataset_info.json. A '
-      'folder of class folders is given by task.train_data.input_path')):
+      'holds no prepared TFDS data set: there is no dataset_info.json. Set '
+      'task.train_data.input_path for a folder of class folders')):
     labelled_source.find_builder(str(tmp_path))
   tfds.builder('lookup_numbers', data_dir=tmp_path).download_and_prepare()
   with pytest.raises(errors.UserError,
-                     match='Inside are: .*/lookup_numbers/small/1.2.0'):
+                     match='Data sets inside: .*/lookup_numbers/small/1.2.0'):
     labelled_source.find_builder(str(tmp_path / 'lookup_numbers'))

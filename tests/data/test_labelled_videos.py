@@ -211,7 +211,7 @@ def test_unreadable_videos(preparer):
   path.write_bytes(b'')
   assert preparer.fails('kinetics400/10fps').startswith(
       '1 of the 4 videos of kinetics400 cannot be read, more than '
-      'max_unreadable_fraction=0.01 allows; remove them or raise '
+      'max_unreadable_fraction=0.01 allows. Remove them or raise '
       '--max_unreadable_fraction of data.prepare: ')
   builder = preparer('kinetics400/10fps', max_unreadable_fraction=.3)
   assert preparer.lines[1:3] == [
@@ -335,7 +335,8 @@ def test_configs(tmp_path, name, fps, short_side):
     ('charades/6fps_256px', 'Unknown config of charades'),
     ('charades/900fps', r'fps must lie in \(0, 240\], received 900'),
     ('charades/6fps_4px', r'short_side .* must lie in \[8, 4096\], received 4'),
-    ('video_folder', 'video_folder is not opened by name: set task.train_data.'
+    ('video_folder',
+     'video_folder cannot be opened by name. Set task.train_data.'
                      'input_path to the folder')])
 def test_unknown_configs(tmp_path, name, message):
   with pytest.raises(errors.UserError, match=message):

@@ -68,7 +68,7 @@ def test_fashion_mnist_from_files(tmp_path, capsys):
       'Classes   10: T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, '
       'Shirt, Sneaker, Bag, Ankle boot',
       "Images    28 x 28 x 1, encoded, in 'image'",
-      "Labels    one an image, in 'label'"]
+      "Labels    one per image, in 'label'"]
   # TFDS reads it under the usual name.
   for split, (images, labels) in make_arrays().items():
     dataset = tfds.load('fashion_mnist', split=split, data_dir=data_dir,
@@ -111,38 +111,38 @@ MISTAKES = [
      'lacks t10k-images-idx3-ubyte.gz, train-images-idx3-ubyte.gz of'),
     (lambda files: replace(files, LABELS['train'], gzip.compress(
         idx(np.zeros(30)))[:-12]),
-     'train-labels-idx1-ubyte.gz cannot be read, it is cut off or no .gz'),
+     'train-labels-idx1-ubyte.gz is absent, cut off or not a .gz'),
     (lambda files: replace(files, LABELS['train'], b'no archive'),
-     'train-labels-idx1-ubyte.gz cannot be read, it is cut off or no .gz'),
+     'train-labels-idx1-ubyte.gz is absent, cut off or not a .gz'),
     (lambda files: replace(files, LABELS['train'], gzip.compress(
-        idx(np.zeros(30)))[:14] + bytes(30)), 'cannot be read, it is cut off'),
+        idx(np.zeros(30)))[:14] + bytes(30)), 'is absent, cut off or not'),
     (lambda files: replace(files, IMAGES['train'], gzip.compress(
         idx(np.zeros([30, 28, 28]))[:-1])),
-     'holds 23,519 bytes where its header announces 30 x 28 x 28'),
+     'holds 23,519 bytes, but its header announces 30 x 28 x 28'),
     (lambda files: replace(files, IMAGES['train'], gzip.compress(
         idx(np.zeros([30, 28, 28])) + b'x')),
-     'holds 23,521 bytes where its header announces 30 x 28 x 28'),
+     'holds 23,521 bytes, but its header announces 30 x 28 x 28'),
     (lambda files: replace(files, IMAGES['train'], gzip.compress(
-        idx(np.zeros([30, 28, 28]))[:7])), 'holds 0 bytes where its header'),
+        idx(np.zeros([30, 28, 28]))[:7])), 'holds 0 bytes, but its header'),
     (lambda files: replace(files, IMAGES['train'], gzip.compress(
         idx(np.zeros(30)))),
-     'train-images-idx3-ubyte.gz is no IDX file of bytes with 3 dimensions'),
+     'train-images-idx3-ubyte.gz is not an IDX file of bytes with 3 dimen'),
     (lambda files: replace(files, IMAGES['train'], gzip.compress(b'')),
-     'is no IDX file of bytes'),
+     'is not an IDX file of bytes'),
     (lambda files: replace(files, IMAGES['train'], gzip.compress(
         idx(np.zeros([30, 8, 9])))),
-     'holds images of 8 x 9 pixels, Fashion-MNIST has 28 x 28'),
+     'Expected images of 28 x 28 pixels, .* has 8 x 9'),
     (lambda files: replace(files, LABELS['test'], gzip.compress(
         idx(np.zeros(12)))),
-     't10k-images-idx3-ubyte.gz holds 11 images, t10k-labels-idx1-ubyte.gz 12 '
-     'labels; expected the same number'),
+     'Expected as many images as labels, .* got 11 images in t10k-images-idx3-'
+     'ubyte.gz and 12 labels in t10k-labels-idx1-ubyte.gz'),
     (lambda files: [replace(files, IMAGES['test'], gzip.compress(
         idx(np.zeros([0, 28, 28])))), replace(
             files, LABELS['test'], gzip.compress(idx([])))],
-     'holds 0 images, .* 0 labels; expected the same number, above 0'),
+     'at least one, got 0 images in .* and 0 labels'),
     (lambda files: replace(files, LABELS['test'], gzip.compress(
         idx(np.arange(11)))),
-     'holds the label 10, Fashion-MNIST has 0 to 9'),
+     'Expected labels in 0..9, .* has 10'),
 ]
 
 
@@ -211,7 +211,7 @@ def test_raw_images_and_many_labels_are_said(tmp_path, capsys):
   run(dataset=PrepareRaw.name, data_dir=str(tmp_path))
   assert capsys.readouterr().out.splitlines()[-2:] == [
       "Images    2 x 3 x 3, raw, in 'pixels'",
-      "Labels    any number an image, in 'tags'"]
+      "Labels    any number per image, in 'tags'"]
 
 
 def write_clips(folder, each=3):
@@ -232,8 +232,8 @@ def test_video_folder(tmp_path, capsys):
   assert lines[-5:] == [
       'Splits    train 4, validation 2', 'Classes   2: jump, run',
       f"Videos    ? x ? x ? x 3, encoded, in 'video', {size}",
-      'The first 3 frames of 24 x 32 pixels at 5 a second',
-      "Labels    one a video, in 'label'"]
+      'First     3 frames of 24 x 32 pixels at 5 per second',
+      "Labels    one per video, in 'label'"]
   # What it made can be named in its turn.
   run(dataset=lines[-6].split()[-1])
   assert capsys.readouterr().out.splitlines() == lines[-7:]
@@ -247,7 +247,7 @@ def test_kind_of_folder(tmp_path, capsys):
     for i in range(2):
       (clips / name / f'{i}.png').write_bytes(png)
   with pytest.raises(errors.UserError, match=(
-      'clips may be one of images or of videos, by the names of its files: say '
+      'clips holds files of both types, or GIFs that may be either. Set '
       '--kind=image or --kind=video')):
     run(dataset=str(clips), data_dir=data_dir)
   run(dataset=str(clips), data_dir=data_dir, kind='image')
@@ -276,7 +276,7 @@ def test_labelled_videos(tmp_path, capsys):
       'Data set  avid/10fps_24px/1.0.0',
       f'Lies in   {tmp_path}/data/avid/10fps_24px/1.0.0',
       'Splits    train 2, validation 1', 'Classes   2: jumping, running']
-  assert lines[-2] == 'The first 5 frames of 24 x 32 pixels at 10 a second'
+  assert lines[-2] == 'First     5 frames of 24 x 32 pixels at 10 per second'
   # Now it can be had by its name.
   for name in ('avid/10fps_24px', 'avid/10fps_24px:1.0.0',
                lines[-6].split()[-1]):
@@ -285,7 +285,7 @@ def test_labelled_videos(tmp_path, capsys):
   run(dataset='avid:1.0.0', fps=10., short_side=24, **place)
   assert capsys.readouterr().out.splitlines() == lines[-7:]
   with pytest.raises(errors.UserError,
-                     match='--fps is said by avid/10fps already'):
+                     match='--fps and avid/10fps both give the size. Drop'):
     run(dataset='avid/10fps', fps=5., **place)
   # That it was made of other files is not passed over.
   (tmp_path / 'files' / 'run' / '1.avi').touch()
@@ -329,16 +329,19 @@ def test_videos_of_any_data_set(tmp_path, capsys):
   run(dataset=PrepareVideos.name, data_dir=str(tmp_path))
   assert capsys.readouterr().out.splitlines()[-3:] == [
       "Videos    ? x 2 x 3 x 3, raw, in 'pixels', 106 bytes",
-      'The first 4 frames of 2 x 3 pixels', "Labels    one a video, in 'label'"]
+      'First     4 frames of 2 x 3 pixels',
+      "Labels    one per video, in 'label'"]
 
 
 @pytest.mark.parametrize('options,message', [
-    (dict(dataset='cifar10', fps=5.), '--fps is not for --dataset=cifar10'),
+    (dict(dataset='cifar10', fps=5.),
+     '--fps does not apply to --dataset=cifar10'),
     (dict(dataset='photos', fps=5.),
-     '--fps is not for --dataset=.*photos, which is one of images'),
+     '--fps does not apply to --dataset=.*photos, a folder of images'),
     (dict(dataset='photos', max_missing_fraction=0.), '--max_missing_fraction'),
     (dict(dataset='clips', from_dir='x'), '--from_dir is not for .*clips'),
-    (dict(dataset='avid', kind='video'), '--kind is not for --dataset=avid'),
+    (dict(dataset='avid', kind='video'),
+     '--kind does not apply to --dataset=avid'),
     (dict(dataset='fashion_mnist', from_dir='x', short_side=9), '--short_side'),
     (dict(dataset='/nowhere', kind='image'), '--kind is not for'),
 ])
@@ -359,7 +362,8 @@ def test_mistakes_end_in_one_line_and_exit_code_two(tmp_path):
       capture_output=True, text=True, check=False)
   assert done.returncode == 2 and not done.stdout
   assert done.stderr == (
-      'prepare.py: --from_dir is not for --dataset=cifar10; see --help.\n')
+      'prepare.py: --from_dir does not apply to --dataset=cifar10; see '
+      '--help.\n')
 
 
 def test_dataset_must_be_given():

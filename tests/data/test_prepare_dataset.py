@@ -1,4 +1,4 @@
-"""Preparing: once, by one process, and every failure in one line, soon."""
+"""Preparation: once, by one process; failures are quick and in one line."""
 
 import errno
 import http.server
@@ -25,7 +25,7 @@ from tf_tokenlearner import errors
 
 
 class Numbers(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """0, 1, 2; `before` is done first."""
+  """The numbers 0, 1 and 2; calls `before` first."""
 
   VERSION = tfds.core.Version('1.0.0')
   url_infos = None
@@ -49,21 +49,21 @@ class Numbers(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class ByHand(Numbers, skip_registration=True):
-  """Its files have to be fetched."""
+  """Data set whose files the user must download."""
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Register somewhere,
     then get the archive."""
 
 
 def prepare(tmp_path, before=lambda manager: None, cls=Numbers):
-  """Prepares and returns (builder, what was said)."""
+  """Prepares and returns (builder, announced lines)."""
   builder, lines = cls(before, data_dir=tmp_path), []
   prepare_dataset.ensure_prepared(builder, lines.append)
   return builder, lines
 
 
 def fails(tmp_path, before, cls=Numbers):
-  """The one line in which preparing ends."""
+  """Returns the error message of a preparation that fails."""
   with pytest.raises(errors.UserError) as error:
     prepare(tmp_path, before, cls)
   assert '\n' not in str(error.value)
@@ -78,7 +78,7 @@ def raises(error):
   return before
 
 
-def test_once(tmp_path, capsys):
+def test_prepares_once(tmp_path, capsys):
   builder, lines = prepare(tmp_path)
   assert lines[:-1] == [
       f'Preparing numbers/1.0.0 in {tmp_path}, once; TFDS does not say how '
@@ -93,7 +93,7 @@ def test_once(tmp_path, capsys):
   assert not list(tmp_path.glob('.*.lock'))
 
 
-def test_size_is_said_first(tmp_path):
+def test_download_size_is_announced(tmp_path):
   class Large(Numbers, skip_registration=True):
     url_infos = {f'http://x/{i}': checksums.UrlInfo(3 * 2**29, '', '')
                  for i in range(2)}
@@ -130,7 +130,7 @@ def test_processes_prepare_it_once(tmp_path):
   assert len(done) == 2 and done[1].endswith(': train 1,437, test 360.')
 
 
-def test_process_of_plain_tfds_was_first(tmp_path):
+def test_plain_tfds_prepared_it_meanwhile(tmp_path):
   builder, lines = prepare(
       tmp_path, lambda manager: Numbers(data_dir=tmp_path)
       .download_and_prepare())
@@ -138,10 +138,10 @@ def test_process_of_plain_tfds_was_first(tmp_path):
   assert lines[-1].endswith(': train 3.')
 
 
-def test_half_a_data_set(tmp_path):
+def test_incomplete_data_set(tmp_path):
   (tmp_path / 'numbers' / '1.0.0').mkdir(parents=True)
   with pytest.raises(errors.UserError, match=(
-      'numbers/1.0.0 exists but holds no complete data set: remove it')):
+      'numbers/1.0.0 exists but holds no complete data set. Remove it')):
     prepare(tmp_path)
 
 
@@ -160,16 +160,16 @@ def test_no_network(tmp_path, monkeypatch, scheme):
       tmp_path, lambda manager: manager.download(f'{scheme}://{host}/a.zip'))
   assert time.monotonic() - start < 90  # TFDS alone takes three minutes.
   assert message.startswith(
-      f'{host}, where the data set is downloaded from, cannot be reached. '
-      'Check the network (HTTPS_PROXY names a proxy), or prepare')
+      f'Cannot reach {host} to download the data set. Check the network '
+      '(HTTPS_PROXY names a proxy), or prepare')
 
 
-def test_host_that_says_nothing(tmp_path, monkeypatch):
+def test_host_that_does_not_answer(tmp_path, monkeypatch):
   monkeypatch.setenv('NO_PROXY', '*')
   monkeypatch.setattr(prepare_dataset, '_PROBE_SECONDS', 0.2)
   with socket.create_server(('127.0.0.1', 0)) as listener:
     url = f'http://127.0.0.1:{listener.getsockname()[1]}/a.zip'
-    assert 'cannot be reached' in fails(
+    assert 'Cannot reach 127.0.0.1' in fails(
         tmp_path, lambda manager: manager.download(url))
 
 
@@ -204,7 +204,7 @@ def test_downloads(tmp_path, server):
   assert read == ['content']
 
 
-def test_what_was_downloaded_before_needs_no_host(
+def test_cached_downloads_need_no_network(
     tmp_path, server, monkeypatch):
   before = lambda manager: manager.download(f'{server}/data.txt')
   prepare(tmp_path, before)
@@ -222,7 +222,7 @@ def test_download_that_fails(tmp_path, server):
       'Downloading numbers/1.0.0 failed: cut off')
 
 
-def test_download_that_is_another(tmp_path, server):
+def test_wrong_checksum(tmp_path, server):
   class Checked(Numbers, skip_registration=True):
     url_infos = {f'{server}/data.txt': checksums.UrlInfo(
         7, 'ab' * 32, 'data.txt')}
@@ -230,21 +230,21 @@ def test_download_that_is_another(tmp_path, server):
   message = fails(
       tmp_path, lambda manager: manager.download(f'{server}/data.txt'), Checked)
   assert message.startswith(
-      'A file downloaded for checked/1.0.0 is not what TFDS expects: the '
-      'transfer broke, or the file was changed at its source. Artifact '
-      + server)
+      'A file downloaded for checked/1.0.0 does not have the checksum that '
+      'TFDS expects: the transfer was cut off, or the file changed at its '
+      f'source. Artifact {server}')
 
 
 @pytest.mark.parametrize('error,message', [
     (OSError(errno.ENOSPC, 'No space left on device'),
-     'No space left on the disk of .* to prepare numbers/1.0.0: make room, or '
-     'set another data_dir.'),
+     'No space left on the disk of .* to prepare numbers/1.0.0. Free some '
+     'space, or set another data_dir.'),
     (OSError('Not enough disk space. Needed: 9 TiB'),
      'No space left on the disk of .* Needed: 9 TiB'),
     (tf.errors.ResourceExhaustedError(None, None, 'x; No space left on device'),
      'No space left on the disk of'),
     (PermissionError(errno.EACCES, 'Permission denied'),
-     'numbers/1.0.0 is not prepared yet and .* cannot be written: set another '
+     'numbers/1.0.0 is not prepared yet and .* cannot be written. Set another '
      'data_dir.'),
     (tf.errors.PermissionDeniedError(None, None, 'x'), 'cannot be written'),
     (ModuleNotFoundError("No module named 'apache_beam'"),
@@ -254,7 +254,7 @@ def test_download_that_is_another(tmp_path, server):
      'numbers/1.0.0 cannot be prepared by this version of TFDS: The version'),
     (errors.UserError('ours'), '^ours$'),
 ])
-def test_what_the_user_can_mend(tmp_path, error, message):
+def test_errors_that_the_user_can_fix(tmp_path, error, message):
   with pytest.raises(errors.UserError, match=message):
     raise errors.UserError(fails(tmp_path, raises(error)))
 
@@ -273,7 +273,7 @@ def test_cause_of_an_error_counts(tmp_path):
 def test_data_dir_is_a_file(tmp_path):
   (tmp_path / 'file').touch()
   for data_dir in (tmp_path / 'file', tmp_path / 'file' / 'inside'):
-    with pytest.raises(errors.UserError, match='cannot be written: set'):
+    with pytest.raises(errors.UserError, match='cannot be written. Set'):
       prepare(data_dir)
 
 
@@ -281,19 +281,19 @@ def test_data_dir_is_a_file(tmp_path):
     lambda manager: manager.manual_dir,
     raises(FileNotFoundError(errno.ENOENT, 'archive.tar')),
     raises(tf.errors.NotFoundError(None, None, 'archive.tar'))])
-def test_files_to_be_fetched_by_hand(tmp_path, before):
+def test_missing_manual_files(tmp_path, before):
   assert fails(tmp_path, before, ByHand) == (
-      'by_hand/1.0.0 has to be fetched by hand. Put its files into '
+      'The files of by_hand/1.0.0 must be downloaded by hand. Put them into '
       f'{tmp_path}/downloads/manual. TFDS says: Register somewhere, then get '
       'the archive.')
 
 
-def test_files_were_fetched_by_hand(tmp_path):
+def test_manual_files(tmp_path):
   _, lines = prepare(tmp_path, cls=ByHand)
-  assert lines[0].endswith(', once; from files that were fetched by hand.')
+  assert lines[0].endswith(', once; from files that were downloaded by hand.')
 
 
-def test_errors_of_others_stay(tmp_path):
+def test_other_errors_pass_unchanged(tmp_path):
   with pytest.raises(ZeroDivisionError):
     prepare(tmp_path, lambda manager: 1 / 0)
   with pytest.raises(FileNotFoundError):

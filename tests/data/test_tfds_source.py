@@ -179,14 +179,15 @@ def test_reading_options_are_handed_on(data_dir):
 @pytest.mark.parametrize('split,message', [
     ('tset', "Unknown split of source_odd/1.0.0 'tset'. Known: "),
     ('train+tset[:3]', "Unknown split of source_odd/1.0.0 'tset'"),
-    ('train[', "Split 'train\\[' of source_odd/1.0.0 is not understood: write "
-               r'train, train\[:90%\], train\[100:200\] or train\+test; known: '
+    ('train[', "Split 'train\\[' of source_odd/1.0.0 is invalid. Write "
+               r'train, train\[:90%\], train\[100:200\] or train\+test. Known '
+               'splits: '
                'train, val'),
-    ('train[:900%]', 'is not understood'), ('train[:21]', 'is not understood'),
-    ('', "Split '' of source_odd/1.0.0 is not understood"),
-    ('train[:0%]', r"Split 'train\[:0%\]' of source_odd/1.0.0 holds no"
-     ' example'),
-    ('train[5:2]', 'holds no example'),
+    ('train[:900%]', 'is invalid'), ('train[:21]', 'is invalid'),
+    ('', "Split '' of source_odd/1.0.0 is invalid"),
+    ('train[:0%]', r"Split 'train\[:0%\]' of source_odd/1.0.0 has no"
+     ' examples'),
+    ('train[5:2]', 'has no examples'),
 ])
 def test_split_mistakes(data_dir, split, message):
   source = open_source(ODD, data_dir)
@@ -201,28 +202,28 @@ IMAGE, LABEL = F.Image(), F.ClassLabel(num_classes=3)
 
 @pytest.mark.parametrize('features,keys,message', [
     ({'a': IMAGE, 'b': IMAGE, 'label': LABEL}, (),
-     'has several images: set task.train_data.image_field_key to one of a, b'),
+     'has several images. Set task.train_data.image_field_key to one of a, b'),
     ({'a': IMAGE, 'b': LABEL, 'c': LABEL}, (),
-     'has several labels: set task.train_data.label_field_key to one of b, c'),
+     'has several labels. Set task.train_data.label_field_key to one of b, c'),
     ({'text': F.Text(), 'label': LABEL}, (),
-     'is no data set of labelled images, it has no image to train on; its '
-     r'features are: text \(Text\), label \(ClassLabel\)'),
+     'Expected a data set of labelled images, but .* has no image to train on'
+     r'; features: text \(Text\), label \(ClassLabel\)'),
     ({'video': F.Video(shape=(None, 4, 4, 3)), 'label': LABEL}, (),
-     r'has no image to train on; its features are: video \(Video\), label'),
+     r'has no image to train on; features: video \(Video\), label'),
     ({'mask': F.LabeledImage(labels=3, shape=(None, None, 1)), 'label': LABEL},
      (), 'has no image to train on'),
     ({'image': IMAGE, 'note': F.Text()}, (),
-     r'has no label to train on; its features are: image \(Image\), note'),
+     r'has no label to train on; features: image \(Image\), note'),
     ({'image': IMAGE, 'label': LABEL}, ('imgae',),
      "Unknown task.train_data.image_field_key for .* 'imgae'. Known: image"),
     ({'image': IMAGE, 'label': LABEL}, ('label',),
-     'task.train_data.image_field_key=label of .* is no image; its features'),
+     'task.train_data.image_field_key=label of .* is not of type image; feat'),
     ({'image': IMAGE, 'label': LABEL}, ('', 'lable'),
      "Unknown task.train_data.label_field_key for .* 'lable'. Known: label"),
     ({'image': IMAGE, 'label': LABEL}, ('', 'image'),
-     'task.train_data.label_field_key=image of .* is no label'),
+     'task.train_data.label_field_key=image of .* is not of type label'),
     ({'image': IMAGE, 'label': F.ClassLabel()}, (),
-     "does not say how many classes 'label' has"),
+     "does not give the number of classes of 'label'"),
     ({'depth': F.Image(shape=(4, 5, 1), dtype=np.float32), 'label': LABEL}, (),
      "Images of .* are float32 in 'depth'; expected uint8 pixels"),
     ({'values': F.Tensor(shape=(4, 5, 3), dtype=np.uint16), 'label': LABEL}, (),
@@ -264,7 +265,7 @@ def test_features_without_names(tmp_path, monkeypatch):
 
   monkeypatch.setattr(labelled_source, 'find_builder',
                       lambda name, data_dir: Bare(data_dir=data_dir))
-  with pytest.raises(errors.UserError, match='its features are: none'):
+  with pytest.raises(errors.UserError, match='features: none'):
     open_source('bare', str(tmp_path))
 
 
@@ -323,7 +324,7 @@ def test_fields_of_other_types_are_ignored(tmp_path):
       {'clip': F.Sequence(F.Image(encoding_format='png')),
        'action': F.ClassLabel(num_classes=2), 'fps': F.Text(),
        'label_start': np.int64, 'other': F.ClassLabel(num_classes=5)})
-  with pytest.raises(errors.UserError, match='has several labels: set '
+  with pytest.raises(errors.UserError, match='has several labels. Set '
                      'task.train_data.label_field_key to one of (action, '
                      'other|other, action)'):
     tfds_source.open_video_source(folder)
@@ -365,16 +366,16 @@ VIDEO = tiny_videos.video_feature()
 
 @pytest.mark.parametrize('features, keys, message', [
     ({'a': VIDEO, 'b': VIDEO, 'label': LABEL}, (),
-     'has several videos: set task.train_data.video_field_key to one of a, b'),
+     'has several videos. Set task.train_data.video_field_key to one of a, b'),
     ({'image': F.Image(), 'label': LABEL}, (),
-     'is no data set of labelled videos, it has no video to train on; its '
-     r'features are: image \(Image\), label \(ClassLabel\)'),
+     'Expected a data set of labelled videos, but .* has no video to train on'
+     r'; features: image \(Image\), label \(ClassLabel\)'),
     ({'video': VIDEO, 'note': F.Text()}, (),
-     'is no data set of labelled videos, it has no label to train on'),
+     'Expected a data set of labelled videos, but .* has no label to train on'),
     ({'video': VIDEO, 'label': LABEL}, ('vidoe',),
      "Unknown task.train_data.video_field_key for .* 'vidoe'. Known: video"),
     ({'video': VIDEO, 'label': LABEL}, ('label',),
-     'task.train_data.video_field_key=label of .* is no video'),
+     'task.train_data.video_field_key=label of .* is not of type video'),
     ({'masks': F.Sequence(F.LabeledImage(labels=3, shape=(None, None, 1))),
       'label': LABEL}, (), 'has no video to train on'),
     ({'video': F.Tensor(shape=(None, 4, 5, 3), dtype=np.float32),

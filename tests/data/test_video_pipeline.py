@@ -538,9 +538,9 @@ def test_shuffling_holds_a_gibibyte(capfd, mebibytes, wanted, cache, expected):
     else:
       assert expected // 2 < lead < expected
       assert said == ('' if expected == wanted else (
-          f'shuffle_buffer_size: {expected} instead of 256, as examples of '
-          f'large/1.0.0 take {mebibytes:.1f} MiB each and at most 1 GiB is '
-          'held for shuffling.\n'))
+          f'shuffle_buffer_size is {expected} instead of 256: examples of '
+          f'large/1.0.0 take {mebibytes:.1f} MiB each, and the buffer at most '
+          '1 GiB.\n'))
 
 
 @pytest.mark.parametrize('multi_label', [False, True])
@@ -568,7 +568,7 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
   assert numbers(views[:, 0]) == [[0, 1], [1, 2]]
   expected = [[0, 0, 1], [1, 1, 0]] if multi_label else [2, 1]
   np.testing.assert_array_equal(labels, expected)
-  with pytest.raises(errors.UserError, match='cache is not offered'):
+  with pytest.raises(errors.UserError, match='cache is not supported'):
     video_pipeline.build_dataset(
         params.replace(cache=True), None, (2, 6, 6, 3), 3, multi_label)
 

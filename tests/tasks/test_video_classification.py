@@ -141,7 +141,7 @@ def test_evaluation_is_repeatable(finished_video_run):
      r'must be \[frames, height, width, channels\], received \[16, 16, 1\]'),
     ('task.validation_data.fps=5', 'fps=5 would be ignored.*train_data.fps=25'),
     ('task: {train_data: {tfds_name: "", input_path: a/b.mp4}}',
-     'a/b.mp4 is a single file; give the folder'),
+     'got the single file input_path=.*a/b.mp4'),
     ('task.losses.label_smoothing=1', r'in \[0, 1\)'),
 ])
 def test_what_makes_no_sense_is_refused(tiny_moving_digits, override, message):

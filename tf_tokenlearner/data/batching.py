@@ -1,8 +1,8 @@
-"""From a config to batches: opening, reading, shuffling, augmenting in between.
+"""Makes batches from a data config: opens, reads, shuffles and parses.
 
-The Garden's input reader does the reading of TFRecords, the shuffling and the
-batching. What it shuffles is encoded; pixels are made after that. Of data sets
-that know their size it holds at most 1 GiB for shuffling, or 16 examples.
+The Garden's input reader reads TFRecord files, shuffles and batches. It
+shuffles encoded examples, which are decoded afterwards. If the size of a data
+set is known, the shuffle buffer takes at most 1 GiB, or 16 examples.
 """
 
 import glob
@@ -23,15 +23,18 @@ from tf_tokenlearner import errors
 
 def for_network(label: tf.Tensor, num_classes: int,
                 multi_label: bool) -> tf.Tensor:
-  """The label of one example, checked.
+  """Converts the label of one example to the form that the loss takes.
 
   Args:
     label: int [], or [number of labels] if multi_label.
-    num_classes: labels are below it; what is not ends the data set's iterator.
-    multi_label: an example has any number of labels.
+    num_classes: number of classes.
+    multi_label: whether an example has any number of labels.
 
   Returns:
     int32 [], or float32 [num_classes] of zeros and ones if multi_label.
+
+  Raises:
+    tf.errors.InvalidArgumentError: when executed, if a label is out of range.
   """
   in_range = tf.reduce_all((label >= 0) & (label < num_classes))
   checked = tf.debugging.Assert(in_range, [
@@ -47,37 +50,38 @@ def for_network(label: tf.Tensor, num_classes: int,
 def within(
     label: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor, first: tf.Tensor,
     last: tf.Tensor, fps: tf.Tensor) -> tf.Tensor:
-  """Those labels of a video that hold at some time of a clip.
+  """Returns the labels of a video whose spans overlap a clip.
 
   Args:
     label: int [L].
-    starts: float32 [L], second from which each holds.
-    ends: float32 [L], second until which each holds.
-    first: int32 [], frame of the video that the clip begins with.
-    last: int32 [], frame of the video that it ends with.
-    fps: float32 [], frames of the video a second.
+    starts: float32 [L], start of each span in seconds.
+    ends: float32 [L], end of each span in seconds.
+    first: int32 [], first frame of the clip in the video.
+    last: int32 [], last frame of the clip in the video.
+    fps: float32 [], frames per second of the video.
   """
   begin, end = tf.cast(first, fps.dtype) / fps, tf.cast(last, fps.dtype) / fps
   return tf.boolean_mask(label, (starts <= end) & (ends >= begin))
 
 
 _SHUFFLED_BYTES = 2**30
-_LEAST_SHUFFLED = 16  # Examples, however large.
+_LEAST_SHUFFLED = 16  # Examples of any size.
 
 _Source = TypeVar('_Source', bound=labelled_source.LabelledSource)
 
 
 def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
                 open_folder: Callable[[], _Source]) -> Optional[_Source]:
-  """The data set that a config names; None for TFRecord files.
+  """Opens the data set that a config names; returns None for TFRecord files.
 
   Args:
     params: has tfds_name and input_path.
-    open_named: opens what tfds_name says.
-    open_folder: opens the folder of input_path.
+    open_named: opens the data set called tfds_name.
+    open_folder: opens the folder input_path.
 
   Raises:
-    UserError: none or two named, not to be found, or what the openers raise.
+    UserError: the config names none or two data sets, the path does not exist,
+      or an opener refuses.
   """
   if bool(params.tfds_name) == bool(params.input_path):
     raise errors.UserError(
@@ -92,12 +96,12 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
   kind, _ = mimetypes.guess_type(str(params.input_path))
   if kind and kind.startswith(('image/', 'video/')):
     raise errors.UserError(
-        f'input_path={params.input_path} is a single file; give the folder of '
-        'class folders.')
+        f'Expected a folder of class folders, got the single file '
+        f'input_path={params.input_path}.')
   if not tfrecord_paths(str(params.input_path)):
     raise errors.UserError(
-        f'There is no folder {os.path.abspath(str(params.input_path))}, nor do '
-        f'any TFRecord files match input_path={params.input_path}.')
+        f'There is no folder {os.path.abspath(str(params.input_path))}, and no '
+        f'TFRecord files match input_path={params.input_path}.')
   return None
 
 
@@ -136,25 +140,28 @@ def make_batches(
     decoder: Callable[[tf.Tensor], Any], parser: Callable[[Any], Any],
     num_classes: int, input_context: Optional[tf.distribute.InputContext]
 ) -> tf.data.Dataset:
-  """Batches for one replica; endless in training.
+  """Makes batches for one replica; endless in training.
 
   Args:
-    params: also has mixup_and_cutmix. Its shuffle_buffer_size is lowered, and
-      that said, where so many examples take more than 1 GiB.
-    source: what open_source gave for params.
-    decoder: turns a TFRecord into what the source would give.
-    parser: turns that into (pixels, label).
-    num_classes: classes of the labels.
-    input_context: as tf.distribute gives it.
+    params: also has mixup_and_cutmix. If its shuffle_buffer_size takes more
+      than 1 GiB, it is reduced and a line is printed.
+    source: result of `open_source` for params.
+    decoder: converts a TFRecord to an example of the source.
+    parser: converts an example to (pixels, label).
+    num_classes: number of classes.
+    input_context: from tf.distribute.
+
+  Raises:
+    UserError: params.cache is set for TFRecord files.
   """
   if params.cache and source is None:
     raise errors.UserError(
-        'cache is not offered for TFRecord files: what is cached there has '
-        'been augmented already.')
+        'cache is not supported for TFRecord files, as it would store '
+        'augmented examples. Set cache=false.')
   mix = params.mixup_and_cutmix if params.is_training else None
   reader = input_reader.InputReader(
       params.replace(
-          cache=False,  # Ours comes before the augmentation.
+          cache=False,  # read_source caches, before the augmentation.
           input_path=_for_garden(params, source),
           shuffle_buffer_size=_shuffle_buffer_size(params, source)),
       decoder_fn=None if source else decoder,
@@ -163,8 +170,8 @@ def make_batches(
           num_classes, **mix.as_dict()))
   dataset = source and read_source(params, source, input_context)
   dataset = reader.read(input_context, dataset)
-  # Examples are made in parallel. To share each of their operations among
-  # threads as well costs more waiting than it saves.
+  # Examples are parsed in parallel. Parallelism inside their ops on top of that
+  # costs more synchronization than it saves.
   options = tf.data.Options()
   options.threading.max_intra_op_parallelism = 1
   return dataset.with_options(options)
@@ -187,7 +194,7 @@ def stored_examples(
   Args:
     params: as for make_batches, not of training.
     source: the result of open_source for params.
-    decoder: turns a TFRecord into an example of the source.
+    decoder: converts a TFRecord to an example of the source.
     select: chooses among the examples.
   """
   if source:
@@ -200,9 +207,10 @@ def stored_examples(
 def read_source(
     params: cfg.DataConfig, source: labelled_source.LabelledSource,
     input_context: Optional[tf.distribute.InputContext]) -> tf.data.Dataset:
-  """Examples of a source, this worker's share of them; endless in training.
+  """Reads this worker's share of the examples of a source.
 
-  In evaluation their order is always the same.
+  The data set is endless in training. In evaluation its order is always the
+  same.
   """
   repeat = params.is_training and not params.cache
   has_file_each = input_context is None or (
@@ -231,13 +239,13 @@ def read_source(
 def _shuffle_buffer_size(
     params: cfg.DataConfig,
     source: Optional[labelled_source.LabelledSource]) -> int:
-  """Examples to shuffle among: as many as asked for, if memory holds them."""
+  """Returns the configured buffer size, reduced if it takes too much memory."""
   wanted = params.shuffle_buffer_size
   builder = getattr(source, 'builder', None)  # TFRecord files have none.
-  # What is cached is held anyway.
+  # A cache holds the examples in memory anyway.
   if not params.is_training or params.cache or builder is None:
     return wanted
-  # Of all splits: parts of one do not know their bytes.
+  # An average over all splits, as slices of a split do not know their bytes.
   splits = builder.info.splits.values()
   num_bytes = sum(split.num_bytes for split in splits)
   num_examples = sum(split.num_examples for split in splits)
@@ -247,8 +255,7 @@ def _shuffle_buffer_size(
   if wanted <= held:
     return wanted
   mebibytes = num_bytes / num_examples / 2**20
-  print(f'shuffle_buffer_size: {held:,} instead of {wanted:,}, as examples of '
-        f'{builder.info.full_name} take {mebibytes:,.1f} MiB each and at most '
-        f'{_SHUFFLED_BYTES / 2**30:g} GiB is held for shuffling.',
-        file=sys.stderr)
+  print(f'shuffle_buffer_size is {held:,} instead of {wanted:,}: examples of '
+        f'{builder.info.full_name} take {mebibytes:,.1f} MiB each, and the '
+        f'buffer at most {_SHUFFLED_BYTES / 2**30:g} GiB.', file=sys.stderr)
   return held

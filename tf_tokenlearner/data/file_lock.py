@@ -1,4 +1,4 @@
-"""Lets one process at a time do something, by a file that they lock."""
+"""A lock between processes, held on a file."""
 
 import contextlib
 import fcntl
@@ -8,15 +8,15 @@ from typing import Callable, Iterator
 
 @contextlib.contextmanager
 def alone(path: str, on_wait: Callable[[], None]) -> Iterator[None]:
-  """Waits until no other process or thread is inside for the same path.
+  """Holds the lock of a path, after waiting for other processes and threads.
 
-  The lock ends with the process, however that ends, and the file is removed by
-  whoever leaves. Where the file system has no locks, as some in networks, all
-  are let in.
+  The operating system releases the lock when the process ends, even if it is
+  killed. The file is removed on release. On file systems without locks, such as
+  some network file systems, nobody waits.
 
   Args:
-    path: a local file, in a folder that exists; made if it is not there.
-    on_wait: called once if there is somebody inside.
+    path: a local file in an existing folder; created if it is absent.
+    on_wait: called once if the lock is held by another.
   """
   descriptor = _lock(path, on_wait)
   try:
@@ -28,7 +28,7 @@ def alone(path: str, on_wait: Callable[[], None]) -> Iterator[None]:
 
 
 def _lock(path: str, on_wait: Callable[[], None]) -> int:
-  """The descriptor of the locked file."""
+  """Returns the descriptor of the locked file."""
   waited = False
   while True:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -43,7 +43,7 @@ def _lock(path: str, on_wait: Callable[[], None]) -> int:
       return descriptor
     if _is_file_of(path, descriptor):
       return descriptor
-    os.close(descriptor)  # Removed by whoever had it; the path is free again.
+    os.close(descriptor)  # The holder removed the file; try the new one.
 
 
 def _is_file_of(path: str, descriptor: int) -> bool:

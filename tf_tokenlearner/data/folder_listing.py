@@ -85,7 +85,7 @@ class Listing:
       return ''
     count = sum(map(len, self.ignored.values()))
     return f'Passed over {count:,} files: ' + '; '.join(
-        f'{reason}: {len(paths):,} ({_shorten(paths, 3)})'
+        f'{reason}: {len(paths):,} ({shorten(paths, 3)})'
         for reason, paths in sorted(self.ignored.items())) + '.'
 
 
@@ -196,7 +196,7 @@ class _Scan:
       if others and split_of(name) == 'train' and not self._files_inside(name):
         raise errors.UserError(
             f'{self._folder} has split folders ({", ".join(splits)}) and '
-            f'others ({_shorten(others)}). Move the others elsewhere. '
+            f'others ({shorten(others)}). Move the others elsewhere. '
             + layout(self._file_type))
     if not others and not (
         all(map(self._holds_only_files, splits))
@@ -204,8 +204,8 @@ class _Scan:
       return splits
     if splits:
       self._notes.append(
-          f'{self._folder}: {_shorten(splits)} are read as classes, as '
-          + (f'{_shorten(others)} {"is" if len(others) == 1 else "are"} no '
+          f'{self._folder}: {shorten(splits)} are read as classes, as '
+          + (f'{shorten(others)} {"is" if len(others) == 1 else "are"} no '
              'split' if others else
              f'they hold {self._file_type.many} and no class folders')
           + '. ' + layout(self._file_type))
@@ -237,7 +237,7 @@ class _Scan:
     if empty:
       raise errors.UserError(
           f'{top} has class folders without {many} '
-          f'({", ".join(self._file_type.extensions)}): {_shorten(empty)}. '
+          f'({", ".join(self._file_type.extensions)}): {shorten(empty)}. '
           'Remove or fill them.')
     return files_by_class
 
@@ -295,7 +295,7 @@ class _Scan:
       if unknown:
         raise errors.UserError(
             f'{self._folder}: {split} has classes that train does not have: '
-            f'{_shorten(unknown)}.')
+            f'{shorten(unknown)}.')
     if len(known) < 2:
       raise errors.UserError(
           f'{self._folder} has only one class, {known[0]}. '
@@ -345,6 +345,7 @@ def _visible(names: Iterable[str]) -> List[str]:
   return sorted(name for name in names if not file_types.is_hidden(name))
 
 
-def _shorten(names: Iterable[str], count: int = _NUM_NAMED) -> str:
+def shorten(names: Iterable[str], count: int = _NUM_NAMED) -> str:
+  """Returns the first of some file names as text, separated by commas."""
   names = list(map(file_types.printable, names))
   return ', '.join(names[:count]) + (', ...' if len(names) > count else '')

@@ -1,4 +1,4 @@
-"""Reads image files from disk, and says why one cannot be read."""
+"""Reads image files from disk; unreadable ones raise with a reason."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_tokenlearner.data import image_decoding
 from tf_tokenlearner.data import orientation
 
-# Larger ones would take the memory of a whole batch, and are mostly mistakes.
+# Larger files are mostly mistakes, and would take the memory of a whole batch.
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
 
@@ -19,7 +19,8 @@ _Facts = Tuple[int, int, Callable[[bytes], bytes]]
 
 
 class UnreadableImageError(ValueError):
-  """A file that is no readable image; the message is the reason alone."""
+  """Error for a file that is not a readable image; its message is the reason.
+  """
 
 
 def load(path: str) -> bytes:
@@ -64,13 +65,13 @@ def load(path: str) -> bytes:
 
 
 def decode(data: bytes) -> tf.Tensor:
-  """Decodes what `load` returned, as training and exports decode it.
+  """Decodes the result of `load` as training and exports do.
 
   Returns:
     uint8 [H, W, 3], upright; see image_decoding.decode.
 
   Raises:
-    UnreadableImageError: corrupt or cut off.
+    UnreadableImageError: the content is corrupt or cut off.
   """
   return _pixels(_decode, data)
 
@@ -91,7 +92,7 @@ def _pixels(function, data: bytes) -> tf.Tensor:
 def _examine(data: bytes) -> _Facts:
   if not data:
     raise UnreadableImageError('empty file')
-  for signature, examine in _KINDS.items():
+  for signature, examine in _SIGNATURES.items():
     if data.startswith(signature):
       return examine(data)
   raise UnreadableImageError('content is no JPEG, PNG, GIF, BMP or WebP')
@@ -104,11 +105,11 @@ def _examine_jpeg(data: bytes) -> _Facts:
 
 def _examine_png(data: bytes) -> _Facts:
   width, height = struct.unpack_from('>II', data, 16)
-  return height, width, _as_it_is
+  return height, width, _unchanged
 
 
 def _examine_gif(data: bytes) -> _Facts:
-  """The larger of the screen and its first frame; both are allocated."""
+  """Returns the maxima of screen and first frame; decoding allocates both."""
   width, height = struct.unpack_from('<HH', data, 6)
   frame = _gif_frame(data)
   frame_width, frame_height = struct.unpack_from('<HH', data, frame + 5)
@@ -116,40 +117,43 @@ def _examine_gif(data: bytes) -> _Facts:
 
 
 def _examine_bmp(data: bytes) -> _Facts:
-  """TensorFlow takes palette indices for grey values and knows no encodings."""
+  """Converts palettes and compression, which TensorFlow does not support."""
   header_size, = struct.unpack_from('<I', data, 14)
   if header_size < 40:  # OS/2.
     width, height = struct.unpack_from('<HH', data, 18)
     return height, width, _to_png
   pixels_at, = struct.unpack_from('<I', data, 10)
   width, height, _, bits, encoding = struct.unpack_from('<iiHHI', data, 18)
-  height = abs(height)  # Negative: the rows come from top to bottom.
+  height = abs(height)  # Negative if the rows are stored from top to bottom.
   if encoding == 0 and pixels_at + (width * bits + 31) // 32 * 4 * height > len(
       data):
     raise UnreadableImageError('content corrupt or cut off')
   is_grey = bits == 8 and data[14 + header_size:pixels_at] == bytes(
       value for i in range(256) for value in (i, i, i, 0))
   is_read_well = encoding == 0 and (bits in (24, 32) or is_grey)
-  return height, width, _as_it_is if is_read_well else _to_png
+  return height, width, _unchanged if is_read_well else _to_png
 
 
 def _examine_webp(data: bytes) -> _Facts:
-  """Layout: RFC 9649; tf.io.decode_image writes out of bounds on animations."""
-  kind = data[8:16]
-  if kind == b'WEBPVP8X':
+  """Converts animations, on which tf.io.decode_image writes out of bounds.
+
+  Layout: RFC 9649.
+  """
+  chunk = data[8:16]
+  if chunk == b'WEBPVP8X':
     width, height = (
         int.from_bytes(data[at:at + 3], 'little') + 1 for at in (24, 27))
-    return height, width, _to_png if data[20] & 2 else _as_it_is
-  if kind == b'WEBPVP8L':
+    return height, width, _to_png if data[20] & 2 else _unchanged
+  if chunk == b'WEBPVP8L':
     bits, = struct.unpack_from('<I', data, 21)
-    return (bits >> 14 & 0x3fff) + 1, (bits & 0x3fff) + 1, _as_it_is
-  if kind == b'WEBPVP8 ':
+    return (bits >> 14 & 0x3fff) + 1, (bits & 0x3fff) + 1, _unchanged
+  if chunk == b'WEBPVP8 ':
     width, height = struct.unpack_from('<HH', data, 26)
-    return height & 0x3fff, width & 0x3fff, _as_it_is
+    return height & 0x3fff, width & 0x3fff, _unchanged
   raise UnreadableImageError('content is no JPEG, PNG, GIF, BMP or WebP')
 
 
-_KINDS: Dict[bytes, Callable[[bytes], _Facts]] = {
+_SIGNATURES: Dict[bytes, Callable[[bytes], _Facts]] = {
     b'\xff\xd8\xff': _examine_jpeg,
     b'\x89PNG\r\n\x1a\n': _examine_png,
     b'GIF8': _examine_gif,
@@ -158,7 +162,7 @@ _KINDS: Dict[bytes, Callable[[bytes], _Facts]] = {
 }
 
 
-def _as_it_is(data: bytes) -> bytes:
+def _unchanged(data: bytes) -> bytes:
   return data
 
 
@@ -178,17 +182,17 @@ def _with_end_marker(data: bytes) -> bytes:
 
 
 def _first_frame(data: bytes) -> bytes:
-  """A GIF of one frame, with all that comes before.
+  """Returns a GIF that ends after its first frame.
 
-  Unless it leaves a part of the screen free: TensorFlow's picture is as large
-  as the largest frame of all.
+  Returns all frames if the first one does not fill the screen: TensorFlow's
+  result is as large as the largest of all frames.
   """
   frame = _gif_frame(data)
   if struct.unpack_from('<4H', data, frame + 1) != (
       0, 0, *struct.unpack_from('<2H', data, 6)):
     return data
   try:
-    # Behind its head, its colours and the width of its codes.
+    # The blocks follow a head, a colour table and the width of the codes.
     end = _after_blocks(data, frame + 10 + _table_size(data[frame + 9]) + 1)
   except IndexError as error:
     raise UnreadableImageError('content corrupt or cut off') from error
@@ -196,7 +200,7 @@ def _first_frame(data: bytes) -> bytes:
 
 
 def _gif_frame(data: bytes) -> int:
-  """Where the first frame begins; layout: GIF89a, 1990."""
+  """Returns the position of the first frame. Layout: GIF89a, 1990."""
   at = 13 + _table_size(data[10])
   while data[at] == ord('!'):  # An extension.
     at = _after_blocks(data, at + 2)
@@ -206,12 +210,12 @@ def _gif_frame(data: bytes) -> int:
 
 
 def _table_size(flags: int) -> int:
-  """Bytes of the colour table that flags announce."""
+  """Returns the size in bytes of the colour table that flags announce."""
   return 3 * 2**((flags & 7) + 1) if flags & 128 else 0
 
 
 def _after_blocks(data: bytes, at: int) -> int:
-  """The place behind a list of blocks, each after its length, ended by 0."""
+  """Returns the end of a list of blocks, each after its length, ended by 0."""
   while data[at]:
     at += 1 + data[at]
   return at + 1

@@ -1,4 +1,7 @@
-"""Labelled data sets of TFDS: what those of images and of videos share."""
+"""Labelled TFDS data sets: lookup by name, labels and splits.
+
+Shared by the sources of images and of videos in tfds_source.
+"""
 
 import dataclasses
 import importlib
@@ -16,7 +19,7 @@ from tensorflow_datasets.core import registered
 from tf_tokenlearner import errors
 
 
-# Importing the module makes the name known to TFDS.
+# Importing the module registers the builder with TFDS.
 OWN_BUILDERS = {
     'avid': 'tf_tokenlearner.data.builders.public_videos',
     'charades': 'tf_tokenlearner.data.builders.public_videos',
@@ -32,16 +35,17 @@ _INFO_FILE = 'dataset_info.json'
 def find_builder(
     tfds_name: str, data_dir: str = '',
     **options: object) -> tfds.core.DatasetBuilder:
-  """The builder of a data set, prepared or not; nothing is downloaded.
+  """Returns the builder of a data set, prepared or not, without downloading.
 
   Args:
-    tfds_name: 'name', 'name/config', 'name:version' and what else TFDS takes,
-      one of OWN_BUILDERS, or the folder of a prepared data set.
-    data_dir: where data sets lie; '' is TFDS's own place.
-    **options: of the builder's constructor; not for a folder.
+    tfds_name: 'name', 'name/config', 'name:version' or another form that TFDS
+      accepts, a name in OWN_BUILDERS, or the folder of a prepared data set.
+    data_dir: folder of the data sets; '' for the default of TFDS.
+    **options: of the builder's constructor; ignored for a folder.
 
   Raises:
-    UserError: unknown name, config or version, or no prepared data set there.
+    UserError: the name, config or version is unknown, or the folder holds no
+      prepared data set.
   """
   if is_folder(tfds_name):
     return _find_in_folder(os.path.expanduser(tfds_name))
@@ -49,12 +53,12 @@ def find_builder(
     name, written_options = naming.parse_builder_name_kwargs(tfds_name)
   except ValueError as error:
     raise errors.UserError(
-        f'{tfds_name!r} is not the name of a TFDS data set, such as cifar10, '
-        'name/config or name:1.2.3, and not an absolute path.') from error
+        'Expected the name of a TFDS data set, such as cifar10, name/config '
+        f'or name:1.2.3, or an absolute path, got {tfds_name!r}.') from error
   if str(name) in _FOLDER_BUILDERS:
     raise errors.UserError(
-        f'{name} is not opened by name: set task.train_data.input_path to '
-        'the folder of class folders, and no tfds_name.')
+        f'{name} cannot be opened by name. Set task.train_data.input_path to '
+        'the folder of class folders, and leave tfds_name empty.')
   if str(name) in OWN_BUILDERS:
     importlib.import_module(OWN_BUILDERS[str(name)])
   try:
@@ -76,10 +80,10 @@ def find_builder(
 
 
 def is_folder(tfds_name: str) -> bool:
-  """Whether a name is the path of a folder rather than the name of a data set.
+  """Returns whether a name is a path rather than the name of a data set.
 
-  'cifar10' and 'name/config' are names even if a folder is called so, unless
-  it holds a prepared data set.
+  'cifar10' and 'name/config' are names even if such a folder exists, unless it
+  holds a prepared data set.
   """
   return (tfds_name.startswith(('/', './', '../', '~'))
           or '://' in tfds_name
@@ -91,7 +95,7 @@ def _find_in_folder(folder: str) -> tfds.core.DatasetBuilder:
   if not (path / _INFO_FILE).exists():
     if not path.exists():
       raise errors.UserError(f'There is no folder {folder}.')
-    # Not by glob, which would read brackets in the folder's name as a pattern.
+    # Does not use glob: brackets in the folder's name would be a pattern.
     children = [child for child in path.iterdir() if child.is_dir()]
     grandchildren = [
         grandchild for child in children for grandchild in child.iterdir()]
@@ -99,9 +103,9 @@ def _find_in_folder(folder: str) -> tfds.core.DatasetBuilder:
         os.fspath(found) for found in [*children, *grandchildren]
         if (found / _INFO_FILE).exists())
     raise errors.UserError(
-        f'{folder} holds no prepared TFDS data set, which has a {_INFO_FILE}. '
-        + (f'Inside are: {", ".join(inside[:5])}.' if inside else
-           'A folder of class folders is given by task.train_data.input_path.'))
+        f'{folder} holds no prepared TFDS data set: there is no {_INFO_FILE}. '
+        + (f'Data sets inside: {", ".join(inside[:5])}.' if inside else
+           'Set task.train_data.input_path for a folder of class folders.'))
   try:
     return tfds.builder_from_directory(folder)
   except (AssertionError, ValueError) as error:
@@ -112,7 +116,7 @@ def _find_in_folder(folder: str) -> tfds.core.DatasetBuilder:
 
 def _explain(error: Exception, tfds_name: str, name: str,
              options: dict) -> errors.UserError:
-  """What TFDS disliked about a name that it knows."""
+  """Returns the error for a known name with options that TFDS refuses."""
   config, version = options.get('config'), options.get('version')
   builder_cls = tfds.builder_cls(name)
   if config is not None and config not in builder_cls.builder_configs:
@@ -120,10 +124,10 @@ def _explain(error: Exception, tfds_name: str, name: str,
         f'config of {name}', config, builder_cls.builder_configs)
   if version is not None:
     return errors.UserError(
-        f'{name} cannot be had in version {version}; without :{version} the '
-        'newest one is taken.')
+        f'{name} has no version {version}. Drop :{version} to use the newest '
+        'version.')
   return errors.UserError(
-      f'TFDS does not take {tfds_name!r}: {_first_line(error)}')
+      f'TFDS refuses the name {tfds_name!r}: {_first_line(error)}')
 
 
 def _first_line(error: Exception) -> str:
@@ -138,13 +142,13 @@ class LabelledSource:
   """A prepared data set of labelled examples.
 
   Attributes:
-    builder: can be read.
-    label_key: feature of the label.
-    num_classes: labels are below it.
-    label_names: of the classes; '0', '1', ... if they have no names.
-    multi_label: an example has any number of labels.
-    select: takes a split's examples, {'label', ...}, and gives those to read;
-      None for all. num_examples counts all.
+    builder: of the prepared data set.
+    label_key: name of the label feature.
+    num_classes: number of classes.
+    label_names: names of the classes; '0', '1', ... if they have none.
+    multi_label: whether an example has any number of labels.
+    select: filters the examples of a split, {'label', ...}; None for no filter.
+      num_examples counts the examples before the filter.
   """
   builder: tfds.core.DatasetBuilder
   label_key: str
@@ -155,33 +159,33 @@ class LabelledSource:
       dataclasses.field(default=None, kw_only=True))
 
   def num_examples(self, split: str) -> int:
-    """Examples of a split, such as 'train' or 'train[:90%]+test'.
+    """Returns the number of examples of a split, such as 'train[:90%]+test'.
 
     Raises:
-      UserError: no such split, or an empty one.
+      UserError: the split is unknown or empty.
     """
-    return self._resolve(split)[1]
+    return self._find_split(split)[1]
 
   def num_files(self, split: str) -> int:
-    """Files that a split is read from: so many workers can share it by file."""
+    """Returns the number of files of a split, which workers can share."""
     return len(
-        self.builder.info.splits[self._resolve(split)[0]].file_instructions)
+        self.builder.info.splits[self._find_split(split)[0]].file_instructions)
 
   def _read(self, split: str, keys: Mapping[str, str], encoded: Sequence[str],
             read_config: tfds.ReadConfig,
             shuffle_files: bool) -> tf.data.Dataset:
-    """Reads a split; nothing but the named features is parsed.
+    """Reads the named features of a split.
 
     Args:
-      split: as for num_examples.
-      keys: features of TFDS by the name that they get.
-      encoded: those of the features whose pixels stay as they are stored.
-      read_config: as in TFDS; an id that it adds gets the name 'id'.
+      split: as in num_examples.
+      keys: {name in the result: feature of TFDS}.
+      encoded: features whose pixels are not decoded.
+      read_config: as in TFDS; an id that it adds is called 'id'.
       shuffle_files: as in TFDS.
     """
     decoders = {key: _AsStored() for key in encoded}
     dataset = self.builder.as_dataset(
-        self._resolve(split)[0],
+        self._find_split(split)[0],
         decoders=tfds.decode.PartialDecoding(
             {key: True for key in keys.values()}, decoders=decoders or None),
         read_config=read_config, shuffle_files=shuffle_files)
@@ -190,10 +194,10 @@ class LabelledSource:
         lambda example: {name: example[key] for name, key in names.items()})
     return self.select(dataset) if self.select else dataset
 
-  def _resolve(self, split: str) -> Tuple[str, int]:
-    """The split as the builder calls it, and its number of examples.
+  def _find_split(self, split: str) -> Tuple[str, int]:
+    """Returns the builder's name of a split, and its number of examples.
 
-    'validation', 'val' and 'valid' mean the same where only one of them exists.
+    'validation', 'val' and 'valid' are synonyms if only one of them exists.
     """
     known, name = self.builder.info.splits, self.builder.info.full_name
     present = [word for word in _VALIDATION if word in known]
@@ -206,28 +210,31 @@ class LabelledSource:
       num_examples = known[split].num_examples
     except (AssertionError, KeyError, ValueError) as error:
       raise errors.UserError(
-          f'Split {split!r} of {name} is not understood: write train, '
-          'train[:90%], train[100:200] or train+test; known: '
+          f'Split {split!r} of {name} is invalid. Write train, train[:90%], '
+          'train[100:200] or train+test. Known splits: '
           f'{", ".join(known)}.') from error
     if num_examples < 1:
-      raise errors.UserError(f'Split {split!r} of {name} holds no example.')
+      raise errors.UserError(f'Split {split!r} of {name} has no examples.')
     return split, num_examples
 
 
 class _AsStored(tfds.decode.SkipDecoding):
-  """Skips decoding; of a sequence, too, which TFDS would copy one by one."""
+  """Decoder that skips decoding, also of sequences.
+
+  SkipDecoding itself would copy the items of a sequence one by one.
+  """
 
   def decode_batch_example(self, serialized_example):
     return serialized_example
 
 
 def only_labelled(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """Leaves out the examples that have no label."""
+  """Removes the examples without labels."""
   return dataset.filter(lambda example: tf.size(example['label']) > 0)
 
 
 def label_facts(info: tfds.core.DatasetInfo, label_key: str) -> Dict[str, Any]:
-  """What a LabelledSource says of its labels, by argument."""
+  """Returns the arguments of a LabelledSource that describe its labels."""
   feature = info.features[label_key]
   label = _class_label(feature)
   return dict(label_key=label_key, num_classes=label.num_classes,
@@ -236,12 +243,15 @@ def label_facts(info: tfds.core.DatasetInfo, label_key: str) -> Dict[str, Any]:
 
 def find_label(
     info: tfds.core.DatasetInfo, requested: str, examples: str) -> str:
-  """The feature of the label, checked.
+  """Returns the name of the label feature.
 
   Args:
     info: of the data set.
-    requested: name of the feature; '' lets the data set say.
-    examples: what is labelled, 'images' or 'videos'.
+    requested: name of the feature; '' to choose it from info.
+    examples: 'images' or 'videos', for messages.
+
+  Raises:
+    UserError: as `choose`, or the feature does not know its classes.
   """
   candidates = {name: feature for name, feature in features_of(info).items()
                 if _class_label(feature)}
@@ -249,12 +259,12 @@ def find_label(
                examples=examples)
   if not _class_label(candidates[key]).num_classes:
     raise errors.UserError(
-        f'{info.full_name} does not say how many classes {key!r} has.')
+        f'{info.full_name} does not give the number of classes of {key!r}.')
   return key
 
 
 def _class_label(feature: object) -> Optional[tfds.features.ClassLabel]:
-  """The ClassLabel that a feature is, or is a sequence of."""
+  """Returns a ClassLabel, or the one inside a Sequence; None for others."""
   if isinstance(feature, tfds.features.Sequence):
     feature = feature.feature
   return feature if isinstance(feature, tfds.features.ClassLabel) else None
@@ -263,17 +273,18 @@ def _class_label(feature: object) -> Optional[tfds.features.ClassLabel]:
 def find_pixels(
     info: tfds.core.DatasetInfo, kind: str, requested: str,
     is_of_files: Callable[[object], bool], rank: int) -> str:
-  """The feature that is looked at, checked.
+  """Returns the name of the feature with the images or videos.
 
   Args:
     info: of the data set.
-    kind: of feature: 'image' or 'video'.
-    requested: name of the feature; '' lets the data set say.
-    is_of_files: whether a feature holds encoded images; such are preferred.
-    rank: of one that holds arrays.
+    kind: 'image' or 'video'.
+    requested: name of the feature; '' to choose it from info.
+    is_of_files: returns whether a feature holds encoded images, which are
+      preferred.
+    rank: of features that hold arrays.
 
   Raises:
-    UserError: there is none, or several, or no such one, or none of bytes.
+    UserError: as `choose`, or the pixels are not uint8.
   """
   features = features_of(info)
   of_files = {
@@ -281,12 +292,12 @@ def find_pixels(
       if is_of_files(feature)}
   arrays = {
       name: feature for name, feature in features.items()
-      if feature.__class__ is tfds.features.Tensor  # A ClassLabel is one, too.
+      if feature.__class__ is tfds.features.Tensor  # Excludes ClassLabel.
       and len(feature.shape) == rank}
   key = choose(
       info, kind, requested, of_files or arrays, {**of_files, **arrays},
       supervised=0, examples=f'{kind}s')
-  # Files of 16 bits a channel decode to 8; arrays come as they are.
+  # Files with 16 bits per channel decode to 8; arrays are not converted.
   dtype = np.dtype(features[key].np_dtype)
   if dtype != np.uint8 and (key in arrays or dtype != np.uint16):
     raise errors.UserError(
@@ -299,19 +310,20 @@ def choose(
     info: tfds.core.DatasetInfo, kind: str, requested: str,
     candidates: Mapping[str, object], allowed: Mapping[str, object],
     supervised: int, examples: str) -> str:
-  """What is asked for, else what TFDS calls so, else the only one there is.
+  """Returns the requested key, else the supervised one, else the only one.
 
   Args:
     info: of the data set.
-    kind: of feature: 'image', 'video' or 'label'.
-    requested: name of the feature; '' lets the data set say.
-    candidates: features that are found without being asked for, by name.
-    allowed: features that may be asked for, by name.
-    supervised: which of the supervised_keys it is.
-    examples: what is labelled, 'images' or 'videos'.
+    kind: 'image', 'video' or 'label'.
+    requested: name of the feature; '' for none.
+    candidates: features to choose from without a request, by name.
+    allowed: features that may be requested, by name.
+    supervised: index of the key in supervised_keys.
+    examples: 'images' or 'videos', for messages.
 
   Raises:
-    UserError: there is none, or several, or no such one.
+    UserError: the requested feature is unknown or unsuitable, or there are no
+      or several candidates.
   """
   option = f'task.train_data.{kind}_field_key'
   described = ', '.join(
@@ -323,8 +335,8 @@ def choose(
           f'{option} for {info.full_name}', requested, features_of(info))
     if requested not in allowed:
       raise errors.UserError(
-          f'{option}={requested} of {info.full_name} is no {kind}; its '
-          f'features are: {described}.')
+          f'{option}={requested} of {info.full_name} is not of type {kind}; '
+          f'features: {described}.')
     return requested
   told = (info.supervised_keys or (None, None))[supervised]
   if isinstance(told, str) and told in candidates:
@@ -333,14 +345,14 @@ def choose(
     return next(iter(candidates))
   if candidates:
     raise errors.UserError(
-        f'{info.full_name} has several {kind}s: set {option} to one of '
+        f'{info.full_name} has several {kind}s. Set {option} to one of '
         f'{", ".join(candidates)}.')
   raise errors.UserError(
-      f'{info.full_name} is no data set of labelled {examples}, it has no '
-      f'{kind} to train on; its features are: {described or "none"}.')
+      f'Expected a data set of labelled {examples}, but {info.full_name} has '
+      f'no {kind} to train on; features: {described or "none"}.')
 
 
 def features_of(info: tfds.core.DatasetInfo) -> Dict[str, object]:
-  """Features by name, those that are not nested."""
+  """Returns the features at the top level, by name."""
   return (dict(info.features.items())
           if isinstance(info.features, tfds.features.FeaturesDict) else {})

@@ -8,11 +8,12 @@
   python -m tf_tokenlearner.data.prepare --dataset=fashion_mnist \\
       --from_dir=/usr/share/datasets/fashion-mnist
 
-The second packs a folder of class folders of images, the third one of videos.
-The fourth packs the clips that the CSV files in the folder name; charades/6fps,
-charades/12fps, kinetics600 and avid likewise. Videos are decoded once, and a
-preparation that was interrupted goes on when it is started again. The last
-needs no network: the files are those of Debian's package dataset-fashion-mnist.
+The second command packs a folder of class folders of images, the third one of
+videos. The fourth packs the clips that the CSV files in the folder name;
+charades/6fps, charades/12fps, kinetics600 and avid work in the same way. Videos
+are decoded once, and an interrupted preparation resumes when it is started
+again. The last command needs no network: Debian's package dataset-fashion-mnist
+contains the files.
 """
 
 import os
@@ -29,29 +30,30 @@ _DATASET = flags.DEFINE_string(
     'dataset', None, 'TFDS data set (name, name/config or name:version), or a '
     'folder of class folders.')
 _DATA_DIR = flags.DEFINE_string(
-    'data_dir', '', 'Where data sets lie. Default: $TFDS_DATA_DIR, or '
+    'data_dir', '', 'Folder of the data sets. Default: $TFDS_DATA_DIR, or '
     '~/tensorflow_datasets.')
 flags.DEFINE_string(
     'from_dir', None, 'Folder with the files of kinetics400, kinetics600, '
     'charades or avid; or of the four .gz files of fashion_mnist.')
 flags.DEFINE_enum(
-    'kind', None, ['image', 'video'], 'What a folder holds; found out if it is '
-    'one of them alone.')
+    'kind', None, ['image', 'video'], 'Type of the files in a folder. Default: '
+    'detected.')
 flags.DEFINE_float(
-    'fps', None, 'Frames a second to store of videos. Default: 25; of charades '
-    '12.')
+    'fps', None, 'Frames per second at which videos are stored. Default: 25; '
+    'for charades 12.')
 flags.DEFINE_integer(
-    'short_side', None, 'Pixels of the shorter side of frames to store of '
-    'videos; smaller ones stay. Default: 256.')
+    'short_side', None, 'Shorter side of the stored frames of videos, in '
+    'pixels; smaller frames keep their size. Default: 256.')
 flags.DEFINE_float(
-    'validation_fraction', None, 'Of a folder without splits, held out. '
-    'Default: 0.2.')
+    'validation_fraction', None, 'Share of a folder without splits that is '
+    'held out as split validation. Default: 0.2.')
 flags.DEFINE_float(
-    'max_unreadable_fraction', None, 'Of the files may be unreadable; they are '
-    'named and left out. Default: 0.01.')
+    'max_unreadable_fraction', None, 'Largest share of the files that may be '
+    'unreadable; they are named and left out. Default: 0.01.')
 flags.DEFINE_float(
-    'max_missing_fraction', None, 'Of the videos that are named in the files '
-    'of kinetics400 and the like may be missing. Default: 0.01.')
+    'max_missing_fraction', None, 'Largest share of the videos named in the '
+    'label files of kinetics400, kinetics600, charades or avid that may be '
+    'missing. Default: 0.01.')
 
 _OPTIONS = ('from_dir', 'kind', 'fps', 'short_side', 'validation_fraction',
             'max_unreadable_fraction', 'max_missing_fraction')
@@ -59,17 +61,22 @@ _LABELLED_VIDEOS = ('avid', 'charades', 'kinetics400', 'kinetics600')
 
 
 def main(arguments: Sequence[str]) -> None:
-  """Prepares what the flags name, and says what it is."""
+  """Prepares the data set that the flags name, and prints its facts."""
   cli.refuse_arguments(arguments)
   cli.require('dataset')
-  logging.set_verbosity(logging.ERROR)  # TFDS warns of what it does itself.
+  # TFDS warns about its own internal calls.
+  logging.set_verbosity(logging.ERROR)
   options = {name: flags.FLAGS[name].value for name in _OPTIONS
              if flags.FLAGS[name].value is not None}
   print(describe(_open_source(_DATASET.value, _DATA_DIR.value, options)))
 
 
 def describe(source) -> str:
-  """Where an ImageSource or VideoSource lies and what it holds, in lines."""
+  """Returns lines on the folder and the content of a source.
+
+  Args:
+    source: an ImageSource or a VideoSource.
+  """
   info = source.builder.info
   names = ', '.join(source.label_names[:10])
   more = ', ...' if source.num_classes > 10 else ''
@@ -81,8 +88,8 @@ def describe(source) -> str:
                                for name, split in info.splits.items()),
       f'Classes   {source.num_classes:,}: {names}{more}',
       *(_describe_videos(source) if is_video else _describe_images(source)),
-      f'Labels    {"any number" if source.multi_label else "one"} '
-      f'{"a video" if is_video else "an image"}, in {source.label_key!r}',
+      f'Labels    {"any number" if source.multi_label else "one"} per '
+      f'{"video" if is_video else "image"}, in {source.label_key!r}',
   ])
 
 
@@ -102,12 +109,12 @@ def _describe_videos(source) -> Sequence[str]:
   frames = example['video']
   size = (tf.io.decode_image(frames[0]) if source.is_encoded else frames[0]
           ).shape
-  rate = f' at {float(example["fps"]):g} a second' if 'fps' in example else ''
+  rate = f' at {float(example["fps"]):g} per second' if 'fps' in example else ''
   return [
       f'Videos    {_shape(source, source.video_key)}, '
       f'{"encoded" if source.is_encoded else "raw"}, in {source.video_key!r}, '
       f'{source.builder.info.dataset_size}',
-      f'The first {len(frames):,} frames of {size[0]} x {size[1]} pixels{rate}',
+      f'First     {len(frames):,} frames of {size[0]} x {size[1]} pixels{rate}',
   ]
 
 
@@ -117,7 +124,7 @@ def _shape(source, key: str) -> str:
 
 
 def _open_source(dataset: str, data_dir: str, options: Dict[str, Any]):
-  # Here, so that --help and misspelt flags are answered at once.
+  # Imports TensorFlow late, so that --help and misspelt flags answer at once.
   # pylint: disable=g-import-not-at-top
   from tf_tokenlearner.data import labelled_source
   if labelled_source.is_folder(dataset):
@@ -145,19 +152,19 @@ def _open_folder(folder: str, data_dir: str, options: Dict[str, Any]):
       found.noun for found in folder_listing.find_types(folder)]
   if len(kinds) > 1:
     raise errors.UserError(
-        f'{folder} may be one of images or of videos, by the names of its '
-        'files: say --kind=image or --kind=video.')
+        f'{folder} holds files of both types, or GIFs that may be either. Set '
+        '--kind=image or --kind=video.')
   allowed = ['validation_fraction', 'max_unreadable_fraction']
   if kinds == ['video']:
     _refuse_all_but(options, [*allowed, 'fps', 'short_side'], folder)
     return tfds_source.open_video_folder(folder, data_dir, **options)
-  _refuse_all_but(options, allowed, f'{folder}, which is one of images')
+  _refuse_all_but(options, allowed, f'{folder}, a folder of images')
   return tfds_source.open_image_folder(folder, data_dir, **options)
 
 
 def _open_labelled_videos(dataset: str, data_dir: str,
                           options: Dict[str, Any]):
-  """Packs the videos that label files name, or opens what is packed."""
+  """Packs the videos that label files name, unless they are packed already."""
   # pylint: disable=g-import-not-at-top
   from tf_tokenlearner.data import labelled_source
   from tf_tokenlearner.data import prepare_dataset
@@ -172,13 +179,13 @@ def _open_labelled_videos(dataset: str, data_dir: str,
            if key in options}
   if config and sizes:
     raise errors.UserError(
-        f'--{next(iter(sizes))} is said by {dataset} already.')
+        f'--{next(iter(sizes))} and {dataset} both give the size. Drop one.')
   if not config:
     usual = labelled_source.find_builder(dataset, data_dir, announce=print)
     config = labelled_videos.config_name(**{
         'fps': usual.fps, 'short_side': usual.short_side, **sizes})
   dataset = f'{name}/{config}{version}'
-  # With an option, TFDS takes our class and does not just read what is there.
+  # The option makes TFDS use our class, where it would only read the files.
   builder = labelled_source.find_builder(
       dataset, data_dir, announce=print, **options)
   was_prepared = prepare_dataset.is_prepared(builder)
@@ -215,7 +222,7 @@ def _refuse_all_but(options: Dict[str, Any], allowed: Sequence[str],
   for name in options:
     if name not in allowed:
       raise errors.UserError(
-          f'--{name} is not for --dataset={dataset}; see --help.')
+          f'--{name} does not apply to --dataset={dataset}; see --help.')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Prepares a TFDS data set the first time that it is asked for."""
+"""Prepares TFDS data sets on first use, in one process at a time."""
 
 import contextlib
 import errno
@@ -32,25 +32,25 @@ _ONE_AT_A_TIME = threading.RLock()
 def ensure_prepared(
     builder: tfds.core.DatasetBuilder,
     announce: Callable[[str], None] = print) -> None:
-  """Makes a builder readable; says nothing if it already is.
+  """Prepares a data set unless it is prepared already.
 
-  Of several processes that ask for the same data set one prepares it and the
-  others wait. Without a network this ends in seconds, where TFDS alone tries
-  for minutes.
+  If several processes need the same data set, one prepares it and the others
+  wait. Without a network this fails within seconds; TFDS alone retries for
+  minutes.
 
   Args:
-    builder: of any data set. One whose class has NEEDS_NO_DOWNLOAD is said to
-      be made here.
-    announce: takes what is to be said, by lines.
+    builder: of any data set. If its class has NEEDS_NO_DOWNLOAD, the
+      announcement says that nothing is downloaded.
+    announce: called with each line for the user.
 
   Raises:
-    UserError: no network, no space, files missing that have to be fetched by
-      hand, and what else the user can mend.
+    UserError: there is no network or disk space, files must be downloaded by
+      hand, or another cause that the user can fix.
   """
   if is_prepared(builder):
     return
   with _explained(builder), _alone(builder, announce):
-    if is_prepared(builder):  # By the one that was waited for.
+    if is_prepared(builder):  # Another process did it meanwhile.
       builder.info.read_from_directory(builder.data_dir)
       return
     announce(_describe(builder))
@@ -61,7 +61,7 @@ def ensure_prepared(
     except OSError:
       if not is_prepared(builder):
         raise
-      # Another process, of TFDS without us, was first.
+      # A process that uses TFDS directly, without our lock, was faster.
       builder.info.read_from_directory(builder.data_dir)
     splits = ', '.join(f'{name} {split.num_examples:,}'
                        for name, split in builder.info.splits.items())
@@ -70,25 +70,26 @@ def ensure_prepared(
 
 
 def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
-  """Returns whether a data set can be read; UserError if it is incomplete."""
+  """Returns whether a data set can be read; UserError if it is incomplete.
+  """
   if not builder.data_path.exists():
     return False
   # builder.is_prepared() reads brackets in the folder's name as a pattern.
   if not (builder.data_path / 'dataset_info.json').exists():
     raise errors.UserError(
-        f'{builder.data_dir} exists but holds no complete data set: remove it '
+        f'{builder.data_dir} exists but holds no complete data set. Remove it '
         'and start again.')
   return True
 
 
 def _describe(builder: tfds.core.DatasetBuilder) -> str:
-  """What is about to happen, with the size as far as TFDS knows it."""
+  """Returns a line that announces the preparation and its download size."""
   start = f'Preparing {builder.info.full_name} in {builder.data_dir_root}, once'
   if getattr(builder, 'NEEDS_NO_DOWNLOAD', False):
     return f'{start}; nothing is downloaded.'
   if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-    return f'{start}; from files that were fetched by hand.'
-  # The sizes of all that TFDS has a checksum of, whichever config needs it.
+    return f'{start}; from files that were downloaded by hand.'
+  # An upper bound: these are the files of all configs of the data set.
   known = sum(info.size for info in (builder.url_infos or {}).values())
   size = builder.info.download_size or tfds.core.utils.Size(known)
   if not size:
@@ -99,7 +100,7 @@ def _describe(builder: tfds.core.DatasetBuilder) -> str:
 @contextlib.contextmanager
 def _alone(builder: tfds.core.DatasetBuilder,
            announce: Callable[[str], None]) -> Iterator[None]:
-  """Only one process at a time is inside for the same local data set."""
+  """Admits one process at a time for the same local data set."""
   root, name = os.fspath(builder.data_dir_root), builder.info.full_name
   if '://' in root:
     yield
@@ -113,13 +114,16 @@ def _alone(builder: tfds.core.DatasetBuilder,
 
 @contextlib.contextmanager
 def _quiet(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
-  """TFDS says only what we do not, and asks hosts before it waits for them."""
+  """Silences the messages of TFDS that repeat ours, and probes hosts."""
   # pylint: disable=protected-access
   builder._log_download_bytes = builder._log_download_done = lambda: None
   make_manager = builder._make_download_manager
 
   def make_probing_manager(**kwargs):
     manager = make_manager(**kwargs)
+    # TFDS has no option for the manager, for timeouts or for retries, and a
+    # socket's default timeout does not reach `requests`. A subclass stays
+    # picklable, as Beam requires.
     manager.__class__ = _ProbingDownloadManager
     return manager
 
@@ -129,7 +133,8 @@ def _quiet(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
       shows_bars and sys.stderr.isatty()
       and not getattr(builder, 'NEEDS_NO_DOWNLOAD', False))
   verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)  # It warns of what it does itself.
+  # TFDS also warns about its own internal calls.
+  logging.set_verbosity(logging.ERROR)
   try:
     yield
   finally:
@@ -138,50 +143,50 @@ def _quiet(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
 
 
 class _ProbingDownloadManager(tfds.download.DownloadManager):
-  """Sees whether a host answers before a file is downloaded from it.
+  """A download manager that probes each host before the first download.
 
-  TFDS itself tries eleven times, for three and a half minutes, and waits for
-  ever for a host that accepts a connection and then says nothing.
+  TFDS tries eleven times, for three and a half minutes, and has no timeout for
+  a host that accepts the connection but never answers.
   """
 
-  def _download(self, resource):  # Called for what is not in the cache.
+  def _download(self, resource):  # Called only for files not in the cache.
     host = urllib.parse.urlsplit(resource.url)._replace(
         path='/', query='', fragment='').geturl()
-    asked = self.__dict__.setdefault('_hosts_that_answer', set())
-    if host not in asked:
+    answering = self.__dict__.setdefault('_answering_hosts', set())
+    if host not in answering:
       _require_answer(host)
-      asked.add(host)
+      answering.add(host)
     return super()._download(resource)
 
 
 def _require_answer(url: str) -> None:
-  """Raises UserError if the host of a URL says nothing at all."""
+  """Raises UserError if the host of a URL does not answer."""
   parts = urllib.parse.urlsplit(url)
   try:
     if parts.scheme in ('http', 'https'):
-      # Through the proxy of the environment, if there is one.
+      # `requests` uses the proxy of the environment, if there is one.
       requests.head(url, timeout=_PROBE_SECONDS).close()
     elif parts.scheme == 'ftp':
       socket.create_connection(
           (parts.hostname, parts.port or 21), _PROBE_SECONDS).close()
   except OSError as error:  # As are all exceptions of requests.
     raise errors.UserError(
-        f'{parts.netloc}, where the data set is downloaded from, cannot be '
-        'reached. Check the network (HTTPS_PROXY names a proxy), or prepare '
-        'the data set where there is one, with python -m '
-        'tf_tokenlearner.data.prepare, and copy its folder.') from error
+        f'Cannot reach {parts.netloc} to download the data set. Check the '
+        'network (HTTPS_PROXY names a proxy), or prepare the data set on a '
+        'machine with a network by python -m tf_tokenlearner.data.prepare and '
+        'copy its folder.') from error
 
 
 @contextlib.contextmanager
 def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
-  """Turns what the user can mend into UserErrors of one line."""
+  """Turns errors that the user can fix into UserErrors of one line."""
   try:
     yield
   except errors.UserError:
     raise
   except Exception as error:
     link = error
-    while link is not None:  # TFDS makes new errors of those it meets.
+    while link is not None:  # TFDS wraps errors in others.
       message = _explain(link, builder)
       if message is not None:
         raise errors.UserError(message) from error
@@ -191,21 +196,21 @@ def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
 
 def _explain(error: BaseException,
              builder: tfds.core.DatasetBuilder) -> Optional[str]:
-  """One line; None for what is no mistake of the user."""
+  """Returns a line for the user; None for errors that users cannot fix."""
   name, line = builder.info.full_name, ' '.join(str(error).split())
   number = getattr(error, 'errno', None)
   if number in _DISK_FULL or line.startswith('Not enough disk space') or (
       isinstance(error, tf.errors.ResourceExhaustedError)):
     return (f'No space left on the disk of {builder.data_dir_root} to prepare '
-            f'{name}: make room, or set another data_dir. {line}')
+            f'{name}. Free some space, or set another data_dir. {line}')
   if number in _NOT_ALLOWED or isinstance(
       error, tf.errors.PermissionDeniedError):
     return (f'{name} is not prepared yet and {builder.data_dir_root} cannot be '
-            f'written: set another data_dir. {line}')
+            f'written. Set another data_dir. {line}')
   if isinstance(error, download_manager.NonMatchingChecksumError):
-    return (f'A file downloaded for {name} is not what TFDS expects: the '
-            'transfer broke, or the file was changed at its source. '
-            f'{line}')
+    return (f'A file downloaded for {name} does not have the checksum that '
+            'TFDS expects: the transfer was cut off, or the file changed at '
+            f'its source. {line}')
   if isinstance(error, (tfds.download.DownloadError,
                         requests.exceptions.RequestException)):
     return f'Downloading {name} failed: {line}'
@@ -214,7 +219,7 @@ def _explain(error: BaseException,
   if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and isinstance(
       error, (AssertionError, FileNotFoundError, tf.errors.NotFoundError)):
     instructions = ' '.join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
-    return (f'{name} has to be fetched by hand. Put its files into '
+    return (f'The files of {name} must be downloaded by hand. Put them into '
             f'{builder.data_dir_root}/downloads/manual. TFDS says: '
             f'{instructions}')
   if line.startswith('The version of the dataset you are trying to use'):

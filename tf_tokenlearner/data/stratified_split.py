@@ -1,4 +1,4 @@
-"""Holds examples out, the same share of every class."""
+"""Splits that hold out the same share of every class."""
 
 import hashlib
 from typing import Dict, Mapping, Sequence, Set
@@ -9,15 +9,15 @@ def held_out(
     seed: int = 0) -> Set[str]:
   """Chooses the examples to hold out.
 
-  Which of a class's examples go is decided by hashes of seed and key, not by a
-  generator of random numbers: the choice depends neither on versions of
-  libraries nor on the order of keys, and new examples change little of it.
+  Hashes of seed and key decide, not a random generator: the choice depends
+  neither on library versions nor on the order of keys, and adding examples
+  hardly changes it.
 
   Args:
-    keys_by_class: what names each example, by class; all keys differ.
-    count: how many to hold out. Each class gives its share, but never its last
-      example, so fewer come where classes are that small.
-    seed: another one, another choice.
+    keys_by_class: unique keys of the examples, by class.
+    count: number of examples to hold out. Each class gives its share, but never
+      its last example, so small classes may reduce the number.
+    seed: selects another choice.
 
   Returns:
     The keys held out.
@@ -36,7 +36,10 @@ def held_out(
 
 
 def _quotas(sizes: Mapping[str, int], count: int) -> Dict[str, int]:
-  """Whole numbers that sum to count, nearest to proportional to sizes."""
+  """Returns integers that sum to count, proportional to sizes up to rounding.
+
+  Ranks the remainders (Hamilton's method).
+  """
   total = sum(sizes.values())
   quotas = {name: count * size // total for name, size in sizes.items()}
   remainder = lambda name: (-(count * sizes[name] % total), name)

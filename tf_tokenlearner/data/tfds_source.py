@@ -1,4 +1,4 @@
-"""Video data sets of TFDS and video folders behind one interface."""
+"""Sources of labelled images and videos: TFDS data sets and folders."""
 
 import dataclasses
 import os
@@ -20,31 +20,32 @@ class ImageSource(labelled_source.LabelledSource):
   """A prepared data set of labelled images.
 
   Attributes:
-    image_key: feature of the image.
+    image_key: name of the image feature.
   """
   image_key: str
 
   @property
   def is_encoded(self) -> bool:
-    """Whether images come as the bytes of a file rather than as pixels."""
+    """Whether examples hold encoded images rather than pixels."""
     return isinstance(
         self.builder.info.features[self.image_key], tfds.features.Image)
 
   def as_dataset(self, split: str, *, read_config: tfds.ReadConfig,
                  shuffle_files: bool) -> tf.data.Dataset:
-    """Reads a split; nothing but image and label is parsed.
+    """Reads the images and labels of a split.
 
     Args:
-      split: as for num_examples.
+      split: as in num_examples.
       read_config: as in TFDS.
       shuffle_files: as in TFDS.
 
     Returns:
-      Data set of {'image': the bytes of a file, or uint8 [H, W, C] if not
-      is_encoded; 'label': int64 [], or [number of labels] if multi_label}.
+      Data set of {'image': string [], the content of an image file, or uint8
+      [H, W, C] if not is_encoded; 'label': int64 [], or [number of labels] if
+      multi_label}.
 
     Raises:
-      UserError: no such split, or an empty one.
+      UserError: the split is unknown or empty.
     """
     return self._read(
         split, {'image': self.image_key, 'label': self.label_key},
@@ -56,21 +57,21 @@ def open_image_source(
     tfds_name: str, data_dir: str = '', image_key: str = '',
     label_key: str = '',
     announce: Callable[[str], None] = print) -> ImageSource:
-  """Opens a TFDS data set, which is prepared first if need be.
+  """Opens a TFDS data set and prepares it on first use.
 
   Args:
-    tfds_name: 'name', 'name/config', 'name:version', one of our own builders,
-      or the folder of a prepared data set.
-    data_dir: where data sets lie; '' is TFDS's own place.
-    image_key: feature of the image; '' lets the data set say.
-    label_key: feature of the label; '' lets the data set say.
-    announce: takes what is to be said while preparing, by lines.
+    tfds_name: as in labelled_source.find_builder.
+    data_dir: folder of the data sets; '' for the default of TFDS.
+    image_key: name of the image feature; '' to choose it.
+    label_key: name of the label feature; '' to choose it.
+    announce: called with each line for the user.
 
   Raises:
-    UserError: not found, cannot be prepared, or no labelled images.
+    UserError: the data set is not found, cannot be prepared, or does not hold
+      labelled images.
   """
   builder = labelled_source.find_builder(tfds_name, data_dir)
-  # Before anything is downloaded in vain.
+  # Fails before anything is downloaded.
   image_key = labelled_source.find_pixels(
       builder.info, 'image', image_key, _is_image, rank=3)
   label_key = labelled_source.find_label(
@@ -83,21 +84,21 @@ def open_image_folder(
     folder: str, data_dir: str = '', validation_fraction: float = 0.2,
     seed: int = 0, max_unreadable_fraction: float = 0.01,
     announce: Callable[[str], None] = print) -> ImageSource:
-  """Opens a folder of class folders, which is packed first if need be.
+  """Opens a folder of class folders of images and packs it on first use.
 
   Args:
-    folder: folder/<class>/*.jpg, or folder/<split>/<class>/*.jpg; see
-      folder_listing.
-    data_dir: where the packed copy goes; '' is TFDS's own place.
-    validation_fraction: held out as split 'validation' where the folder has no
-      splits; 0 for none.
-    seed: of the choice which are held out.
-    max_unreadable_fraction: of the files may be unreadable; they are left out.
-    announce: takes what is to be said while packing, by lines.
+    folder: with the layout of folder_listing.scan.
+    data_dir: folder of the packed copy; '' for the default of TFDS.
+    validation_fraction: share of every class that becomes split 'validation' if
+      the folder has no splits; 0 for none.
+    seed: selects the examples that are held out.
+    max_unreadable_fraction: largest share of unreadable files; they are left
+      out.
+    announce: called with each line for the user.
 
   Raises:
-    UserError: the folder is not as it should be, or too many files cannot be
-      read.
+    UserError: the folder does not have the layout, or too many files are
+      unreadable.
   """
   builder = folder_builder.ImageFolder(
       listing=_scan(folder, file_types.IMAGES, announce),
@@ -136,40 +137,40 @@ class VideoSource(labelled_source.LabelledSource):
   """A prepared data set of labelled videos.
 
   Attributes:
-    video_key: feature of the frames.
+    video_key: name of the video feature.
   """
   video_key: str
 
   @property
   def is_encoded(self) -> bool:
-    """Whether frames come as the bytes of images rather than as pixels."""
+    """Whether examples hold encoded frames rather than pixels."""
     return isinstance(
         self.builder.info.features[self.video_key], tfds.features.Sequence)
 
   @property
   def has_spans(self) -> bool:
-    """Whether the data say from when to when each label holds."""
+    """Whether labels have start and end times."""
     return {'fps', 'label_start', 'label_end'} <= set(_extras(
         self.builder.info))
 
   def as_dataset(self, split: str, *, read_config: tfds.ReadConfig,
                  shuffle_files: bool) -> tf.data.Dataset:
-    """Reads a split; nothing but what is listed below is parsed.
+    """Reads the features of a split that are listed below.
 
     Args:
-      split: as for num_examples.
+      split: as in num_examples.
       read_config: as in TFDS.
       shuffle_files: as in TFDS.
 
     Returns:
-      Data set of {'video': string [F], the bytes of its frames, or uint8 [F, H,
+      Data set of {'video': string [F], frames as image files, or uint8 [F, H,
       W, C] if not is_encoded; 'label': int64 [], or [L] if multi_label; 'name':
-      string [], made up if the data have none}, and, if the data have them,
-      'fps': float32 [], and 'label_start' and 'label_end': float32 [L], in
-      seconds.
+      string [], the id of TFDS if the data have no names}, and, if the data
+      have them, 'fps': float32 [], and 'label_start' and 'label_end': float32
+      [L], in seconds.
 
     Raises:
-      UserError: no such split, or an empty one.
+      UserError: the split is unknown or empty.
     """
     keys = {'video': self.video_key, 'label': self.label_key,
             **_extras(self.builder.info)}
@@ -185,21 +186,21 @@ def open_video_source(
     tfds_name: str, data_dir: str = '', video_key: str = '',
     label_key: str = '',
     announce: Callable[[str], None] = print) -> VideoSource:
-  """Opens a TFDS data set, which is prepared first if need be.
+  """Opens a TFDS data set and prepares it on first use.
 
   Args:
-    tfds_name: 'name', 'name/config', 'name:version', one of our own builders,
-      or the folder of a prepared data set.
-    data_dir: where data sets lie; '' is TFDS's own place.
-    video_key: feature of the frames; '' lets the data set say.
-    label_key: feature of the label; '' lets the data set say.
-    announce: takes what is to be said while preparing, by lines.
+    tfds_name: as in labelled_source.find_builder.
+    data_dir: folder of the data sets; '' for the default of TFDS.
+    video_key: name of the video feature; '' to choose it.
+    label_key: name of the label feature; '' to choose it.
+    announce: called with each line for the user.
 
   Raises:
-    UserError: not found, cannot be prepared, or no labelled videos.
+    UserError: the data set is not found, cannot be prepared, or does not hold
+      labelled videos.
   """
   builder = labelled_source.find_builder(tfds_name, data_dir)
-  # Before anything is downloaded in vain.
+  # Fails before anything is downloaded.
   video_key = labelled_source.find_pixels(
       builder.info, 'video', video_key, _is_sequence_of_images, rank=4)
   label_key = labelled_source.find_label(
@@ -213,23 +214,23 @@ def open_video_folder(
     seed: int = 0, fps: float = 25., short_side: int = 256,
     max_unreadable_fraction: float = 0.01,
     announce: Callable[[str], None] = print) -> VideoSource:
-  """Opens a folder of class folders, which is decoded and packed if need be.
+  """Opens a folder of class folders of videos and packs it on first use.
 
   Args:
-    folder: folder/<class>/*.mp4, or folder/<split>/<class>/*.mp4; see
-      folder_listing.
-    data_dir: where the packed copy goes; '' is TFDS's own place.
-    validation_fraction: held out as split 'validation' where the folder has no
-      splits; 0 for none.
-    seed: of the choice which are held out.
-    fps: frames a second that are kept.
-    short_side: pixels of the frames' shorter side.
-    max_unreadable_fraction: of the files may be unreadable; they are left out.
-    announce: takes what is to be said while packing, by lines.
+    folder: with the layout of folder_listing.scan.
+    data_dir: folder of the packed copy; '' for the default of TFDS.
+    validation_fraction: share of every class that becomes split 'validation' if
+      the folder has no splits; 0 for none.
+    seed: selects the examples that are held out.
+    fps: frames per second of the packed videos.
+    short_side: larger frames are reduced to this shorter side, in pixels.
+    max_unreadable_fraction: largest share of unreadable files; they are left
+      out.
+    announce: called with each line for the user.
 
   Raises:
-    UserError: the folder is not as it should be, or too many files cannot be
-      read.
+    UserError: the folder does not have the layout, or too many files are
+      unreadable.
   """
   builder = folder_builder.VideoFolder(
       listing=_scan(folder, file_types.VIDEOS, announce),
@@ -243,17 +244,17 @@ def open_video_folder(
 
 
 def find_fps(tfds_name: str, data_dir: str = '') -> Optional[float]:
-  """Frames a second of the first example of a prepared data set.
+  """Returns the frames per second of the first example of a data set.
 
   Args:
-    tfds_name: as for open_video_source.
-    data_dir: as for open_video_source.
+    tfds_name: as in open_video_source.
+    data_dir: as in open_video_source.
 
   Returns:
-    None if the data set is not prepared or does not say.
+    The rate; None if the data set is not prepared or has no rate.
 
   Raises:
-    UserError: no such data set.
+    UserError: the data set is unknown.
   """
   builder = labelled_source.find_builder(tfds_name, data_dir)
   if 'fps' not in _extras(builder.info) or not builder.info.splits:
@@ -273,7 +274,7 @@ def _make_video_source(
 
 
 def _is_sequence_of_images(feature: object) -> bool:
-  """Whether it is a Video, or what it is made of."""
+  """Returns whether a feature is a Video or another Sequence of Images."""
   return (isinstance(feature, tfds.features.Sequence)
           and not isinstance(feature, tfds.features.Dataset)
           and isinstance(feature.feature, tfds.features.Image)
@@ -281,9 +282,9 @@ def _is_sequence_of_images(feature: object) -> bool:
 
 
 def _extras(info: tfds.core.DatasetInfo) -> Dict[str, str]:
-  """What our own builders store beside video and label, as far as it is there.
+  """Returns the features besides video and label that our builders store.
 
-  Other data sets may call other things so.
+  Features of other data sets may have the same names; their types are checked.
   """
   is_number = lambda feature: np.issubdtype(feature.np_dtype, np.number)
   fits = {
@@ -300,7 +301,7 @@ def _extras(info: tfds.core.DatasetInfo) -> Dict[str, str]:
 
 
 def _tidy(example: Dict[str, tf.Tensor]) -> Dict[str, tf.Tensor]:
-  """Seconds as float32, and a name for every video."""
+  """Casts times to float32 and calls an id of TFDS the name."""
   example = {
       key: tf.cast(value, tf.float32)
       if key in ('fps', 'label_start', 'label_end') else value

@@ -1,4 +1,4 @@
-"""Fashion-MNIST out of the four IDX files, without a network."""
+"""Fashion-MNIST from its four IDX files, without a network."""
 
 import gzip
 import os
@@ -20,18 +20,18 @@ _UNSIGNED_BYTE = 8
 
 
 class FashionMnistFiles(mnist.FashionMNIST, skip_registration=True):
-  """What TFDS calls fashion_mnist, made from files that are already here.
+  """Builder of fashion_mnist from local files.
 
-  The result is, bit for bit, what TFDS makes by downloading, and TFDS reads it.
-  Unlike TFDS it takes any number of examples, checks the files, and does not
-  mind if they were compressed anew, as in Debian's dataset-fashion-mnist.
+  The result equals that of TFDS bit for bit, and TFDS reads it. Unlike TFDS,
+  the builder accepts any number of examples, checks the files, and accepts
+  files that were compressed again, as in Debian's dataset-fashion-mnist.
 
   Args:
     from_dir: folder of the four files.
     data_dir: as in TFDS.
 
   Raises:
-    UserError: while preparing, a file is missing, cut off or not of its kind.
+    UserError: while preparing, a file is missing, cut off or invalid.
   """
 
   name = 'fashion_mnist'
@@ -64,51 +64,59 @@ class FashionMnistFiles(mnist.FashionMNIST, skip_registration=True):
           f'{self._from_dir} lacks {", ".join(missing)} of Fashion-MNIST.')
 
   def _read_split(self, images_name: str, labels_name: str):
-    """uint8 [number, H, W] and [number]."""
+    """Returns images, uint8 [N, H, W], and labels, uint8 [N]."""
     images = read_idx(os.path.join(self._from_dir, images_name), rank=3)
     labels = read_idx(os.path.join(self._from_dir, labels_name), rank=1)
     height, width, _ = self.info.features['image'].shape
     if images.shape[1:] != (height, width):
       raise errors.UserError(
-          f'{images_name} holds images of {images.shape[1]} x '
-          f'{images.shape[2]} pixels, Fashion-MNIST has {height} x {width}.')
+          f'Expected images of {height} x {width} pixels, {images_name} has '
+          f'{images.shape[1]} x {images.shape[2]}.')
     if len(images) != len(labels) or not len(images):
       raise errors.UserError(
-          f'{images_name} holds {len(images):,} images, {labels_name} '
-          f'{len(labels):,} labels; expected the same number, above 0.')
+          'Expected as many images as labels, and at least one, got '
+          f'{len(images):,} images in {images_name} and {len(labels):,} labels '
+          f'in {labels_name}.')
     num_classes = self.info.features['label'].num_classes
     if labels.max() >= num_classes:
       raise errors.UserError(
-          f'{labels_name} holds the label {labels.max()}, Fashion-MNIST has '
-          f'0 to {num_classes - 1}.')
+          f'Expected labels in 0..{num_classes - 1}, {labels_name} has '
+          f'{labels.max()}.')
     return images, labels
 
 
 def read_idx(path: str, rank: int) -> np.ndarray:
   """Reads a compressed IDX file of unsigned bytes.
 
-  Format: http://yann.lecun.com/exdb/mnist, two zeros, the type, the rank, each
+  Layout (http://yann.lecun.com/exdb/mnist): two zeros, the type, the rank, each
   size in four bytes, the content.
 
+  Args:
+    path: of the file.
+    rank: expected number of dimensions.
+
+  Returns:
+    uint8 array of that rank.
+
   Raises:
-    UserError: no such file, cut off, too long, of another type or rank.
+    UserError: the file is absent, cut off, too long, or has another type or
+      rank.
   """
   try:
     with gzip.open(path) as file:
       content = file.read()
   except (OSError, EOFError, zlib.error) as error:
     raise errors.UserError(
-        f'{path} cannot be read, it is cut off or no .gz file: {error}.'
-    ) from error
+        f'{path} is absent, cut off or not a .gz file: {error}.') from error
   if content[:4] != bytes([0, 0, _UNSIGNED_BYTE, rank]):
     raise errors.UserError(
-        f'{path} is no IDX file of bytes with {rank} dimensions.')
+        f'{path} is not an IDX file of bytes with {rank} dimensions.')
   start = 4 + 4 * rank
   sizes = _sizes(content[4:start])
   expected = int(np.prod(sizes, dtype=object))
   if len(sizes) != rank or len(content) - start != expected:
     raise errors.UserError(
-        f'{path} holds {max(len(content) - start, 0):,} bytes where its header '
+        f'{path} holds {max(len(content) - start, 0):,} bytes, but its header '
         f'announces {" x ".join(map(str, sizes))}.')
   return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 

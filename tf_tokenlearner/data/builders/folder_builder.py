@@ -1,4 +1,4 @@
-"""A folder of class folders of videos as a TFDS data set."""
+"""Builders of TFDS data sets from folders of images and of videos."""
 
 import abc
 import concurrent.futures
@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 import tensorflow_datasets as tfds
 
@@ -21,25 +21,25 @@ from tf_tokenlearner import errors
 from tf_tokenlearner import progress
 
 
-_NUM_NAMED = 10
 _SHUFFLED_IN_MEMORY = 2**30
 
 
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Packs the files of a folder into TFRecord files.
+  """Base class of builders that pack the files of a folder.
 
-  Every file is decoded once to see whether it can be read. The copy goes by a
-  fingerprint of the folder and the options: a changed folder is packed anew.
+  Every file is decoded once to check that it is readable. A fingerprint of the
+  folder and the options names the copy, so a changed folder is packed again.
 
   Args:
     listing: of the folder.
-    validation_fraction: held out of every class as split 'validation', if the
-      folder has no splits; 0 for none.
-    seed: of the choice which are held out.
-    max_unreadable_fraction: of the files may be unreadable; they are left out.
-    announce: takes what is to be said while packing, by lines.
-    content_options: what else the copy depends on.
-    data_dir: as in TFDS.
+    validation_fraction: share of every class that becomes split 'validation' if
+      the folder has no splits; 0 for none.
+    seed: selects the examples that are held out.
+    max_unreadable_fraction: largest share of unreadable files; they are left
+      out.
+    announce: called with each line for the user.
+    content_options: other options that change the copy.
+    **kwargs: as in TFDS: data_dir.
 
   Raises:
     UserError: while packing, more files are unreadable than allowed, or a class
@@ -75,19 +75,24 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   @abc.abstractmethod
   def _content_features(self) -> Dict[str, Any]:
-    """Features of an example but for its label; the first is its content."""
+    """Returns the features except for the label; the content comes first."""
 
   @abc.abstractmethod
   def _find_unreadable(self, paths: List[str]) -> Dict[str, str]:
-    """{path: reason} of files, relative to the folder; decodes every file."""
+    """Decodes every file; returns {path in the folder: reason} of unreadable.
+    """
 
   @abc.abstractmethod
   def _load(self, path: str) -> Dict[str, Any]:
-    """What _content_features announces; UserError if the file has changed."""
+    """Returns the values of `_content_features` for a file.
+
+    Raises:
+      UserError: the file has changed since it was checked.
+    """
 
   @property
   def _folder_name(self) -> str:
-    """The folder's name in letters that any file system knows."""
+    """The folder's name in characters that every file system allows."""
     return re.sub(r'[^\w.-]', '_', os.path.basename(self._listing.folder),
                   flags=re.ASCII)
 
@@ -148,15 +153,15 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return os.path.join(self._listing.folder, path)
 
   def _require_disk_space(self, needed: int) -> None:
-    """Raises UserError if so many bytes cannot be packed."""
+    """Raises UserError if the disk is too small to pack that many bytes."""
     if needed > _SHUFFLED_IN_MEMORY:
-      needed *= 2  # TFDS shuffles the rest in files of its own.
+      needed *= 2  # TFDS shuffles larger data sets in temporary files.
     if not tfds.core.utils.has_sufficient_disk_space(
         needed, directory=os.fspath(self.data_dir_root)):
       raise errors.UserError(
           f'No space left on the disk of {self.data_dir_root} to pack '
           f'{self._listing.folder}: {tfds.core.utils.Size(needed)} are needed. '
-          'Make room, or set another data_dir.')
+          'Free some space, or set another data_dir.')
 
   def _announce_left_out(self) -> None:
     """Announces unreadable files, and files of other types, in a line each.
@@ -168,7 +173,8 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._announce(line)
 
   def _hold_out(self, paths_by_class: Dict[str, List[str]]):
-    """{'train', 'validation'}, or 'train' alone if nothing is held out."""
+    """Splits paths of all classes into 'train' and, if wanted, 'validation'.
+    """
     if not self._validation_fraction:
       return {'train': paths_by_class}
     total = sum(map(len, paths_by_class.values()))
@@ -177,9 +183,8 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._seed)
     if not held_out:
       raise errors.UserError(
-          f'{self._listing.folder} has too few '
-          f'{self._listing.file_type.noun}s to '
-          'hold any out for validation: add some, or set '
+          f'{self._listing.folder} has too few {self._listing.file_type.many} '
+          'to hold any out for validation. Add some, or set '
           'validation_fraction=0.')
     return {
         split: {name: [path for path in paths
@@ -188,34 +193,28 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for split, is_held_out in (('train', False), ('validation', True))}
 
   def _refuse_empty(self, splits) -> None:
-    """A class may be missing in evaluation, but not in training."""
+    """Raises UserError if a class has no files in train, or a split has none.
+    """
     for split, paths_by_class in splits.items():
       empty = [name for name, paths in paths_by_class.items() if not paths]
       if empty and (split == 'train' or len(empty) == len(paths_by_class)):
         raise errors.UserError(
             f'{self._listing.folder}: no {self._listing.file_type.noun} of '
-            f'{split} '
-            f'can be read in {_shorten(empty)}. Remove or fill these class '
-            'folders.')
+            f'{split} can be read in {folder_listing.shorten(empty)}. Remove '
+            'or fill these class folders.')
 
 
-def _shorten(names: Iterable[str]) -> str:
-  names = list(map(file_types.printable, names))
-  return ', '.join(names[:_NUM_NAMED]) + (
-      ', ...' if len(names) > _NUM_NAMED else '')
-
-
-_FILES_AT_ONCE = 512  # Bounds what waits for the threads.
+_FILES_AT_ONCE = 512  # Bounds the queue of the threads.
 
 
 class ImageFolder(FolderBuilder, skip_registration=True):
-  """Packs the images of a folder, as they are; see FolderBuilder.
+  """Builder that packs the image files of a folder unchanged.
 
-  TFDS has an image_folder of its own, which reads the folder each time, trusts
-  every file and makes no splits.
+  The image_folder of TFDS reads the folder every time, does not check the files
+  and makes no splits.
 
   Args:
-    listing: of the folder, of images.
+    listing: of the images in a folder.
     **kwargs: of FolderBuilder.
   """
 
@@ -225,7 +224,6 @@ class ImageFolder(FolderBuilder, skip_registration=True):
     return {'image': tfds.features.Image()}
 
   def _find_unreadable(self, paths: List[str]) -> Dict[str, str]:
-    """On all processor cores."""
     self._require_disk_space(sum(file.size for file in self._listing.files()))
     unreadable = {}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, (
@@ -242,7 +240,7 @@ class ImageFolder(FolderBuilder, skip_registration=True):
   def _load(self, path: str) -> Dict[str, Any]:
     try:
       image = image_files.load(self._full_path(path))
-    except image_files.UnreadableImageError as error:  # It could be, just now.
+    except image_files.UnreadableImageError as error:  # It was readable before.
       raise errors.UserError(
           f'{file_types.printable(path)} changed while '
           f'{self._listing.folder} was packed: {error}. Start again.'
@@ -250,7 +248,7 @@ class ImageFolder(FolderBuilder, skip_registration=True):
     return {'image': io.BytesIO(image)}
 
   def _reason(self, path: str) -> str:
-    """Why a file cannot be read; '' if it can."""
+    """Returns why a file is unreadable; '' if it is readable."""
     try:
       image_files.decode(image_files.load(self._full_path(path)))
     except image_files.UnreadableImageError as error:
@@ -259,15 +257,16 @@ class ImageFolder(FolderBuilder, skip_registration=True):
 
 
 class VideoFolder(FolderBuilder, skip_registration=True):
-  """Packs the videos of a folder as JPEG frames; see FolderBuilder.
+  """Builder that packs the videos of a folder as JPEG frames.
 
-  Preparing takes, for a while, three times the disk space of the result: what
-  is decoded is kept beside it, so that a restart goes on, and TFDS shuffles.
+  Preparation needs three times the disk space of the result: decoded videos are
+  kept next to it, so that an interrupted preparation resumes, and TFDS
+  shuffles.
 
   Args:
-    listing: of the folder, of videos.
-    fps: frames a second, as in video_files.decode.
-    short_side: as in video_files.decode.
+    listing: of the videos in a folder.
+    fps: frames per second, as in video_files.decode.
+    short_side: in pixels, as in video_files.decode.
     **kwargs: of FolderBuilder.
   """
 
@@ -278,8 +277,8 @@ class VideoFolder(FolderBuilder, skip_registration=True):
     self._fps, self._short_side = float(fps), int(short_side)
     super().__init__(listing=listing, content_options=(
         self._fps, self._short_side), **kwargs)
-    # Not by the fingerprint: if unreadable files are removed from the folder
-    # the others need not be decoded again.
+    # The path names the working folder, not the fingerprint: if the user
+    # removes unreadable files, the others need not be decoded again.
     which = hashlib.sha256(os.fsencode(listing.folder)).hexdigest()[:16]
     self._decoded = decoded_videos.DecodedVideos(
         decoded_videos.working_folder(

@@ -1,4 +1,4 @@
-"""What a data set remembers of files that could not be read."""
+"""Records of unreadable files in the metadata of a data set."""
 
 from typing import Mapping
 
@@ -18,11 +18,11 @@ def require_fraction(name: str, value: float) -> None:
 
 def remember(info: tfds.core.DatasetInfo, num_files: int,
              unreadable: Mapping[str, str]) -> None:
-  """Keeps them with the data set, in its metadata.
+  """Records the unreadable files in the metadata of a data set.
 
   Args:
     info: of the data set, with a MetadataDict.
-    num_files: how many there are, readable or not.
+    num_files: number of all files.
     unreadable: {path: reason}.
   """
   info.metadata.update(
@@ -33,7 +33,14 @@ def remember(info: tfds.core.DatasetInfo, num_files: int,
 
 def remember_count(info: tfds.core.DatasetInfo, num_files: int,
                    num_unreadable: int, where_named: str) -> None:
-  """As remember, where only the number is known."""
+  """Records the number of unreadable files if their names are not known.
+
+  Args:
+    info: of the data set, with a MetadataDict.
+    num_files: number of all files.
+    num_unreadable: number of unreadable files.
+    where_named: tells the user where their names are.
+  """
   info.metadata.update(
       num_files=num_files, num_unreadable=num_unreadable,
       unreadable=[where_named] if num_unreadable else [])
@@ -41,25 +48,25 @@ def remember_count(info: tfds.core.DatasetInfo, num_files: int,
 
 def refuse(info: tfds.core.DatasetInfo, max_fraction: float, what: str,
            option: str) -> None:
-  """Raises UserError if more are unreadable than allowed.
+  """Raises UserError if more files are unreadable than allowed.
 
   Args:
-    info: of a data set that remembers.
-    max_fraction: of the files may be unreadable.
-    what: the files are, 'images in /data/photos'.
-    option: by which users allow more.
+    info: of a data set with such a record.
+    max_fraction: largest share of unreadable files.
+    what: description of the files, such as 'images in /data/photos'.
+    option: name of the option for max_fraction.
   """
   num_unreadable = info.metadata['num_unreadable']
   num_files = info.metadata['num_files']
   if num_unreadable > max_fraction * num_files:
     raise errors.UserError(
         f'{num_unreadable:,} of the {num_files:,} {what} cannot be read, more '
-        f'than max_unreadable_fraction={max_fraction:g} allows; remove them or '
+        f'than max_unreadable_fraction={max_fraction:g} allows. Remove them or '
         f'raise {option}: {_listed(info)}.')
 
 
 def describe(info: tfds.core.DatasetInfo, noun: str) -> str:
-  """A line on those that were left out; '' if there are none."""
+  """Returns a line on the files that were left out; '' if there are none."""
   if not info.metadata['num_unreadable']:
     return ''
   return (f'Left out {info.metadata["num_unreadable"]:,} of '
