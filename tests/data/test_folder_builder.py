@@ -167,8 +167,8 @@ def test_unreadable_files_are_left_out(opener):
   assert opener.lines[1:3] == [
       'Left out 2 of 32 images that cannot be read: dog/cut.jpg (content '
       'corrupt or cut off); dog/empty.png (empty file)',
-      'Passed over 2 files: not images: 1 (dog/notes.txt); outside class '
-      'folders: 1 (.DS_Store).']
+      'Passed over 2 files or folders: not images: 1 (dog/notes.txt); outside '
+      'class folders: 1 (.DS_Store).']
   # A stricter limit holds for a copy made under a wider one, too.
   with pytest.raises(errors.UserError, match='2 of the 32 images in .*photos'):
     opener(max_unreadable_fraction=0.01)
@@ -433,7 +433,7 @@ def test_unreadable_videos_are_left_out(packer):
       'Resuming: 16 of 16 videos are done already.',
       'Left out 1 of 16 videos that cannot be read: run/a.mp4 (no video, or '
       'its header is cut off)',
-      'Passed over 1 files: not videos: 1 (run/b.jpg).']
+      'Passed over 1 files or folders: not videos: 1 (run/b.jpg).']
   with pytest.raises(errors.UserError, match='1 of the 16 videos'):
     packer()
 

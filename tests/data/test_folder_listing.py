@@ -193,9 +193,20 @@ def test_others_are_counted(tmp_path):
       'not images': [
           'dog/._b.jpg', 'dog/LICENSE', 'dog/Thumbs.db', 'dog/notes.txt']}
   assert listing.describe_ignored() == (
-      'Passed over 7 files: not images: 4 (dog/._b.jpg, dog/LICENSE, '
-      'dog/Thumbs.db, ...); outside class folders: 3 (.DS_Store, README.txt, '
-      'c.jpg).')
+      'Passed over 7 files or folders: not images: 4 (dog/._b.jpg, '
+      'dog/LICENSE, dog/Thumbs.db, ...); outside class folders: 3 (.DS_Store, '
+      'README.txt, c.jpg).')
+
+
+@pytest.mark.parametrize('part', ['', 'train/'])
+def test_class_folder_that_begins_with_a_dot(tmp_path, part):
+  folder = make(tmp_path, f'{part}.net/a.jpg', f'{part}java/b.jpg',
+                f'{part}rust/c.jpg')
+  listing = scan(folder)
+  assert listing.class_names == ('java', 'rust')
+  assert listing.describe_ignored() == (
+      'Passed over 1 files or folders: hidden folders, rename if they are '
+      f'classes: 1 ({part}.net).')
 
 
 def test_links(tmp_path):

@@ -363,7 +363,7 @@ def test_files_in_the_manual_dir(preparer):
   builder = lambda: labelled_source.find_builder(
       'avid', str(preparer.data_dir), announce=preparer.lines.append)
   with pytest.raises(errors.UserError, match=(
-      'avid is not prepared yet, and its files have to be fetched by hand. Put '
+      'avid is not prepared yet, and its files must be downloaded by hand. Put '
       'avid_train.json, .* Then python -m tf_tokenlearner.data.prepare '
       '--dataset=avid/25fps --from_dir=<the folder>')):
     prepare_dataset.ensure_prepared(builder(), preparer.lines.append)

@@ -38,6 +38,15 @@ class FileType:
     """Returns whether the name of a visible file has one of the extensions."""
     return not is_hidden(name) and name.lower().endswith(self.extensions)
 
+  def matches_file(self, path: str) -> bool:
+    """Returns whether a visible file has the type, by extension or content.
+
+    Opens only files with other extensions.
+    """
+    name = os.path.basename(path)
+    return self.matches(name) or (
+        not is_hidden(name) and self in detect(path))
+
 
 IMAGES = FileType('image', 'an image', (
     '.jpg', '.jpeg', '.png', '.gif', '.bmp', '.webp', '.jfif', '.jpe'))

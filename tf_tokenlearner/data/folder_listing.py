@@ -29,6 +29,7 @@ _OTHER_CONTENT = 'not {}'
 _UNSUPPORTED = 'format not supported, convert to JPEG'
 _OUTSIDE = 'outside class folders'
 _LINKED = 'links to folders that are listed anyway'
+_HIDDEN = 'hidden folders, rename if they are classes'
 
 # (st_dev, st_ino): tells whether two paths lead to the same folder.
 _Identity = Tuple[int, int]
@@ -84,7 +85,7 @@ class Listing:
     if not self.ignored:
       return ''
     count = sum(map(len, self.ignored.values()))
-    return f'Passed over {count:,} files: ' + '; '.join(
+    return f'Passed over {count:,} files or folders: ' + '; '.join(
         f'{reason}: {len(paths):,} ({shorten(paths, 3)})'
         for reason, paths in sorted(self.ignored.items())) + '.'
 
@@ -214,6 +215,9 @@ class _Scan:
   def _list_classes(self, part: str) -> Dict[str, List[File]]:
     """Returns the files of each class folder in folder/part, by class name."""
     top = os.path.join(self._folder, part) if part else self._folder
+    self._ignore(_HIDDEN, sorted(
+        entry.path for entry in os.scandir(top)
+        if entry.is_dir() and entry.name.startswith('.')))
     folders = {}
     for name in _folders(top):
       folders.setdefault(label_name(name), []).append(name)
@@ -255,7 +259,7 @@ class _Scan:
       names[:] = _visible(names)
       for file_name in sorted(file_names):
         path = os.path.join(inner, file_name)
-        if not self._is_wanted(path):
+        if not self._file_type.matches_file(path):
           is_unsupported = file_name.lower().endswith(file_types.UNSUPPORTED)
           self._ignore(
               _UNSUPPORTED if is_unsupported
@@ -270,15 +274,8 @@ class _Scan:
             File(os.path.relpath(path, self._folder), size, mtime))
     return files
 
-  def _is_wanted(self, path: str) -> bool:
-    """Returns whether a file has the type; opens only unknown extensions."""
-    name = os.path.basename(path)
-    return self._file_type.matches(name) or (
-        not file_types.is_hidden(name)
-        and self._file_type in file_types.detect(path))
-
   def _files_inside(self, part: str) -> bool:
-    return any(entry.is_file() and self._is_wanted(entry.path)
+    return any(entry.is_file() and self._file_type.matches_file(entry.path)
                for entry in os.scandir(os.path.join(self._folder, part)))
 
   def _holds_only_files(self, part: str) -> bool:

@@ -43,10 +43,8 @@ def find_videos(files: Sequence[str]) -> Dict[str, str]:
   """
   videos = {}
   for path in reversed(files):
-    name = os.path.basename(path)
-    if file_types.VIDEOS.matches(name) or not file_types.is_hidden(name) and (
-        file_types.VIDEOS in file_types.detect(path)):
-      stem = os.path.splitext(name)[0]
+    if file_types.VIDEOS.matches_file(path):
+      stem = os.path.splitext(os.path.basename(path))[0]
       if not (stem in videos and '/replacement' in videos[stem]
               and '/replacement' not in path):
         videos[stem] = path

@@ -237,7 +237,7 @@ class LabelledVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       manual_dir = dl_manager.manual_dir
     except AssertionError as error:  # TFDS found no manual_dir.
       raise errors.UserError(
-          f'{self.name} is not prepared yet, and its files have to be fetched '
+          f'{self.name} is not prepared yet, and its files must be downloaded '
           f'by hand. {" ".join(self.MANUAL_DOWNLOAD_INSTRUCTIONS.split())} '
           'Then python -m tf_tokenlearner.data.prepare '
           f'--dataset={self.name}/{self.builder_config.name} '
