@@ -143,7 +143,7 @@ def cut(frames, boxes, channels=3):
     tf.io.encode_jpeg, tf.io.encode_png,
     lambda x: tf.io.encode_jpeg(x, progressive=True),
     lambda x: tf.io.encode_jpeg(x, chroma_downsampling=False)])
-def test_boxes_are_to_the_pixel(encode):
+def test_cut_is_exact_to_the_pixel(encode):
   random = np.random.default_rng(0)
   frames = random.integers(0, 256, [2, 51, 70, 3], dtype=np.uint8)
   encoded = tiny_videos.encode(frames, encode)

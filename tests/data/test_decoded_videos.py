@@ -67,7 +67,7 @@ def test_every_video_is_decoded(maker):
   decoded.remove()
 
 
-def test_unreadable_ones_are_told(maker):
+def test_unreadable_videos_are_returned(maker):
   paths = maker.write(3)
   with open(paths[1], 'wb'):
     pass
@@ -77,7 +77,7 @@ def test_unreadable_ones_are_told(maker):
   assert maker.lines == ['Resuming: 4 of 4 videos are done already.']
 
 
-def test_goes_on_where_it_was(maker, monkeypatch):
+def test_interrupted_decoding_resumes(maker, monkeypatch):
   paths = maker.write(5)
   maker.decoded().decode(paths[:3])
   tried = []
@@ -160,7 +160,7 @@ def test_failing_writes_are_passed_on(maker, change_worker):
   assert error.value.errno == 28
 
 
-def test_too_little_space_is_seen_soon(maker, monkeypatch):
+def test_too_little_disk_space_fails_early(maker, monkeypatch):
   monkeypatch.setattr(decoded_videos, '_FIRST_ESTIMATE_OF_SPACE', 2)
   usage = decoded_videos.shutil.disk_usage(maker.tmp_path)
   monkeypatch.setattr(decoded_videos.shutil, 'disk_usage',
@@ -183,7 +183,7 @@ def test_options_out_of_range(maker, options, message):
     maker.decoded(**options)
 
 
-def test_no_process_stays_when_it_is_left(maker, change_worker):
+def test_no_process_is_left_behind(maker, change_worker):
   change_worker('time.sleep(999)')
   paths = maker.write(4)
   generator = maker.decoded()._decode(paths)

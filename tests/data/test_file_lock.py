@@ -1,4 +1,4 @@
-"""One at a time, and nothing is left behind."""
+"""The file lock: exclusive, released on failure, without leftovers."""
 
 import os
 import threading
@@ -24,7 +24,7 @@ def test_second_waits_for_the_first(tmp_path):
   assert not os.listdir(tmp_path)
 
 
-def test_many_never_meet(tmp_path):
+def test_lock_is_exclusive(tmp_path):
   path, inside, most = str(tmp_path / 'lock'), [], []
 
   def enter():
@@ -43,7 +43,7 @@ def test_many_never_meet(tmp_path):
   assert not os.listdir(tmp_path)
 
 
-def test_file_systems_without_locks_let_all_in(tmp_path, monkeypatch):
+def test_no_waiting_without_file_locks(tmp_path, monkeypatch):
   def refuse(*unused_args):
     raise OSError('Function not implemented')
 
@@ -54,7 +54,7 @@ def test_file_systems_without_locks_let_all_in(tmp_path, monkeypatch):
   assert not os.listdir(tmp_path)
 
 
-def test_left_when_the_work_fails(tmp_path):
+def test_lock_is_released_on_failure(tmp_path):
   path = str(tmp_path / 'lock')
   try:
     with file_lock.alone(path, lambda: None):

@@ -1,4 +1,4 @@
-"""Image files: what is read as it is, what is converted, what is refused."""
+"""Image files: unchanged, converted and refused ones."""
 
 import io
 import os
@@ -122,7 +122,7 @@ def test_bytes_stay_as_they_are(tmp_path, kind, mode, options):
     animated_webp(tag=2), animated_webp(tag=6)],
                          ids=['palette', 'one bit', 'animation',
                               'mirrored animation', 'turned animation'])
-def test_what_tensorflow_misreads_becomes_png(tmp_path, data):
+def test_formats_that_tensorflow_misreads_become_png(tmp_path, data):
   """Of the animation, tf.io.decode_image would even write out of bounds."""
   loaded = load(tmp_path, data)
   assert loaded.startswith(b'\x89PNG')
@@ -143,7 +143,7 @@ def test_os2_bitmap_becomes_png(tmp_path):
     animated_gif(), animated_gif(disposal=2, optimize=True),
     interlaced_gif(), animated_gif(transparency=3),
     animated_gif(comment=b'!,;' * 200), animated_gif(loop=0, duration=40)])
-def test_of_a_gif_the_first_frame_is_kept(tmp_path, data):
+def test_gif_is_reduced_to_its_first_frame(tmp_path, data):
   loaded = load(tmp_path, data)
   assert PIL.Image.open(io.BytesIO(loaded)).n_frames == 1
   assert len(loaded) < len(data)
@@ -156,7 +156,7 @@ def test_gif_that_begins_with_a_part_stays_as_it_is(tmp_path):
   assert load(tmp_path, data) == data and decode(data).shape == PIXELS.shape
 
 
-def test_what_is_behind_the_first_frame_does_not_matter(tmp_path):
+def test_damage_after_the_first_gif_frame_is_ignored(tmp_path):
   data = animated_gif()
   np.testing.assert_array_equal(
       decode(load(tmp_path, data[:-30])), decode(data))
@@ -182,7 +182,7 @@ def test_progressive_jpeg_without_end_marker_is_refused(tmp_path):
   assert load(tmp_path, data + b'trailer') == data + b'trailer'
 
 
-def test_content_decides_and_not_the_name(tmp_path):
+def test_type_is_detected_from_content(tmp_path):
   path = tmp_path / 'image.png'
   path.write_bytes(encode('JPEG'))
   assert image_files.load(str(path)) == encode('JPEG')
@@ -225,7 +225,8 @@ def test_unreadable(tmp_path, data, reason):
     (replaced(encode('WEBP', lossless=True), 21, 16383 - 1 | 15999 << 14,
               form='<I'), '16383 x 16000'),
 ])
-def test_announced_size_is_looked_at_first(tmp_path, data, size, monkeypatch):
+def test_announced_size_is_checked_before_decoding(
+    tmp_path, data, size, monkeypatch):
   monkeypatch.setattr(image_files, '_to_png', lambda data: 1 / 0)
   monkeypatch.setattr(image_files, 'decode', lambda data: 1 / 0)
   with pytest.raises(image_files.UnreadableImageError,

@@ -125,7 +125,7 @@ def test_encoded_images_equal_decoded_ones(encode, fraction):
   np.testing.assert_array_equal(label, [1])
 
 
-def test_grey_stays_what_it_is_and_every_format_turns_grey():
+def test_grey_is_kept_and_every_format_converts_to_grey():
   grey = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
   source = Source([tf.io.encode_png(grey).numpy()], [0])
   (pixels, _), = build(evaluation_config(), source, (16, 16, 1))
@@ -187,7 +187,7 @@ def test_shift_moves_the_image():
   assert corners <= {(y, x) for y in (1, 2, 3) for x in (1, 2, 3)}
 
 
-def test_mixup_gives_shares():
+def test_mixup_mixes_labels():
   images = [np.full([4, 4, 3], 255 * i, np.uint8) for i in range(2)]
   mix = common.MixupAndCutmix(cutmix_alpha=0., label_smoothing=0.)
   dataset = build(training_config(mixup_and_cutmix=mix),
@@ -199,7 +199,7 @@ def test_mixup_gives_shares():
       (pixels[:, 0, 0, 0] + 1) / 2, labels[:, 1], atol=.01)
 
 
-def test_several_labels_become_a_row():
+def test_several_labels_become_multi_hot():
   source = Source([noise(4, 4)] * 2, [[0, 3], []], multi_label=True)
   (_, labels), = build(evaluation_config(), source, (4, 4, 3))
   np.testing.assert_array_equal(labels, [[1, 0, 0, 1, 0], [0, 0, 0, 0, 0]])
@@ -214,7 +214,7 @@ def test_label_out_of_range(label):
     next(iter(dataset))
 
 
-def test_cache_keeps_what_was_read_not_what_was_augmented():
+def test_cache_holds_examples_before_augmentation():
   image = noise(6, 6)
   dataset = build(training_config(cache=True, aug_rand_hflip=True),
                   Source([image], [0]), (6, 6, 3))
@@ -258,7 +258,7 @@ def test_horizontal_flip(flip):
   assert len(seen) == 1 + flip
 
 
-def test_augmentation_that_cannot_be():
+def test_invalid_augmentation():
   with pytest.raises(errors.UserError, match='needs 1 or 3 channels'):
     build(training_config(aug_type=common.Augmentation(type='randaug')),
           Source([noise(4, 4, 2)], [0]), (4, 4, 2))
@@ -406,12 +406,12 @@ def test_tfrecord_files(tmp_path, keys, multi_label):
     (dict(input_path='nowhere/train*'),
      'There is no folder /.*, and no TFRecord files match'),
 ])
-def test_sources_that_cannot_be(options, message):
+def test_invalid_sources(options, message):
   with pytest.raises(errors.UserError, match=message):
     image_pipeline.open_source(evaluation_config(**options))
 
 
-def test_folder_and_tfds_are_told_apart(tmp_path, data_dir):
+def test_folder_or_tfds_source(tmp_path, data_dir):
   for name in ('cat', 'dog'):
     for i in range(5):
       path = tmp_path / 'pictures' / name / f'{i}.png'

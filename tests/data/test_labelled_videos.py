@@ -1,4 +1,4 @@
-"""Kinetics, Charades, AViD: their files, and what is made of them."""
+"""Kinetics, Charades and AViD: label files and packed videos."""
 
 import json
 
@@ -231,7 +231,7 @@ def test_no_video_can_be_read(preparer):
       'No video of train is readable.')
 
 
-def test_other_files_than_it_was_prepared_from(preparer):
+def test_changed_files_are_refused(preparer):
   preparer.write_kinetics()
   preparer('kinetics400/10fps').refuse_other_files()
   preparer('kinetics400/10fps').refuse_other_files()
@@ -290,7 +290,7 @@ def test_bad_charades_files(preparer, name, old, new, message):
   assert message in preparer.fails('charades/12fps')
 
 
-def test_charades_files_that_are_not_there(preparer):
+def test_missing_charades_files(preparer):
   assert preparer.fails('charades/6fps').startswith(
       'charades: found no Charades_v1_train.csv, Charades_v1_test.csv, '
       'Charades_v1_classes.txt. Put the annotations')
@@ -373,7 +373,7 @@ def test_files_in_the_manual_dir(preparer):
   assert preparer.lines[-1].endswith('s: train 2, validation 1.')
 
 
-def test_what_the_workers_of_beam_do(preparer):
+def test_decode_example_of_beam_workers(preparer):
   path = video(preparer.folder, 'a.mp4', 3)
   clip = labelled_videos.Clip('a', (1, 2), ((0., 1.), (2., 3.)))
   (key, example), = labelled_videos.decode_example(

@@ -1,4 +1,4 @@
-"""Preparing ahead of training, and Fashion-MNIST out of its files."""
+"""The data.prepare command, and Fashion-MNIST from its files."""
 
 import gzip
 import json
@@ -82,7 +82,7 @@ def test_fashion_mnist_from_files(tmp_path, capsys):
   assert capsys.readouterr().out.splitlines() == lines[2:]
 
 
-def test_files_are_those_that_tfds_makes(tmp_path, monkeypatch):
+def test_prepared_files_equal_those_of_tfds(tmp_path, monkeypatch):
   """Bit for bit, so in the same order."""
   files = write_files(tmp_path / 'files')
   run(dataset='fashion_mnist', data_dir=str(tmp_path / 'ours'),
@@ -147,7 +147,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize('damage,message', MISTAKES)
-def test_files_that_do_not_fit(tmp_path, damage, message):
+def test_damaged_fashion_mnist_files(tmp_path, damage, message):
   files = write_files(tmp_path / 'files')
   damage(files)
   with pytest.raises(errors.UserError, match=message) as error:
@@ -158,7 +158,7 @@ def test_files_that_do_not_fit(tmp_path, damage, message):
               if path.is_file()]
 
 
-def test_other_files_in_the_folder_do_no_harm(tmp_path):
+def test_other_files_are_ignored(tmp_path):
   files = write_files(tmp_path / 'files')
   (files / 'README').touch()
   builder = fashion_mnist.FashionMnistFiles(
@@ -190,7 +190,7 @@ def test_image_folder(tmp_path, capsys):
   assert capsys.readouterr().out.splitlines() == lines[-6:]
 
 
-def test_raw_images_and_many_labels_are_said(tmp_path, capsys):
+def test_description_of_raw_images_and_many_labels(tmp_path, capsys):
   class PrepareRaw(tfds.core.GeneratorBasedBuilder):
     """Pixels, and any number of labels."""
     VERSION = tfds.core.Version('1.0.0')
@@ -293,7 +293,7 @@ def test_labelled_videos(tmp_path, capsys):
     run(dataset='avid/10fps_24px', from_dir=str(tmp_path / 'files'), **place)
 
 
-def test_fractions_are_handed_on(tmp_path, capsys):
+def test_fractions_reach_the_builder(tmp_path, capsys):
   write_avid(tmp_path / 'files')
   (tmp_path / 'files' / 'jump' / '0.avi').unlink()
   (tmp_path / 'files' / 'jump' / '2.avi').write_bytes(b'')
@@ -345,7 +345,7 @@ def test_videos_of_any_data_set(tmp_path, capsys):
     (dict(dataset='fashion_mnist', from_dir='x', short_side=9), '--short_side'),
     (dict(dataset='/nowhere', kind='image'), '--kind is not for'),
 ])
-def test_flags_that_would_have_no_effect(tmp_path, options, message):
+def test_flags_without_effect_are_refused(tmp_path, options, message):
   for path in ('photos/a/1.png', 'clips/a/1.mp4'):
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).touch()

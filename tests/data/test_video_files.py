@@ -1,4 +1,4 @@
-"""Video files: which frames come out, and what is refused, and why."""
+"""Video files: decoded frames, and reasons of refusal."""
 
 import fractions
 import os
@@ -332,7 +332,7 @@ def test_sound_may_be_longer(tmp_path):
     assert video_making.numbers(decode(path)) == list(range(15))
 
 
-def test_content_decides_and_not_the_name(tmp_path):
+def test_type_is_detected_from_content(tmp_path):
   path = video_making.write(
       tmp_path / 'a.webm', video_making.numbered(4), 30, 'libvpx-vp9')
   os.rename(path, tmp_path / 'http:b.mp4')
@@ -488,14 +488,14 @@ def test_unknown_codec(tmp_path):
   assert refused(path) == 'its codec is not known'
 
 
-def test_announced_size_is_looked_at_first(tmp_path, monkeypatch):
+def test_announced_size_is_checked_before_decoding(tmp_path, monkeypatch):
   path = video_making.write(tmp_path / 'a.mp4', NOISE[:9])
   monkeypatch.setattr(video_files, 'MAX_PIXELS', 3000)
   monkeypatch.setattr(video_files, '_frames', lambda *unused: 1 / 0)
   assert refused(path) == 'announces 64 x 48 pixels, more than 3,000'
 
 
-def test_announced_length_is_looked_at_first(tmp_path, monkeypatch):
+def test_announced_length_is_checked_before_decoding(tmp_path, monkeypatch):
   path = video_making.write(tmp_path / 'a.mp4', NOISE)
   monkeypatch.setattr(video_files, 'MAX_FRAMES', 30)
   monkeypatch.setattr(video_files, '_frames', lambda *unused: 1 / 0)

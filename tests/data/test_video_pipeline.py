@@ -160,7 +160,7 @@ def test_encoded_frames_equal_decoded_ones(encode, clips):
 
 @pytest.mark.parametrize('length, shape, channels', [
     (9, (24, 40, 3), 3), (3, (40, 24, 3), 1), (1, (7, 9, 1), 3)])
-def test_serving_does_what_evaluation_does(length, shape, channels):
+def test_exported_view_equals_evaluation(length, shape, channels):
   height, width, _ = shape
   video = tiny_videos.noise(length, height * 4, width * 4)[
       :, ::4, ::4, :shape[-1]]
@@ -419,7 +419,7 @@ def test_labels_of_the_clip():
   np.testing.assert_array_equal(labels, [[1, 0, 1]] * 2)
 
 
-def test_data_that_lack_what_is_asked_for():
+def test_data_without_required_features():
   frames = tiny_videos.numbered_frames(2)
   for source in (Source([frames], [[0]], True),
                  Source([frames], [0], spans=[[[0, 1]]])):
@@ -449,7 +449,7 @@ def test_video_without_frames_is_named():
       list(build(params, Source(videos, [0, 1]), (2, 6, 6, 3)).take(3))
 
 
-def test_cache_keeps_what_was_read_not_what_was_augmented():
+def test_cache_holds_examples_before_augmentation():
   source = Source([tiny_videos.numbered_frames(4)], [0])
   seen = set()
   for clips, _ in build(training_config(cache=True), source,
@@ -517,7 +517,8 @@ def test_same_seed_same_clips(stored):
     (0, 256, False, 256),  # Of unknown size.
     (25, 256, True, 256),  # In memory already.
 ])
-def test_shuffling_holds_a_gibibyte(capfd, mebibytes, wanted, cache, expected):
+def test_shuffle_buffer_takes_at_most_one_gibibyte(
+    capfd, mebibytes, wanted, cache, expected):
   """Of a data set that is said to be so large, by what is taken from it."""
   split = mock.Mock(num_examples=300, num_bytes=mebibytes * 2**20 * 300)
   source = Source([tiny_videos.numbered_frames(1)] * 300, list(range(300)))
@@ -597,7 +598,7 @@ def test_tfrecord_without_frames_is_refused(tmp_path):
     (dict(), 'Give either'),
     (dict(input_path='nowhere/*'), 'There is no folder /.*nowhere/'),
 ])
-def test_sources_that_cannot_be(options, message):
+def test_invalid_sources(options, message):
   with pytest.raises(errors.UserError, match=message):
     video_pipeline.open_source(evaluation_config(**options))
 
@@ -624,7 +625,7 @@ def test_folders_are_opened(tmp_path):
   assert (np.diff(brightness) > .02).all()
 
 
-def test_sensible_options_are_taken():
+def test_valid_options():
   size = (4, 6, 6, 3)
   for name, params in (
       ('validation_data', evaluation_config(
@@ -668,14 +669,14 @@ def test_sensible_options_are_taken():
     (dict(aug_type=common.Augmentation(type='ssd_random_crop')), 3,
      'Unknown task.train_data.aug_type.type'),
 ])
-def test_options_that_cannot_be(options, channels, message):
+def test_invalid_options(options, channels, message):
   with pytest.raises(errors.UserError, match=message) as error:
     video_pipeline.check_options(
         'train_data', training_config(**options), (4, 6, 6, channels))
   assert 'task.train_data.' in str(error.value)
 
 
-def test_options_that_do_not_go_together():
+def test_incompatible_options():
   with pytest.raises(errors.UserError, match='task.validation_data.labels_of '
                      'is for training; evaluation needs the'):
     video_pipeline.check_options(

@@ -23,7 +23,7 @@ def test_round_trip(tmp_path):
   assert os.listdir(tmp_path) == ['clip']
 
 
-def test_nothing_half_made_stays(tmp_path):
+def test_no_partial_files_are_left(tmp_path):
   def frames():
     yield b'a'
     raise KeyboardInterrupt
@@ -113,7 +113,7 @@ def test_decode_to_file(tmp_path):
   ) == {'failed': (2, 'No such file or directory')}
 
 
-def test_one_odd_video_does_not_end_all(tmp_path, monkeypatch):
+def test_unexpected_error_concerns_one_video(tmp_path, monkeypatch):
   def fail(error):
     monkeypatch.setattr(video_worker.video_files, 'decode', lambda *_: error())
     return video_worker.decode_to_file('a.avi', str(tmp_path / 'clip'), 10, 32)
