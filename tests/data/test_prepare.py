@@ -339,11 +339,11 @@ def test_videos_of_any_data_set(tmp_path, capsys):
     (dict(dataset='photos', fps=5.),
      '--fps does not apply to --dataset=.*photos, a folder of images'),
     (dict(dataset='photos', max_missing_fraction=0.), '--max_missing_fraction'),
-    (dict(dataset='clips', from_dir='x'), '--from_dir is not for .*clips'),
+    (dict(dataset='clips', from_dir='x'), '--from_dir does not apply to .*clips'),
     (dict(dataset='avid', kind='video'),
      '--kind does not apply to --dataset=avid'),
     (dict(dataset='fashion_mnist', from_dir='x', short_side=9), '--short_side'),
-    (dict(dataset='/nowhere', kind='image'), '--kind is not for'),
+    (dict(dataset='/nowhere', kind='image'), '--kind does not apply to'),
 ])
 def test_flags_without_effect_are_refused(tmp_path, options, message):
   for path in ('photos/a/1.png', 'clips/a/1.mp4'):
