@@ -1,1 +1,1 @@
-"""Scripts that measure; each prints a table."""
+"""Benchmark scripts; each prints a table or writes a report."""

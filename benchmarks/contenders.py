@@ -1,4 +1,4 @@
-"""The models that are timed against each other: same sizes, same task."""
+"""Models that are timed against each other: same sizes, same task."""
 
 from typing import List, NamedTuple
 
@@ -13,7 +13,7 @@ NUM_CLASSES = 1000
 
 
 class Contender(NamedTuple):
-  """A classifier of images [B, height, width, 3] and its MACs for one."""
+  """A classifier of images [B, H, W, 3] and its MACs per image."""
   name: str
   model: tf_keras.Model
   macs: int
@@ -21,14 +21,14 @@ class Contender(NamedTuple):
 
 def make(variant: str, image_size: int, num_tokens: int,
          location: int) -> List[Contender]:
-  """The Garden's plain ViT, ours, and ours with a TokenLearner.
+  """Returns the Garden's plain ViT, ours, and ours with a TokenLearner.
 
   All have float32 weights, mean pooling, no pre-logits layer, no dropout and a
-  linear head. The Garden's and our plain one are the same function of the same
+  linear head. The two plain models compute the same function with the same
   number of weights.
 
   Raises:
-    UserError: a variant, size or location that makes no sense.
+    UserError: the variant, size or location is invalid.
   """
   input_size = (image_size, image_size, 3)
   plain = backbones.ViTSpec(variant)
@@ -46,13 +46,13 @@ def make(variant: str, image_size: int, num_tokens: int,
 
 
 def ours(spec: backbones.ViTSpec, image_size: int) -> tf_keras.Model:
-  """Our classifier of this spec."""
+  """Returns our classifier with the backbone of a spec."""
   vit_of_spec = backbones.VisionTransformer(spec, (image_size, image_size, 3))
   return backbones.Classifier(vit_of_spec, NUM_CLASSES)
 
 
 def garden(spec: backbones.ViTSpec, image_size: int) -> tf_keras.Model:
-  """The Garden's classifier of a resolved spec without TokenLearner."""
+  """Returns the Garden's classifier for a completed spec of a plain ViT."""
   input_specs = tf_keras.layers.InputSpec(
       shape=[None, image_size, image_size, 3])
   backbone = vit.VisionTransformer(

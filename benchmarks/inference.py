@@ -1,14 +1,14 @@
-"""Times inference of our image models beside the Model Garden's ViT.
+"""Times inference of our image models and of the Model Garden's ViT.
 
   python benchmarks/inference.py
   python benchmarks/inference.py --variant=S/16 --modes=graph --batch_sizes=1
 
 Prints, for each mode and batch size, milliseconds per image (median over
 rounds in which every model runs once), the speed-up over the Garden's plain ViT
-in the same mode and batch, and the floor: what the model's multiply-accumulates
-take in one large float32 matrix multiplication, timed in the same rounds. All
-models are float32 classifiers with mean pooling and 1000 classes, with random
-weights.
+in the same mode and batch, and the floor: the time of one large float32 matrix
+multiplication with as many multiply-accumulates as the model, timed in the same
+rounds. All models are float32 classifiers with mean pooling, 1000 classes and
+random weights.
 """
 
 import os
@@ -21,7 +21,7 @@ if not __package__:  # Run as a script: the clone lies one folder up.
 from absl import flags
 
 from benchmarks import options
-from tf_tokenlearner import cli
+from benchmarks import program
 
 _LINE = '{:<7}{:>5}  {:<24}{:>10}{:>10}{:>10}{:>9}'
 
@@ -33,11 +33,11 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def run(values: flags.FlagValues) -> str:
-  """Times what the flags say; returns the table."""
+  """Times the selected models; returns the table."""
   modes = options.modes(values.modes)
   batch_sizes = options.batch_sizes(values.batch_sizes)
 
-  # These take seconds: only now, when the flags make sense.
+  # These imports take seconds, so the flags are checked first.
   import tensorflow as tf
   from benchmarks import contenders
   from benchmarks import timing
@@ -80,11 +80,5 @@ def run(values: flags.FlagValues) -> str:
   return '\n'.join(lines)
 
 
-def main(arguments) -> None:
-  cli.refuse_arguments(arguments)
-  print(run(flags.FLAGS))
-
-
 if __name__ == '__main__':
-  define_flags(flags.FLAGS)
-  cli.run(main)
+  program.start(define_flags, run)

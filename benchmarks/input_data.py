@@ -1,4 +1,4 @@
-"""The data and the pipelines that benchmarks/input_pipeline.py times."""
+"""Data and pipelines that benchmarks/input_pipeline.py times."""
 
 import io
 from typing import Any, Dict, Iterator, List, NamedTuple
@@ -19,12 +19,12 @@ _NUM_CLASSES = 10
 
 
 class Contenders(NamedTuple):
-  """Endless data sets of batches, by name, and what is in them.
+  """Endless data sets of batches.
 
   Attributes:
-    datasets: by name.
-    batch_size: examples that come with an element of each.
-    bytes: of an image or frame as stored, on average.
+    datasets: data sets by name.
+    batch_size: examples per element of a data set.
+    bytes: mean size of a stored image or frame.
   """
   datasets: Dict[str, tf.data.Dataset]
   batch_size: int
@@ -32,7 +32,7 @@ class Contenders(NamedTuple):
 
 
 def images(values: flags.FlagValues, folder: str) -> Contenders:
-  """The image pipeline with the recipe's crops and mirror images."""
+  """Returns the image pipeline, with random crops and mirroring."""
   width = values.image_width
   files = [_encode(photo, values.quality) for photo in _pan(
       values.num_images, width, width * 3 // 4, step=7)]
@@ -54,7 +54,7 @@ def images(values: flags.FlagValues, folder: str) -> Contenders:
 
 
 def clips(values: flags.FlagValues, folder: str) -> Contenders:
-  """The video pipeline with scale jitter and mirror images."""
+  """Returns the video pipeline, with scale jitter and mirroring."""
   width, length = values.frame_width, values.stored_frames
   frames = [_encode(photo, values.quality) for photo in _pan(
       values.num_videos * length, width, width * 3 // 4, step=1)]
@@ -81,7 +81,7 @@ def clips(values: flags.FlagValues, folder: str) -> Contenders:
 
 
 class Photographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Examples as they are given, and labels."""
+  """TFDS builder of the given examples, which adds labels."""
 
   VERSION = tfds.core.Version('1.0.0')
   NEEDS_NO_DOWNLOAD = True
@@ -107,13 +107,13 @@ class Photographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _prepared(builder: tfds.core.DatasetBuilder) -> str:
-  """The folder of the data set."""
+  """Prepares a data set and returns its folder."""
   prepare_dataset.ensure_prepared(builder, announce=lambda line: None)
   return str(builder.data_dir)
 
 
 def _decoder_alone(files: List[bytes], batch_size: int) -> tf.data.Dataset:
-  """Decodes whole files; of what it decodes it hands on one value."""
+  """Returns a data set that decodes whole files and keeps one value of each."""
   dataset = tf.data.Dataset.from_tensor_slices(files).repeat()
   dataset = dataset.map(
       lambda file: tf.io.decode_jpeg(file, channels=3)[0, 0, 0],
@@ -122,7 +122,7 @@ def _decoder_alone(files: List[bytes], batch_size: int) -> tf.data.Dataset:
 
 
 def _pan(count: int, width: int, height: int, step: int) -> Iterator[tf.Tensor]:
-  """Windows that move over photographs of a town and a flower."""
+  """Yields crops that pan over photographs of a town and a flower."""
   photos = [
       tf.cast(tf.image.resize(photo, [height * 5 // 4, width * 5 // 4]),
               tf.uint8)

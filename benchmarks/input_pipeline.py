@@ -1,15 +1,14 @@
-"""Times our input pipelines beside the JPEG decoder alone.
+"""Times our input pipelines and the JPEG decoder alone.
 
   python benchmarks/input_pipeline.py
   python benchmarks/input_pipeline.py --kinds=clips --num_frames=16
 
 Prints images and clips per second of training batches, read from TFDS data
-sets that are made for the purpose: photographs, and videos that pan over them.
-The decoder alone is tf.io.decode_jpeg in a parallel map over the same images or
-frames, whole, from memory: no reading, cropping, resizing or batching. Each
-round lets every pipeline run for a while, one after the other, and counts from
-one batch's arrival to that of another; medians are printed, and the share of
-the decoder's speed that a pipeline reaches.
+sets of photographs and of videos that pan over them; the benchmark prepares
+both. "Decoder alone" is tf.io.decode_jpeg in a parallel map over the same
+images or frames in memory, without cropping or resizing. Each round runs every
+pipeline in turn for a few batches; medians are printed, and their ratio to the
+speed of the decoder.
 """
 
 import os
@@ -21,36 +20,36 @@ if not __package__:  # Run as a script: the clone lies one folder up.
 # pylint: disable=g-import-not-at-top
 from absl import flags
 
-from tf_tokenlearner import cli
+from benchmarks import program
 from tf_tokenlearner import errors
 
 _KINDS = ('images', 'clips')
 _LINE = '{:<8}{:<16}{:>12}{:>12}{:>11}'
-_WARM_UP = 3  # Batches, until every buffer has been filled and emptied.
+_WARM_UP = 3  # Batches until every buffer has been filled and emptied.
 
 
 def define_flags(values: flags.FlagValues) -> None:
   # --help lists what the program itself defines.
   owner = dict(flag_values=values, module_name='__main__')
-  flags.DEFINE_list('kinds', 'images,clips', 'What is timed.', **owner)
+  flags.DEFINE_list('kinds', 'images,clips', 'Inputs to time.', **owner)
   for name, default, what in (
-      ('image_size', 224, 'Height and width of what comes out, in pixels.'),
+      ('image_size', 224, 'Height and width of the batches, in pixels.'),
       ('image_width', 500, 'Width of the stored images; 4:3.'),
       ('frame_width', 340, 'Width of the stored frames; 4:3.'),
       ('num_frames', 32, 'Frames of a clip.'),
       ('stored_frames', 96, 'Frames of a stored video.'),
-      ('quality', 90, 'Of the JPEG files, up to 100.'),
+      ('quality', 90, 'JPEG quality, up to 100.'),
       ('num_images', 256, 'Stored images.'),
       ('num_videos', 16, 'Stored videos.'),
       ('image_batch_size', 64, 'Images per batch.'),
       ('clip_batch_size', 8, 'Clips per batch.'),
       ('batches', 6, 'Batches per round.'),
-      ('rounds', 9, 'How often each is timed; medians are printed.')):
+      ('rounds', 9, 'Timed rounds; medians are printed.')):
     flags.DEFINE_integer(name, default, what, lower_bound=1, **owner)
 
 
 def run(values: flags.FlagValues) -> str:
-  """Times what the flags say; returns the table."""
+  """Times the selected pipelines; returns the table."""
   for kind in values.kinds:
     if kind not in _KINDS:
       raise errors.unknown_name('kind', kind, _KINDS)
@@ -58,7 +57,7 @@ def run(values: flags.FlagValues) -> str:
     raise errors.UserError(
         f'--kinds is empty; give one or more of {", ".join(_KINDS)}.')
 
-  # These take seconds: only now, when the flags make sense.
+  # These imports take seconds, so the flags are checked first.
   import statistics
   import tempfile
   from benchmarks import input_data
@@ -95,7 +94,7 @@ def run(values: flags.FlagValues) -> str:
 
 
 def _seconds(dataset, num_batches: int) -> float:
-  """How long so many batches take once the pipeline is in full swing."""
+  """Returns the seconds for some batches after the pipeline has warmed up."""
   import time
 
   iterator = iter(dataset)
@@ -107,11 +106,5 @@ def _seconds(dataset, num_batches: int) -> float:
   return time.perf_counter() - start
 
 
-def main(arguments) -> None:
-  cli.refuse_arguments(arguments)
-  print(run(flags.FLAGS))
-
-
 if __name__ == '__main__':
-  define_flags(flags.FLAGS)
-  cli.run(main)
+  program.start(define_flags, run)

@@ -1,17 +1,17 @@
-"""Measures what a TokenLearner costs and gains in a network trained without.
+"""Measures inserting a TokenLearner into a network trained without one.
 
   python benchmarks/insertion.py --data_dir=~/tensorflow_datasets
   python benchmarks/insertion.py --seeds=0 --steps=400 --short_steps=50
 
-Trains a small plain ViT on Fashion-MNIST, then puts a TokenLearner into its
-middle, starting at random or as task.init_token_learner=mean says, and trains
-on for a short while. Beside it stands the same network trained from scratch,
-for as short and for as long as the plain one. Writes --report: accuracy on the
-test set before and after training, mean and standard deviation over seeds; it
-is looked at once, after the last step, so that nothing is chosen by it.
+Trains a small plain ViT on Fashion-MNIST, inserts a TokenLearner in its middle,
+initialized at random or with task.init_token_learner=mean, and continues to
+train for --short_steps. For comparison, the same network with TokenLearner is
+trained from scratch for --short_steps and for --steps. Writes --report: test
+accuracy before and after training, mean and standard deviation over seeds. The
+test set is evaluated once, after the last step, so no choice depends on it.
 
-Each training is a line of --results, and what has a line already is not trained
-again. Runs lie in --work_dir.
+Each training is a line of --results; a training that has a line is not
+repeated. The run folders are in --work_dir.
 """
 
 import os
@@ -25,11 +25,10 @@ if not __package__:  # Run as a script: the clone lies one folder up.
 # pylint: disable=g-import-not-at-top
 from absl import flags
 
+from benchmarks import program
 from benchmarks import trainings
-from tf_tokenlearner.tasks import classification_task
-from tf_tokenlearner import cli
 
-# Name in the table; what it starts from; for how long it is trained.
+# Name in the table, initialization of the TokenLearner, flag of the duration.
 _TRAININGS = (
     ('plain ViT', None, 'steps'),
     ('TokenLearner from scratch', None, 'steps'),
@@ -49,22 +48,23 @@ def define_flags(values: flags.FlagValues) -> None:
       'report', 'docs/results/insertion.md', 'File for the table.',
       **owner)
   for name, default, what in (
-      ('steps', 936, 'Of the plain network, and from scratch.'),
-      ('short_steps', 117, 'After the insertion.'),
+      ('steps', 936, 'Steps of a full training from scratch.'),
+      ('short_steps', 117, 'Steps after the insertion.'),
       ('batch_size', 128, 'Images per step.'),
       ('num_layers', 4, 'Blocks.'), ('hidden_size', 48, 'Width.'),
       ('num_heads', 4, 'Attention heads.'),
-      ('location', 2, 'The first block that sees tokens.'),
+      ('location', 2, 'First block, counted from 0, that sees learned tokens.'),
       ('num_tokens', 8, 'Learned tokens.')):
     flags.DEFINE_integer(name, default, what, lower_bound=1, **owner)
   for name, default, what in (
-      ('learning_rate', 1e-3, 'From scratch.'),
-      ('short_learning_rate', 5e-4, 'After the insertion.')):
+      ('learning_rate', 1e-3, 'Peak learning rate from scratch.'),
+      ('short_learning_rate', 5e-4, 'Peak learning rate after the insertion.')
+  ):
     flags.DEFINE_float(name, default, what, lower_bound=0., **owner)
 
 
 def run(values: flags.FlagValues) -> None:
-  """Trains what has no result yet, and writes the table, in Markdown."""
+  """Runs the trainings without a stored result, and writes the report."""
   seeds = trainings.seeds(values.seeds)
   kept = trainings.Results(values.results)
   results = {name: [] for name, _, _ in _TRAININGS}
@@ -103,7 +103,7 @@ def _introduction(values: flags.FlagValues, results: dict) -> str:
 
 def _config(values: flags.FlagValues, name: str, start, duration: str,
             seed: int) -> dict:
-  """What differs from the experiment's own values."""
+  """Returns the overrides of the experiment for one training."""
   config = trainings.config(
       values, seed=seed, steps=getattr(values, duration),
       learning_rate=(values.learning_rate if start is None
@@ -126,7 +126,7 @@ def _folder(values: flags.FlagValues, name: str, seed: int) -> str:
 
 def _train(values: flags.FlagValues, name: str, start, seed: int,
            config: dict) -> dict:
-  """A line of results."""
+  """Trains once; returns the line of --results."""
   before = None if start is None else _accuracy_before(values, config)
   result = trainings.train(values, config, _folder(values, name, seed))
   return {'name': name, 'seed': seed, 'before': before, **result,
@@ -134,10 +134,11 @@ def _train(values: flags.FlagValues, name: str, start, seed: int,
 
 
 def _accuracy_before(values: flags.FlagValues, config: dict) -> float:
-  """Of the model as training will find it, on the validation data."""
-  # These take seconds: only now, when there is something to do.
+  """Returns the accuracy of the model with which training will start."""
+  # These imports take seconds; a training without result needs them.
   import tf_keras
   from official.core import task_factory
+  from tf_tokenlearner.tasks import classification_task
 
   params = trainings.parse(values, config)
   classification_task.complete(params.task)
@@ -149,7 +150,7 @@ def _accuracy_before(values: flags.FlagValues, config: dict) -> float:
 
 
 def _accuracy(task, model) -> float:
-  """On the validation data, as evaluation has it."""
+  """Returns the accuracy on the validation data, read as in evaluation."""
   import numpy as np
   import tensorflow as tf
 
@@ -161,7 +162,7 @@ def _accuracy(task, model) -> float:
 
 
 def _table(values: flags.FlagValues, results: dict) -> str:
-  """Mean and standard deviation over seeds of each kind."""
+  """Returns the table of means and standard deviations over seeds."""
   lines = [
       '| network | steps | accuracy before | accuracy after | seconds |',
       '|---|---|---|---|---|']
@@ -175,11 +176,5 @@ def _table(values: flags.FlagValues, results: dict) -> str:
   return '\n'.join(lines)
 
 
-def main(arguments) -> None:
-  cli.refuse_arguments(arguments)
-  run(flags.FLAGS)
-
-
 if __name__ == '__main__':
-  define_flags(flags.FLAGS)
-  cli.run(main)
+  program.start(define_flags, run)

@@ -1,4 +1,4 @@
-"""Runs TFLite files as an application would, by LiteRT on all cores."""
+"""Runs TFLite files with LiteRT on all cores, as an application would."""
 
 import os
 from typing import Callable, Dict
@@ -9,7 +9,7 @@ import numpy as np
 
 def runner(data: bytes, signature: str = 'serving_default'
            ) -> Callable[..., Dict[str, np.ndarray]]:
-  """What one signature of a file gives for its inputs, all by name."""
+  """Returns a function {input name: array} -> {output name: array}."""
   return interpreter.Interpreter(
       model_content=data,
       num_threads=os.cpu_count()).get_signature_runner(signature)

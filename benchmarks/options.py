@@ -1,4 +1,4 @@
-"""The flags that the benchmarks share, known before TensorFlow is imported."""
+"""Flags that several benchmarks share; importable without TensorFlow."""
 
 from typing import List, Sequence
 
@@ -15,7 +15,7 @@ def define(values: flags.FlagValues, variant: str, modes: str,
   # --help lists what the program itself defines.
   owner = dict(flag_values=values, module_name='__main__')
   flags.DEFINE_string(
-      'variant', variant, 'Size of all models: letter/patch.', **owner)
+      'variant', variant, 'Variant of all models, such as B/16.', **owner)
   flags.DEFINE_integer(
       'image_size', 224, 'Height and width in pixels.', lower_bound=1, **owner)
   flags.DEFINE_integer(
@@ -25,19 +25,22 @@ def define(values: flags.FlagValues, variant: str, modes: str,
       'location', 6, 'First block, counted from 0, that sees learned tokens.',
       lower_bound=0, **owner)
   flags.DEFINE_list(
-      'modes', modes, 'graph: tf.function; xla: compiled as a whole; where it '
-      'is a default also tflite.', **owner)
+      'modes', modes, 'graph: tf.function; xla: compiled by XLA; tflite, '
+      'where it is a default: a TFLite file.', **owner)
   flags.DEFINE_integer(
-      'rounds', rounds, 'How often each is timed; medians are printed.',
+      'rounds', rounds, 'Timed calls per model; medians are printed.',
       lower_bound=1, **owner)
 
 
 def modes(given: Sequence[str], others: Sequence[str] = ()) -> List[str]:
-  """The value of --modes. Raises UserError for a mode that there is not.
+  """Returns the checked value of --modes.
 
   Args:
-    given: the value.
-    others: that this benchmark has besides those of all.
+    given: value of the flag.
+    others: modes of this benchmark besides those of all.
+
+  Raises:
+    UserError: a mode is unknown, or none is given.
   """
   known = (*_MODES, *others)
   for mode in given:
@@ -50,7 +53,11 @@ def modes(given: Sequence[str], others: Sequence[str] = ()) -> List[str]:
 
 
 def batch_sizes(given: Sequence[str]) -> List[int]:
-  """The value of --batch_sizes. Raises UserError if one is no size."""
+  """Returns the value of --batch_sizes as numbers.
+
+  Raises:
+    UserError: a size is not a whole number of at least 1.
+  """
   if not given or not all(size.isdecimal() and int(size) for size in given):
     raise errors.UserError(
         '--batch_sizes must be whole numbers of at least 1, such as 1,8; '

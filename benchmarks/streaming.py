@@ -1,14 +1,14 @@
-"""Times a new frame of a stream beside recomputing the whole clip.
+"""Times a streaming step against recomputing the whole clip.
 
   python benchmarks/streaming.py
   python benchmarks/streaming.py --variant=B/16x2 --num_frames=32 --modes=graph
 
-The model is a factorised video classifier with a TokenLearner, 400 classes,
-random weights, float32. Prints, for each mode, milliseconds (median over rounds
-in which everything runs once) of one step of backbones.streaming, which takes
-one tubelet of new frames, and of the model itself on a clip that ends in them;
-both give the same logits, and the largest difference over a few steps is
-printed. The mode tflite is a TFLite file run by LiteRT.
+The model is a factorised video classifier with a TokenLearner, 400 classes and
+random float32 weights. Prints, for each mode, the milliseconds (median over
+rounds in which every function runs once) of one step of backbones.streaming,
+which takes one tubelet of new frames, and of the model on the clip that ends in
+them. Both compute the same logits; the largest difference over a few steps is
+printed. In mode tflite, LiteRT runs a TFLite file.
 """
 
 import functools
@@ -22,10 +22,10 @@ if not __package__:  # Run as a script: the clone lies one folder up.
 from absl import flags
 
 from benchmarks import options
-from tf_tokenlearner import cli
+from benchmarks import program
 
 _LINE = '{:<7}{:>16}{:>16}{:>14}{:>16}'
-_NUM_CLASSES = 400  # As Kinetics has.
+_NUM_CLASSES = 400  # As in Kinetics-400.
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -36,13 +36,13 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def run(values: flags.FlagValues) -> str:
-  """Times what the flags say; returns the table."""
+  """Times the selected modes; returns the table."""
   modes = options.modes(values.modes, others=['tflite'])
 
-  # These take seconds: only now, when the flags make sense.
+  # These imports take seconds, so the flags are checked first.
   import numpy as np
   import tensorflow as tf
-  from benchmarks import streaming_forms
+  from benchmarks import streaming_functions
   from benchmarks import timing
   from tf_tokenlearner import backbones
   from tf_tokenlearner.backbones import streaming
@@ -54,7 +54,7 @@ def run(values: flags.FlagValues) -> str:
               values.variant, token_learner_location=values.location,
               num_tokens=values.num_tokens),
           (values.num_frames, size, size, 3)), _NUM_CLASSES)
-  # The head starts at zero: any two models would agree.
+  # The head is initialized to zero, so any two models would agree.
   model.head.kernel.assign(tf.random.normal(model.head.kernel.shape) * .1)
   stream = streaming.StreamingClassifier(model)
   tubelet_size = stream.tubelet_shape[0]
@@ -63,7 +63,7 @@ def run(values: flags.FlagValues) -> str:
 
   functions, differences = {}, []
   for mode in modes:
-    step, whole = streaming_forms.make(stream, model, mode)
+    step, whole = streaming_functions.make(stream, model, mode)
     state = stream.init_state(1)._asdict()
     for start in range(0, video.shape[1], tubelet_size):
       new = video[:, start:start + tubelet_size]
@@ -96,11 +96,5 @@ def run(values: flags.FlagValues) -> str:
   return '\n'.join(lines)
 
 
-def main(arguments) -> None:
-  cli.refuse_arguments(arguments)
-  print(run(flags.FLAGS))
-
-
 if __name__ == '__main__':
-  define_flags(flags.FLAGS)
-  cli.run(main)
+  program.start(define_flags, run)

@@ -8,17 +8,17 @@ from typing import Any, Dict, List, Tuple
 from matplotlib import figure
 from scipy import stats
 
-from benchmarks import study_kinds
+from benchmarks import study_models
 from benchmarks import trainings
 from tf_tokenlearner import errors
 
 Results = Dict[str, List[Dict[str, Any]]]
 
-# Its points differ in the number of tokens, not in the depth.
+# The points of this family differ in the number of tokens, not in the depth.
 _NUM_TOKENS = '4 and 16 tokens'
-# Kinds of one family share a colour of Okabe and Ito's palette and a line.
+# Models of one family share a line and a colour of Okabe and Ito's palette.
 _FAMILIES = (
-    ('plain', '#000000', 'o', (study_kinds.SHALLOWER, study_kinds.PLAIN)),
+    ('plain', '#000000', 'o', (study_models.SHALLOWER, study_models.PLAIN)),
     ('TokenLearner v1.1, 8 tokens', '#0072B2', 'o',
      ('8 at 1/4', '8 at 1/2', '8 at 3/4')),
     (_NUM_TOKENS, '#56B4E9', 's', ('4 at 1/2', '16 at 1/2')),
@@ -26,7 +26,7 @@ _FAMILIES = (
      ('pooling 8 at 1/2', 'pooling 8 at 3/4')),
     ('with TokenFuser', '#009E73', 'D', ('Fuser 8 at 1/2',)),
     ('TokenLearner v1.0', '#CC79A7', '^', ('v1.0 8 at 1/2',)),
-    ('deeper, with TokenLearner', '#E69F00', '*', (study_kinds.DEEPER,)),
+    ('deeper, with TokenLearner', '#E69F00', '*', (study_models.DEEPER,)),
 )
 _DEPTHS = (('TokenLearner', '#0072B2', 'o', '8'),
            ('pooling', '#D55E00', 'v', 'pooling 8'))
@@ -45,7 +45,7 @@ def write(folder: str, results: Results) -> str:
 
   Args:
     folder: output folder; created if missing.
-    results: results by kind, in the order of the table.
+    results: results by model, in the order of the table.
 
   Returns:
     Path of study.md.
@@ -53,9 +53,9 @@ def write(folder: str, results: Results) -> str:
   Raises:
     UserError: the plain network has no result.
   """
-  if study_kinds.PLAIN not in results:
+  if study_models.PLAIN not in results:
     raise errors.UserError(
-        f'The report needs a result of "{study_kinds.PLAIN}", which has none. '
+        f'The report needs a result of "{study_models.PLAIN}", which has none. '
         'Train it as well, or give --noreport.')
   os.makedirs(folder, exist_ok=True)
   plots = [('study_cost.png', 'Accuracy against multiply-accumulates',
@@ -97,7 +97,7 @@ def verdict(ours: List[float], others: List[float],
 
 
 def _introduction(results: Results) -> str:
-  plain = results[study_kinds.PLAIN][0]['config']
+  plain = results[study_models.PLAIN][0]['config']
   network = plain['task']['model']['backbone']['token_learner_vit']
   about = (
       f'The plain network is a vision transformer with {network["num_layers"]} '
@@ -109,8 +109,8 @@ def _introduction(results: Results) -> str:
       'test images. "S at p" means S tokens after fraction p of the blocks, '
       'learned by TokenLearner v1.1 without TokenFuser unless stated '
       'otherwise; nothing else changes. '
-      f'"{study_kinds.DEEPER}" has the largest depth whose cost does not '
-      f'exceed the plain network\'s; "{study_kinds.SHALLOWER}" has the '
+      f'"{study_models.DEEPER}" has the largest depth whose cost does not '
+      f'exceed the plain network\'s; "{study_models.SHALLOWER}" has the '
       'smallest depth whose cost is not below that of "8 at 1/2".')
   return '\n\n'.join([
       '# The paper\'s claims on Fashion-MNIST',
@@ -140,22 +140,22 @@ def _claims(results: Results) -> str:
       '## Verdict on each claim', '',
       '| claim | source | difference here, percentage points | verdict |',
       '|---|---|---|---|']
-  missing, said = [], {}
-  for claim in study_kinds.CLAIMS:
-    pair = [_accuracies(results.get(kind, []))
-            for kind in (claim.kind, claim.other)]
+  missing, verdicts = [], {}
+  for claim in study_models.CLAIMS:
+    pair = [_accuracies(results.get(name, []))
+            for name in (claim.model, claim.other)]
     if min(map(len, pair)) < 2:
       missing.append(claim.text)
       continue
     difference, word = verdict(*pair, claim.least)
-    said.setdefault(word, []).append(claim.text)
+    verdicts.setdefault(word, []).append(claim.text)
     lines.append(
         f'| {claim.text} | {claim.source} | {difference} | **{word}** |')
   lines += ['', 'In parentheses: 95 % confidence interval (Welch\'s t-test). '
             'A claim held if the whole\ninterval supports it, and did not hold '
             'if none of it does; otherwise this number of\nseeds does not '
             'decide.']
-  for word, texts in sorted(said.items()):
+  for word, texts in sorted(verdicts.items()):
     lines += ['', textwrap.fill(
         f'{word[0].upper()}{word[1:]}: {"; ".join(texts)}.', 80)]
   if missing:
@@ -182,9 +182,9 @@ def _bars(rows: List[Dict[str, Any]]) -> Tuple[float, float]:
 
 def _plot_cost(results: Results) -> figure.Figure:
   picture, axes = _axes('multiply-accumulates per image, millions')
-  for label, colour, marker, kinds in _FAMILIES:
-    points = sorted((_macs(results[kind]), *_bars(results[kind]), kind)
-                    for kind in kinds if kind in results)
+  for label, colour, marker, members in _FAMILIES:
+    points = sorted((_macs(results[name]), *_bars(results[name]), name)
+                    for name in members if name in results)
     if not points:
       continue
     macs, means, deviations, names = zip(*points)
@@ -200,7 +200,7 @@ def _plot_cost(results: Results) -> figure.Figure:
 
 
 def _point_label(row: Dict[str, Any], name: str) -> str:
-  """Returns what tells a point from the others of its family."""
+  """Returns the text that distinguishes a point within its family."""
   if ' at ' not in name:
     vit = row['config']['task']['model']['backbone']['token_learner_vit']
     return f'{vit["num_layers"]} blocks'
@@ -219,7 +219,7 @@ def _plot_depth(results: Results) -> figure.Figure:
       share, means, deviations = zip(*points)
       _draw(axes, share, means, deviations, f'{label}, 8 tokens', colour,
             marker)
-  mean, deviation = _bars(results[study_kinds.PLAIN])
+  mean, deviation = _bars(results[study_models.PLAIN])
   axes.axhline(mean, color='#000000', linewidth=1, label='plain')
   axes.axhspan(mean - deviation, mean + deviation, color='#000000', alpha=.1,
                linewidth=0)

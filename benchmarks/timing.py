@@ -1,4 +1,4 @@
-"""Times several functions fairly, also on a machine that others use."""
+"""Times several functions fairly, even on a shared machine."""
 
 import os
 import platform
@@ -13,14 +13,14 @@ _WARM_UP = 2  # The first call traces and compiles, the second fills caches.
 
 def interleave(functions: Dict[Hashable, Callable[[], Any]],
                rounds: int) -> Dict[Hashable, float]:
-  """Median time of each, in seconds.
+  """Returns the median time of each function in seconds.
 
-  Every round runs every function once, one after the other: a slow spell of
-  the machine then falls on all of them.
+  Every round runs every function once, so that a slow spell of the machine
+  affects all of them.
 
   Args:
-    functions: what to time, by name; each must wait for its result.
-    rounds: int > 0, after the warm-up.
+    functions: functions to time, by name; each must wait for its result.
+    rounds: int > 0. Rounds after the warm-up.
   """
   for function in functions.values():
     for _ in range(_WARM_UP):
@@ -35,10 +35,12 @@ def interleave(functions: Dict[Hashable, Callable[[], Any]],
 
 
 def one_matmul(macs: int) -> Tuple[Callable[[], Any], int]:
-  """One square float32 matrix multiplication of about so many MACs.
+  """Returns a square float32 matrix multiplication with about `macs` MACs.
+
+  Its time bounds that of a model with as many MACs from below.
 
   Returns:
-    (function to time, its MACs): how fast the machine multiplies at best.
+    (function to time, its MACs).
   """
   size = max(64, round(macs**(1 / 3) / 64) * 64)
   a, b = tf.random.normal([2, size, size])
@@ -51,7 +53,7 @@ def one_matmul(macs: int) -> Tuple[Callable[[], Any], int]:
 
 
 def machine() -> str:
-  """'processor, 2 cores, TensorFlow 2.20.0', with GPUs if there are any."""
+  """Returns 'processor, 2 cores, TensorFlow 2.20.0', with GPUs if any."""
   models = []
   if os.path.exists('/proc/cpuinfo'):
     with open('/proc/cpuinfo', encoding='utf-8') as file:

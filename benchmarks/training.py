@@ -1,15 +1,15 @@
-"""Times training steps of our image models beside the Model Garden's ViT.
+"""Times training steps of our image models and of the Model Garden's ViT.
 
   python benchmarks/training.py
   python benchmarks/training.py --variant=B/16 --batch_size=32 --modes=xla
 
-A step is forward, softmax loss, gradients and the Garden's AdamW, on one batch
-of random images. Prints, for each mode, examples per second (by the median over
-rounds in which every model runs once), the speed-up over the Garden's plain ViT
-in the same mode, and the floor: what the step's multiply-accumulates, three
-times those of inference, would take in one large float32 matrix multiplication,
-timed in the same rounds. All models are float32 classifiers with mean pooling
-and 1000 classes, without dropout.
+A step is the forward pass, softmax loss, gradients and the Garden's AdamW, on
+one batch of random images. Prints, for each mode, examples per second (from the
+median over rounds in which every model runs once), the speed-up over the
+Garden's plain ViT in the same mode, and the floor: the time of one large
+float32 matrix multiplication with as many multiply-accumulates as the step,
+three times those of inference, timed in the same rounds. All models are float32
+classifiers with mean pooling and 1000 classes, without dropout.
 """
 
 import os
@@ -22,7 +22,7 @@ if not __package__:  # Run as a script: the clone lies one folder up.
 from absl import flags
 
 from benchmarks import options
-from tf_tokenlearner import cli
+from benchmarks import program
 
 _LINE = '{:<7}{:<24}{:>11}{:>12}{:>10}{:>10}'
 
@@ -34,10 +34,10 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def run(values: flags.FlagValues) -> str:
-  """Times what the flags say; returns the table."""
+  """Times the selected models; returns the table."""
   modes = options.modes(values.modes)
 
-  # These take seconds: only now, when the flags make sense.
+  # These imports take seconds, so the flags are checked first.
   import tensorflow as tf
   from benchmarks import contenders
   from benchmarks import timing
@@ -67,7 +67,7 @@ def run(values: flags.FlagValues) -> str:
   for mode in modes:
     for name, _, macs in models:
       time = seconds[mode, name]
-      # A product's two gradients cost as much as it does, each.
+      # Each of a product's two gradients costs as much as the product.
       floor = 3 * values.batch_size * macs * seconds_per_mac
       lines.append(_LINE.format(
           mode, name, f'{1e3 * time:.0f}', f'{values.batch_size / time:.2f}',
@@ -76,7 +76,7 @@ def run(values: flags.FlagValues) -> str:
 
 
 def make_step(model, mode: str, images, labels):
-  """A function that runs one step and waits for its loss."""
+  """Returns a function that runs one step and waits for its loss."""
   import tensorflow as tf
   from official.modeling import optimization
 
@@ -103,11 +103,5 @@ def make_step(model, mode: str, images, labels):
   return lambda: compiled().numpy()
 
 
-def main(arguments) -> None:
-  cli.refuse_arguments(arguments)
-  print(run(flags.FLAGS))
-
-
 if __name__ == '__main__':
-  define_flags(flags.FLAGS)
-  cli.run(main)
+  program.start(define_flags, run)

@@ -1,4 +1,4 @@
-"""Trainings with stored results, so that none runs twice.
+"""Trainings whose results are stored, so that none runs twice.
 
 Shared by benchmarks/study.py and benchmarks/insertion.py: flags, the file with
 one JSON line per training, and the training itself.
@@ -19,7 +19,7 @@ from tf_tokenlearner import errors
 
 
 # pylint: disable=g-import-not-at-top
-# TensorFlow and the Garden take seconds: only when there is something to do.
+# Functions import TensorFlow and the Garden, which take seconds to load.
 
 
 def define_flags(values: flags.FlagValues, *, work_dir: str,
@@ -30,15 +30,19 @@ def define_flags(values: flags.FlagValues, *, work_dir: str,
       ('experiment', 'tokenlearner_fashion_mnist', 'Data set and recipe.'),
       ('data_dir', '', 'Folder of the prepared data set; the default is that '
        'of TFDS.'),
-      ('work_dir', work_dir, 'Folder of the runs.'),
-      ('results', results, 'File of results, one JSON line each.')):
+      ('work_dir', work_dir, 'Folder for the run folders.'),
+      ('results', results, 'File of results, one JSON line per training.')):
     flags.DEFINE_string(name, default, what, **owner)
-  flags.DEFINE_list('seeds', '0,1,2', 'One training of each kind for each.',
-                    **owner)
+  flags.DEFINE_list(
+      'seeds', '0,1,2', 'Every model is trained once per seed.', **owner)
 
 
 def seeds(given: Sequence[str]) -> List[int]:
-  """Returns --seeds as numbers. Raises UserError if one is not an integer."""
+  """Returns the value of --seeds as numbers.
+
+  Raises:
+    UserError: a seed is not an integer, or none is given.
+  """
   try:
     numbers = [int(text) for text in given]
   except ValueError:
@@ -51,13 +55,13 @@ def seeds(given: Sequence[str]) -> List[int]:
 
 
 class Results:
-  """The lines of a file, and what is added to them.
+  """Stored results of trainings, one per line of a file.
 
   Args:
-    path: of the file; it and its folder may not be there yet.
+    path: path of the file; the file and its folder need not exist.
 
   Raises:
-    UserError: a line is no result.
+    UserError: a line is not a result.
   """
 
   def __init__(self, path: str):
@@ -75,19 +79,19 @@ class Results:
     if not (isinstance(result, dict)
             and {'name', 'seed', 'config'} <= set(result)):
       raise errors.UserError(
-          f'{self._path}, line {i + 1}, is no result of a training. Remove the '
-          'line; its training will be done again.')
+          f'{self._path}, line {i + 1}, is not the result of a training. '
+          'Remove the line; the training will be repeated.')
     return result
 
   def find(self, name: str, seed: int,
            config: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    """The result of this very training, or None."""
+    """Returns the result with this name, seed and config, or None."""
     return next((result for result in self._results if (
         result['name'], result['seed'], result['config']) == (
             name, seed, config)), None)
 
   def add(self, result: Dict[str, Any]) -> Dict[str, Any]:
-    """Writes all anew: a killed process leaves the old file or the new."""
+    """Adds a result; a killed process leaves the old file or the new one."""
     self._results.append(result)
     os.makedirs(os.path.dirname(self._path) or '.', exist_ok=True)
     beside = f'{self._path}.partial'
@@ -100,23 +104,24 @@ class Results:
 
 def config(values: flags.FlagValues, *, vit: Dict[str, Any], seed: int,
            steps: int, learning_rate: float) -> Dict[str, Any]:
-  """What differs from the experiment's own values.
+  """Returns the overrides of the experiment for one training.
 
-  One evaluation, after the last step: nothing is chosen by it.
+  The test data are evaluated once, after the last step, so no choice depends on
+  them.
 
   Args:
-    values: with batch_size.
+    values: flags, among them batch_size.
     vit: options of token_learner_vit.
-    seed: of weights, order and augmentation.
-    steps: of training; a tenth of them warms up.
-    learning_rate: the highest, from which it falls as a cosine.
+    seed: seed of weights, order of examples and augmentation.
+    steps: steps of training; a tenth of them is warm-up.
+    learning_rate: peak of the cosine schedule.
   """
   return {
       'task': {
           'model': {'backbone': {'token_learner_vit': vit}},
           'train_data': {
               'global_batch_size': values.batch_size, 'seed': seed,
-              # So few passes over the data overfit nothing.
+              # A few passes over the data do not overfit.
               'aug_shift': 0}},
       'trainer': {
           'train_steps': steps, 'checkpoint_interval': steps,
@@ -142,13 +147,13 @@ def train(values: flags.FlagValues, overrides: Dict[str, Any],
   """Trains in a fresh folder and scores the last checkpoint.
 
   Args:
-    values: with experiment and data_dir.
-    overrides: as config gives them, perhaps with more.
-    folder: of the run; what is in it is removed.
+    values: flags, among them experiment and data_dir.
+    overrides: overrides that `config` returns, possibly extended.
+    folder: run folder; its contents are removed first.
 
   Returns:
-    accuracy on the validation data, seconds of training; parameters and
-    multiply-accumulates of an example; commit, machine.
+    {'accuracy': on the validation data, 'seconds': of training, 'parameters':
+    number, 'macs': per example, 'commit': git commit, 'machine': description}.
   """
   import tf_keras
   from benchmarks import timing
@@ -157,7 +162,7 @@ def train(values: flags.FlagValues, overrides: Dict[str, Any],
 
   if os.path.exists(folder):  # Left by an interrupted training.
     shutil.rmtree(folder)
-  tf_keras.backend.clear_session()  # Else graphs of all trainings pile up.
+  tf_keras.backend.clear_session()  # Frees the graphs of earlier trainings.
   params = parse(values, overrides)
   start = time.monotonic()
   runner.train(values.experiment, params, folder, evaluate=False)
@@ -181,7 +186,7 @@ def _commit() -> str:
 
 def spread(numbers: Iterable[float], scale: float = 1.,
            digits: int = 4) -> str:
-  """'mean ± standard deviation'; of one number, the number."""
+  """Returns 'mean ± standard deviation', or the number if there is one."""
   numbers = [scale * number for number in numbers]
   text = f'{statistics.mean(numbers):.{digits}f}'
   if numbers[1:]:
@@ -190,7 +195,7 @@ def spread(numbers: Iterable[float], scale: float = 1.,
 
 
 def provenance(rows: Iterable[Dict[str, Any]]) -> str:
-  """'Seeds 0, 1; commit abc; machine.' of results."""
+  """Returns 'Seeds 0, 1; commit abc; machine.' for results."""
   rows = list(rows)
   listed = lambda key: ', '.join(sorted({str(row[key]) for row in rows}))
   return (f'Seeds {listed("seed")}; commit {listed("commit")}; '

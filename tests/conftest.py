@@ -1,4 +1,4 @@
-"""What tests share: tiny finished runs, and quiet libraries."""
+"""Shared fixtures: tiny finished runs and exports, and quiet libraries."""
 
 import gc
 import os
@@ -70,27 +70,27 @@ runtime: {distribution_strategy: one_device}
 
 @pytest.fixture(scope='session', name='data_dir')
 def fixture_data_dir(tmp_path_factory):
-  """One place for prepared data sets."""
+  """Returns the folder of prepared data sets."""
   return str(tmp_path_factory.mktemp('tensorflow_datasets'))
 
 
 @pytest.fixture(scope='session', name='tiny_digits')
 def fixture_tiny_digits(data_dir):
-  """Overrides that make tokenlearner_digits a matter of seconds."""
+  """Returns overrides that make tokenlearner_digits train in seconds."""
   return TINY_DIGITS.replace(
       'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ')
 
 
 @pytest.fixture(scope='session', name='tiny_moving_digits')
 def fixture_tiny_moving_digits(data_dir):
-  """Overrides that make tokenlearner_moving_digits a matter of seconds."""
+  """Returns overrides with which tokenlearner_moving_digits takes seconds."""
   return TINY_MOVING_DIGITS.replace(
       'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ')
 
 
 @pytest.fixture(scope='session', name='many_labels')
 def fixture_many_labels(tmp_path_factory):
-  """The folder of a prepared set of 12 and 7 videos with several labels."""
+  """Returns the folder of a set of 12 and 7 videos with several labels."""
   from tests.data import many_labels
   builder = many_labels.ManyLabels(
       data_dir=str(tmp_path_factory.mktemp('many_labels')))
@@ -100,7 +100,7 @@ def fixture_many_labels(tmp_path_factory):
 
 @pytest.fixture(scope='session', name='real_labels')
 def fixture_real_labels(tmp_path_factory):
-  """The folder of a prepared set like imagenet2012_real, of digits' classes."""
+  """Returns the folder of a set like imagenet2012_real, with ten classes."""
   from tests.data import real_labels
   builder = real_labels.RealLabels(
       data_dir=str(tmp_path_factory.mktemp('real_labels')))
@@ -118,21 +118,21 @@ def _train(experiment, overrides, evaluate, model_dir):
 
 @pytest.fixture(scope='session', name='finished_run')
 def fixture_finished_run(tmp_path_factory, tiny_digits):
-  """The folder of a run of four steps, two evaluations. Not to be changed."""
+  """Returns the folder of a run of four steps; tests must not change it."""
   return _train('tokenlearner_digits', tiny_digits, True,
                 tmp_path_factory.mktemp('runs') / 'digits')
 
 
 @pytest.fixture(scope='session', name='finished_video_run')
 def fixture_finished_video_run(tmp_path_factory, tiny_moving_digits):
-  """As finished_run, of clips. Not to be changed."""
+  """Returns the folder of a run of clips; tests must not change it."""
   return _train('tokenlearner_moving_digits', tiny_moving_digits, True,
                 tmp_path_factory.mktemp('runs') / 'moving_digits')
 
 
 @pytest.fixture(scope='session', name='stream_run')
 def fixture_stream_run(tmp_path_factory, tiny_moving_digits):
-  """The folder of a run of two steps that can stream. Not to be changed."""
+  """Returns the folder of a streaming run; tests must not change it."""
   text = tiny_moving_digits.replace(
       'token_learner_vivit:',
       'type: token_learner_vivit_factorized\n'
@@ -145,7 +145,7 @@ def fixture_stream_run(tmp_path_factory, tiny_moving_digits):
 
 @pytest.fixture(scope='session', name='image_export')
 def fixture_image_export(tmp_path_factory, finished_run):
-  """The folder of a verified SavedModel of finished_run."""
+  """Returns the folder of a verified SavedModel of finished_run."""
   from tf_tokenlearner.serving import saved_model
   folder = str(tmp_path_factory.mktemp('exported') / 'digits')
   saved_model.export(finished_run, folder, verify_examples=20)
@@ -154,7 +154,7 @@ def fixture_image_export(tmp_path_factory, finished_run):
 
 @pytest.fixture(scope='session', name='video_export')
 def fixture_video_export(tmp_path_factory, finished_video_run):
-  """The folder of a verified SavedModel of finished_video_run."""
+  """Returns the folder of a verified SavedModel of finished_video_run."""
   from tf_tokenlearner.serving import saved_model
   folder = str(tmp_path_factory.mktemp('exported') / 'moving_digits')
   saved_model.export(finished_video_run, folder, verify_examples=20)

@@ -41,19 +41,19 @@ _ALLOWED_LOSS = .005  # Of accuracy.
 
 
 class Asked(NamedTuple):
-  """What all clients are asked.
+  """Examples that all clients classify, with the answers of the checkpoint.
 
   Attributes:
-    pixels: uint8 RGB, one array for each example.
-    files: the same as PNG files or lossless videos.
-    streams: the stretch of each that the network looks at, for models that can
+    pixels: uint8 RGB, one array per example.
+    files: the examples as PNG files or lossless videos.
+    streams: videos of the frames that the network uses, for models that can
       stream; else empty.
-    views: what the network sees of them, float32 [N, *input_size].
-    labels: [N].
-    probabilities: of the checkpoint, [N, classes].
+    views: inputs of the network, float32 [N, *input_size].
+    labels: labels, [N].
+    probabilities: probabilities of the checkpoint, [N, classes].
     features: pre_logits of the checkpoint, [N, C].
-    label_names: of the classes.
-    fps: of the videos; None for images.
+    label_names: names of the classes.
+    fps: frames per second of the videos; None for images.
     activate: logits -> probabilities.
   """
   pixels: np.ndarray
@@ -73,13 +73,13 @@ class Asked(NamedTuple):
 
 
 class Answer(NamedTuple):
-  """What a client said.
+  """Output of a client.
 
   Attributes:
-    client: which.
-    received: [N, classes or C].
-    expected: the same of the checkpoint.
-    allowed: largest difference.
+    client: name of the client.
+    received: output of the client, [N, classes or C].
+    expected: output of the checkpoint.
+    allowed: largest accepted difference.
   """
   client: str
   received: np.ndarray
@@ -91,13 +91,13 @@ def define_flags(values: flags.FlagValues) -> None:
   owner = dict(flag_values=values, module_name='__main__')
   flags.DEFINE_string('model_dir', None, 'Folder of the run.', **owner)
   flags.DEFINE_string(
-      'checkpoint', '', 'By default the best of the run, or else its latest.',
+      'checkpoint', '', 'Checkpoint; by default the best or the latest one.',
       **owner)
   flags.DEFINE_string(
-      'work_dir', '', 'Where the exports go and stay; by default nowhere.',
+      'work_dir', '', 'Folder for the exports; by default they are removed.',
       **owner)
   flags.DEFINE_integer(
-      'examples', 40, 'Of the evaluation data, at most so many.',
+      'examples', 40, 'Maximum number of evaluation examples.',
       lower_bound=1, **owner)
   flags.DEFINE_list(
       'quantize', 'none,float16,dynamic,int8,int16x8', 'TFLite files.', **owner)
@@ -106,7 +106,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def run(values: flags.FlagValues) -> bool:
-  """Prints what each client says; whether all say what they should."""
+  """Prints a line per client; returns whether all agree."""
   with tempfile.TemporaryDirectory() as scratch:
     work_dir = os.path.abspath(values.work_dir or os.path.join(scratch, 'out'))
     model_dir = os.path.abspath(values.model_dir)
@@ -126,7 +126,7 @@ def call(command: List[str]) -> None:
 
 
 def _draw(model_dir: str, checkpoint: str, count: int, scratch: str) -> Asked:
-  """What to ask."""
+  """Returns evaluation examples and the answers of the checkpoint."""
   import tensorflow as tf
   from tests.data import video_making
   from tf_tokenlearner import backbones
@@ -166,18 +166,18 @@ def _draw(model_dir: str, checkpoint: str, count: int, scratch: str) -> Asked:
 
 
 def _rgb(stored) -> np.ndarray:
-  """An image file or pixels -> uint8 [..., 3]."""
+  """Returns an image file or pixels as uint8 [..., 3]."""
   import tensorflow as tf
   if isinstance(stored, bytes):
     return tf.io.decode_image(stored, 3, expand_animations=False).numpy()
-  if stored.dtype == object:  # A file for each frame.
+  if stored.dtype == object:  # One file per frame.
     return np.stack([_rgb(frame) for frame in stored])
   return np.broadcast_to(stored, [*stored.shape[:-1], 3])
 
 
 def _answers(asked: Asked, model_dir: str, work_dir: str,
              values: flags.FlagValues) -> Iterator[Answer]:
-  """Exports, asks, goes on to the next."""
+  """Exports in each format and yields the answers of its clients."""
   from tf_tokenlearner.serving import hub_module
   from tf_tokenlearner.serving import saved_model
   from tf_tokenlearner.serving import streaming
@@ -264,22 +264,22 @@ def _ask_hub(folder, asked) -> Dict[str, np.ndarray]:
 
 
 def _predict(model, asked, stream=False):
-  """By class; of a stream the answer after its last step."""
+  """Returns probabilities by class; for streams, those of the last step."""
   from tf_tokenlearner.prediction import run as prediction_run
   files = asked.streams if stream else asked.files
   fps = float(asked.fps) if asked.fps else None
   with contextlib.redirect_stdout(io.StringIO()) as out:
     prediction_run.predict(model, files, prediction_run.Options(
         'json', top=len(asked.label_names), fps=fps, stream=stream))
-  said = map(json.loads, out.getvalue().splitlines())
-  last = {answer['file']: answer['classes'] for answer in said}
+  answers = map(json.loads, out.getvalue().splitlines())
+  last = {answer['file']: answer['classes'] for answer in answers}
   found = [{c['name']: c['probability'] for c in last[file]}
            for file in files]
   return np.array([[f[name] for name in asked.label_names] for f in found])
 
 
 def _report(answer: Answer, asked: Asked) -> bool:
-  """Prints a line; whether the client says what it should."""
+  """Prints a line; returns whether the client agrees."""
   is_fine = answer.received.shape == answer.expected.shape
   cells = ['', '', '']
   if is_fine:

@@ -23,7 +23,7 @@ class Golden(NamedTuple):
 
 
 def read(name: str) -> Golden:
-  """The golden file of this name, keys without their leading part."""
+  """Returns a golden file by name, keys without their prefix."""
   with np.load(FOLDER / f'{name}.npz', allow_pickle=False) as arrays:
     part = lambda prefix: {
         key.removeprefix(prefix): arrays[key] for key in arrays

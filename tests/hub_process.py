@@ -1,4 +1,4 @@
-"""Uses a module of TensorFlow Hub in a process without our package."""
+"""Uses a TensorFlow Hub module in a process without our package."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _CONSUMER = os.path.join(
 
 
 def consume(module: str, inputs: np.ndarray) -> Dict[str, np.ndarray]:
-  """What hub_consumer says, with TensorFlow's packages and no others.
+  """Returns the results of hub_consumer, run with TensorFlow's packages only.
 
   Args:
     module: its folder.

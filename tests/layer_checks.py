@@ -1,6 +1,6 @@
-"""The one check that every public layer passes, cut into named parts.
+"""Checks that every public layer passes.
 
-A test module lists its layers as CASES and runs all CHECKS on each; every part
+A test module lists its layers as CASES and runs all CHECKS on each; every check
 takes a Case and an empty folder.
 """
 
@@ -26,7 +26,7 @@ def draw_weights(layer: tf_keras.layers.Layer, scale: float = .3) -> None:
 
 
 class Case(NamedTuple):
-  """A layer and what it is fed; shapes are without the batch.
+  """A layer and its inputs; shapes are without the batch.
 
   Attributes:
     layer: the class.
@@ -48,7 +48,7 @@ class Case(NamedTuple):
     return '-'.join([self.layer.__name__, rank, *options])
 
   def make(self, **kwargs) -> tf_keras.layers.Layer:
-    """The layer, built, with drawn weights."""
+    """Returns the built layer with random weights."""
     layer = self.layer(**{**self.kwargs, **kwargs})
     layer(*[tf.zeros([1, *shape]) for shape in self.inputs])
     draw_weights(layer)
@@ -60,19 +60,19 @@ class Case(NamedTuple):
                  for shape in self.inputs)
 
   def function(self, layer, batch=None, **kwargs):
-    """The layer as a tf.function of tensors with this batch size."""
+    """Returns the layer as a tf.function for a batch size."""
     return tf.function(
         lambda *tensors: layer(*tensors), autograph=False, input_signature=[
             tf.TensorSpec([batch, *shape]) for shape in self.inputs], **kwargs)
 
   def model(self, layer) -> tf_keras.Model:
-    """The layer as a functional model of unknown batch size."""
+    """Returns the layer as a functional model of unknown batch size."""
     inputs = [tf_keras.Input(shape) for shape in self.inputs]
     return tf_keras.Model(inputs, layer(*inputs))
 
 
 def check_unknown_batch(case: Case, folder: pathlib.Path):
-  """Any batch size gives the numbers of its examples one by one."""
+  """Checks that a batch gives the same numbers as single examples."""
   del folder
   layer = case.make()
   tensors = case.tensors()
@@ -90,7 +90,7 @@ def check_unknown_batch(case: Case, folder: pathlib.Path):
 
 
 def check_compiled(case: Case, folder: pathlib.Path):
-  """XLA computes what eager execution computes."""
+  """Checks that XLA and eager execution agree."""
   del folder
   layer, tensors = case.make(), case.tensors()
   function = case.function(layer, jit_compile=True)
@@ -98,7 +98,7 @@ def check_compiled(case: Case, folder: pathlib.Path):
 
 
 def check_config(case: Case, folder: pathlib.Path):
-  """get_config is the constructor's arguments, and makes the layer again."""
+  """Checks that get_config holds all arguments and rebuilds the layer."""
   del folder
   layer = case.make()
   config = layer.get_config()
@@ -116,7 +116,7 @@ def check_config(case: Case, folder: pathlib.Path):
 
 
 def check_mixed_precision(case: Case, folder: pathlib.Path):
-  """A policy reaches every part: halves come out, weights stay float32."""
+  """Checks that outputs have the compute dtype and weights are float32."""
   del folder
   tensors = case.tensors()
   expected = case.make()(*tensors)
@@ -132,7 +132,7 @@ def check_mixed_precision(case: Case, folder: pathlib.Path):
 
 
 def check_gradients(case: Case, folder: pathlib.Path):
-  """Every weight and every input moves the output, but those that cannot."""
+  """Checks that every weight and input has a gradient, except the exempt."""
   del folder
   layer, tensors = case.make(), case.tensors()
   with tf.GradientTape() as tape:
@@ -150,7 +150,7 @@ def check_gradients(case: Case, folder: pathlib.Path):
 
 
 def check_dropout(case: Case, folder: pathlib.Path):
-  """Every rate acts in training only, and not at all at 0."""
+  """Checks that every rate acts only in training, and not at 0."""
   del folder
   tensors = case.tensors()
   plain = case.make()
@@ -169,7 +169,7 @@ def check_dropout(case: Case, folder: pathlib.Path):
 
 
 def check_saved_model(case: Case, folder: pathlib.Path):
-  """A SavedModel takes any batch size and gives the same numbers."""
+  """Checks that a SavedModel takes any batch size and agrees."""
   layer = case.make()
   module = tf.Module()
   module.layer = layer
@@ -183,7 +183,7 @@ def check_saved_model(case: Case, folder: pathlib.Path):
 
 
 def check_keras_files(case: Case, folder: pathlib.Path):
-  """Keras files know the layer by its registered name, weights by path."""
+  """Checks that Keras files restore the layer and its weights."""
   layer, tensors = case.make(), case.tensors()
   names = [weight.name for weight in layer.weights]
   assert len(set(names)) == len(names)

@@ -1,4 +1,4 @@
-"""The layers once more, in float64 NumPy and straight from the formulas.
+"""Reference layers in float64 NumPy, written from the formulas.
 
 Every function takes inputs [B, N, C] and one of our layers, for its weights.
 """
@@ -9,13 +9,13 @@ import numpy as np
 
 
 def weights(layer):
-  """{'gamma': array, ...}: the layer's own weights by their last name."""
+  """Returns the layer's own weights by the last part of their names."""
   return {weight.name.split('/')[-1].removesuffix(':0'):
           weight.numpy().astype('float64') for weight in layer.weights}
 
 
 def softmax(x):
-  """Over the last axis."""
+  """Returns the softmax over the last axis."""
   powers = np.exp(x - x.max(axis=-1, keepdims=True))
   return powers / powers.sum(axis=-1, keepdims=True)
 
@@ -62,7 +62,7 @@ def block(x, layer):
 
 
 def convolution(x, layer):
-  """Of odd sides, without bias, on maps [B, H, W, C]; zeros around them."""
+  """Convolves maps [B, H, W, C] with odd kernels, zero padding and no bias."""
   kernel = weights(layer)['kernel']
   rows, columns = kernel.shape[:2]
   padded = np.pad(
@@ -73,12 +73,12 @@ def convolution(x, layer):
 
 
 def token_learner(x, layer):
-  """Version 1.0, sum pooling, on maps [B, H, W, C]."""
+  """Returns tokens of version 1.0 with sum pooling from [B, H, W, C]."""
   return np.einsum('bhws,bhwc->bsc', token_learner_masks(x, layer), x)
 
 
 def token_learner_masks(x, layer):
-  """Of version 1.0, [B, H, W, S]."""
+  """Returns the masks of version 1.0, [B, H, W, S]."""
   masks = layer_norm(x, layer.norm)
   for i, conv in enumerate(layer.convs):
     masks = convolution(masks if i == 0 else gelu(masks), conv)
@@ -112,7 +112,7 @@ def token_reprojection(x, original, layer):
 
 
 def vector_transformer(x, layer):
-  """One channel after the other."""
+  """Computes one channel after the other."""
   q, k, v = np.split(
       dense(layer_norm(x, layer.norm), layer.qkv), 3, axis=-1)
   channels = [
@@ -122,7 +122,7 @@ def vector_transformer(x, layer):
 
 
 def space_time_token_fuser(x, original, layer):
-  """Tokens [B, T*S, C] and maps [B, T, H, W, C]."""
+  """Fuses tokens [B, T*S, C] with maps [B, T, H, W, C]."""
   mixed = dense(x.swapaxes(1, 2), layer.mix).swapaxes(1, 2)
   frames = mixed.reshape([len(x), original.shape[1], -1, x.shape[-1]])
   masks = sigmoid(dense(original, layer.masks))

@@ -1,7 +1,7 @@
-"""Configs of full size made small, with their structure kept.
+"""Small versions of full-size configs with the same structure.
 
-Blocks are alike between two places where tokens are learned, so that one of
-them stands for all: TransformerEncoderBlocks from 12 to 18 become one.
+The blocks between two TokenLearners are equal, so one represents all of them:
+TransformerEncoderBlocks from 12 to 18 become one.
 """
 
 import copy
@@ -15,7 +15,7 @@ NUM_CLASSES = 6
 
 
 def shallow(params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
-  """A copy with one block where there were many alike."""
+  """Returns a copy with one block per run of equal blocks."""
   params = copy.deepcopy(params)
   model = params.task.model
   model.num_classes = model.num_classes or NUM_CLASSES
@@ -37,7 +37,7 @@ def shallow(params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
 
 
 def tiny(params: cfg.ExperimentConfig) -> cfg.ExperimentConfig:
-  """The same with a few channels and pixels, and without warm-up."""
+  """Returns a shallow copy with few channels and pixels and no warm-up."""
   params = shallow(params)
   params.trainer.optimizer_config.warmup.type = None
   model = params.task.model

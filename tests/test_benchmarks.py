@@ -1,4 +1,4 @@
-"""The benchmarks run, compare like with like and refuse nonsense."""
+"""The benchmarks run, compare equal models and refuse invalid flags."""
 
 import re
 
@@ -22,7 +22,7 @@ MODELS = ['Model Garden ViT', 'ours, plain', 'ours, 2 tokens at 1']
 
 @pytest.fixture(autouse=True)
 def tiny_variant(monkeypatch):
-  """A size N that is built in no time."""
+  """Adds the tiny size N."""
   monkeypatch.setitem(variants.SIZES, 'N', variants.Size(
       num_layers=2, hidden_size=12, mlp_dim=20, num_heads=3))
 
@@ -36,7 +36,7 @@ def parse_flags(script, *arguments):
 
 
 def run(script, *arguments):
-  """(lines above the table, its rows as (first columns, model, numbers))."""
+  """Returns the head lines and the rows (first columns, model, numbers)."""
   lines = script.run(parse_flags(script, *arguments)).splitlines()
   assert max(map(len, lines)) <= 80
   rows = []
@@ -46,7 +46,7 @@ def run(script, *arguments):
   return lines[:3], rows
 
 
-def test_inference():
+def test_inference_table():
   head, rows = run(inference, '--batch_sizes=1,3')
   assert head[0] == 'Inference, N/16 at 32 px, float32'
   assert head[1].endswith(f'TensorFlow {tf.__version__}')
@@ -60,7 +60,7 @@ def test_inference():
       assert speed_up == 1, before
 
 
-def test_training():
+def test_training_table():
   head, rows = run(training, '--modes=graph', '--batch_size=2')
   assert head[0] == 'Training, N/16 at 32 px, batch 2, float32, AdamW'
   assert [row[:2] for row in rows] == [(['graph'], name) for name in MODELS]
@@ -70,8 +70,7 @@ def test_training():
     assert min(speed_up, ratio) > 0
 
 
-def test_training_step_learns():
-  """The step that is timed lowers the loss on its own batch."""
+def test_timed_training_step_lowers_the_loss():
   model = contenders.make('N/16', 32, 2, 1)[2].model
   images = tf.random.uniform([2, 32, 32, 3], -1., 1., seed=1)
   step = training.make_step(model, 'graph', images, tf.constant([3, 5]))
@@ -81,7 +80,7 @@ def test_training_step_learns():
 
 
 def as_ours(weights):
-  """The Garden's weights in the order and form of our plain classifier."""
+  """Converts weights of the Garden's classifier to our plain classifier."""
   first, blocks, last = weights[:3], weights[3:-4], weights[-4:]
   result = list(first)
   for start in range(0, len(blocks), 16):
@@ -97,7 +96,7 @@ def as_ours(weights):
   return [*result, *last]
 
 
-def test_the_garden_and_our_plain_model_are_one_function():
+def test_garden_and_our_plain_model_compute_the_same_function():
   garden, plain, _ = contenders.make('N/16', 32, 2, 1)
   assert garden.model.count_params() == plain.model.count_params()
   assert garden.macs == plain.macs
@@ -111,7 +110,7 @@ def test_the_garden_and_our_plain_model_are_one_function():
   np.testing.assert_allclose(plain.model(images), theirs, atol=2e-5)
 
 
-def test_contenders_are_what_their_macs_say():
+def test_contenders_have_the_macs_that_are_reported():
   _, _, tokens = contenders.make('N/16', 48, 2, 1)
   spec = backbones.ViTSpec('N/16', num_tokens=2, token_learner_location=1)
   expected = cost.classifier_cost(spec, (48, 48, 3), 1000)
@@ -119,8 +118,8 @@ def test_contenders_are_what_their_macs_say():
       expected.macs, expected.parameters)
 
 
-def test_interleave_goes_round(monkeypatch):
-  """Every round calls each once; a slow round does not move the median."""
+def test_slow_round_does_not_change_the_median(monkeypatch):
+  """Every round calls every function once."""
   now, calls = [0.], []
   monkeypatch.setattr(timing.time, 'perf_counter', lambda: now[0])
 
@@ -139,7 +138,7 @@ def test_interleave_goes_round(monkeypatch):
 
 @pytest.mark.parametrize('macs, expected', [
     (1, 64**3), (1000**3, 1024**3), (128**3, 128**3)])
-def test_one_matmul_is_about_as_large(macs, expected):
+def test_one_matmul_has_about_the_given_macs(macs, expected):
   function, macs = timing.one_matmul(macs)
   assert macs == expected
   assert np.isfinite(function())
@@ -154,13 +153,13 @@ def test_one_matmul_is_about_as_large(macs, expected):
     (training, '--location=2', 'token_learner_location=2 is outside 0..1'),
     (training, '--image_size=40', 'height 40 is no multiple'),
 ])
-def test_nonsense_is_refused(script, argument, message):
+def test_invalid_flags_are_refused(script, argument, message):
   with pytest.raises(errors.UserError, match=re.escape(message)):
     script.run(parse_flags(script, argument))
 
 
 def test_help_shows_every_flag():
-  """cli lists what __main__ defines."""
+  """cli lists the flags that __main__ defines."""
   for script in (inference, training):
     values = flags.FlagValues()
     script.define_flags(values)
@@ -169,7 +168,7 @@ def test_help_shows_every_flag():
       assert values.find_module_defining_flag(name) == '__main__'
 
 
-def test_streaming():
+def test_streaming_table_and_equal_logits():
   lines = streaming.run(parse_flags(
       streaming, '--variant=N/16x2', '--num_frames=4',
       '--modes=graph,tflite', '--num_tokens=1')).splitlines()

@@ -37,13 +37,13 @@ def test_every_folder_of_code_has_a_build_file():
       f'Copy a BUILD file of a sibling to {", ".join(missing)}.')
 
 
-def test_build_files_below_packages_hide_nothing():
-  """A BUILD file deeper down takes its files out of the glob above it."""
+def test_nested_build_files_hide_no_sources():
+  """A nested BUILD file would remove its files from the outer glob."""
   deep = [path for folder in code_folders('tf_tokenlearner')
           + code_folders('tests') for path in folder.glob('*/**/BUILD')]
   assert not deep
 
 
-def test_one_version():
+def test_versions_agree():
   module = (ROOT / 'MODULE.bazel').read_text()
   assert f'version = "{tf_tokenlearner.__version__}",' in module

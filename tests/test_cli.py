@@ -1,4 +1,4 @@
-"""Programs start and end as they should."""
+"""Exit codes, messages and help of command-line programs."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tf_tokenlearner import errors
 
 @pytest.fixture(name='run')
 def fixture_run(monkeypatch, capsys):
-  """Runs a main function with arguments: (exit code, stdout, stderr)."""
+  """Returns a function that runs main: (exit code, stdout, stderr)."""
   def run(main, *arguments, describe=None):
     values = flags.FlagValues()
     owner = dict(flag_values=values, module_name='__main__')
@@ -34,7 +34,7 @@ def fixture_run(monkeypatch, capsys):
   return run
 
 
-def test_good_end(run):
+def test_success_returns_the_exit_code(run):
   assert run(lambda arguments: print('done'))[:2] == (0, 'done\n')
   assert run(lambda arguments: 3)[0] == 3
 
@@ -51,13 +51,13 @@ def test_user_error_is_one_line(run):
 @pytest.mark.parametrize('argument, message', [
     ('--color=red', "Unknown command line flag 'color'. Did you mean: colour"),
     ('--size=huge', 'value should be one of <small|large>')])
-def test_bad_flags(run, argument, message):
+def test_invalid_flags_are_one_line(run, argument, message):
   code, _, err = run(lambda arguments: None, argument)
   assert code == 2 and err.count('\n') == 1
   assert message in err
 
 
-def test_words_and_missing_flags(run):
+def test_extra_arguments_and_missing_flags_are_refused(run):
   code, _, err = run(cli.refuse_arguments, 'train', 'now')
   assert code == 2 and 'Not understood: train now.' in err
   code, _, err = run(lambda arguments: cli.require('colour', 'size'),
@@ -65,7 +65,7 @@ def test_words_and_missing_flags(run):
   assert code == 2 and '--colour must be given' in err and '--size' not in err
 
 
-def test_help_lists_flags_and_more(run, monkeypatch):
+def test_help_lists_flags_and_descriptions(run, monkeypatch):
   monkeypatch.setattr(sys.modules[__name__], '__doc__', 'What it does.')
   code, out, _ = run(lambda arguments: None, '--help', describe=lambda: 'More.')
   assert code == 0
@@ -78,14 +78,14 @@ def test_help_lists_flags_and_more(run, monkeypatch):
   assert max(map(len, out.splitlines())) < 80
 
 
-def test_interrupt(run):
+def test_interrupt_ends_with_code_130(run):
   def main(arguments):
     signal.raise_signal(signal.SIGINT)
   code, _, err = run(main)
   assert (code, err) == (130, '\nInterrupted. Stopping ...\n')
 
 
-def test_an_interrupt_is_announced_while_compiled_code_runs():
+def test_interrupt_is_announced_while_compiled_code_runs():
   """This hash takes hours, and Python cannot interrupt it."""
   program = subprocess.Popen(
       [sys.executable, '-c', """if True:
@@ -108,7 +108,7 @@ def test_an_interrupt_is_announced_while_compiled_code_runs():
     program.communicate()
 
 
-def test_characters_that_the_terminal_lacks():
+def test_characters_that_the_terminal_lacks_are_escaped():
   done = subprocess.run(
       [sys.executable, '-c', 'from tf_tokenlearner import cli\n'
        "cli.run(lambda arguments: print('caf\\u00e9'))"],

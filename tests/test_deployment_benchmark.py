@@ -1,4 +1,4 @@
-"""The measurement of exports, on models of no size."""
+"""The deployment benchmark measures exports of tiny models."""
 
 import re
 
@@ -19,7 +19,8 @@ def parse_flags(tmp_path, *arguments):
   return values
 
 
-def test_tables(tmp_path, monkeypatch, finished_run):
+def test_tables_hold_sizes_times_and_accuracies(
+    tmp_path, monkeypatch, finished_run):
   monkeypatch.setitem(variants.SIZES, 'N', variants.Size(
       num_layers=2, hidden_size=12, mlp_dim=20, num_heads=3))
   deployment.run(parse_flags(
@@ -37,6 +38,6 @@ def test_tables(tmp_path, monkeypatch, finished_run):
   assert abs(float(accuracy[0]) - float(accuracy[1])) <= .1
 
 
-def test_unknown_form(tmp_path):
-  with pytest.raises(errors.UserError, match='Unknown form \'hub\''):
+def test_unknown_export_format_is_refused(tmp_path):
+  with pytest.raises(errors.UserError, match='Unknown export format \'hub\''):
     deployment.run(parse_flags(tmp_path, '--forms=hub'))

@@ -17,7 +17,7 @@ NAMES = {'tf': tf}
 
 
 @pytest.mark.parametrize('name', MODULES)
-def test_examples(name):
+def test_examples_run_as_printed(name):
   module = importlib.import_module(name)
   failed, _ = doctest.testmod(module, extraglobs=NAMES)
   assert failed == 0

@@ -30,12 +30,12 @@ def run(*arguments):
       'predict, TFLite int8', 'hub.load feature_vector',
       'hub.KerasLayer feature_vector', 'predict --stream, saved_model',
       'predict --stream, tflite'])])
-def test_all_say_what_the_checkpoint_says(
+def test_every_client_agrees_with_the_checkpoint(
     request, capfd, tmp_path, fixture, options, clients):
   model_dir = request.getfixturevalue(fixture)
   checkpoint = str(tmp_path / 'ckpt')
   servable = servable_lib.load(*servable_lib.find(model_dir))
-  # After a few steps any two pictures look alike to it, noise as well.
+  # A model of a few steps gives nearly the same output for every image.
   layer_checks.draw_weights(servable.model)
   tf.train.Checkpoint(model=servable.model).write(checkpoint)
   capfd.readouterr()
@@ -47,7 +47,7 @@ def test_all_say_what_the_checkpoint_says(
     assert re.search(r' \de-\d+ .* ok$', line)
 
 
-def test_what_differs_is_seen(capsys):
+def test_differing_answers_are_reported(capsys):
   expected = np.float32(np.eye(3))
   asked = end_to_end.Asked(None, [], [], None, np.arange(3), expected, None,
                            (), None, None)
@@ -61,6 +61,6 @@ def test_what_differs_is_seen(capsys):
       ['client', '1e+00', '0.3333', '0.3333', 'DIFFERS'], ['client', 'DIFFERS']]
 
 
-def test_a_client_that_fails_ends_all():
+def test_failing_client_raises_an_error():
   with pytest.raises(errors.UserError, match='ended with 3:\nwhy'):
     end_to_end.call(['sh', '-c', 'echo why >&2; exit 3'])

@@ -8,7 +8,7 @@ def test_few_names_are_all_shown():
   assert message == "Unknown pooler 'gapp'. Known: gap, gmp, token."
 
 
-def test_of_many_names_the_nearest_are_shown():
+def test_nearest_of_many_names_are_shown():
   names = [f'dataset_{i}' for i in range(50)] + ['cifar10', 'cifar100']
   message = str(errors.unknown_name('data set', 'Cifar_10', names))
   assert message.startswith(
@@ -16,7 +16,7 @@ def test_of_many_names_the_nearest_are_shown():
   assert message.endswith('cifar10, cifar100.')  # The rest are not near.
 
 
-def test_if_none_is_near_a_few_are_shown():
+def test_some_names_are_shown_if_none_is_near():
   names = [f'dataset_{i}' for i in range(50)]
   message = str(errors.unknown_name('data set', 'wxyz', names))
   assert message.startswith(
@@ -24,7 +24,7 @@ def test_if_none_is_near_a_few_are_shown():
   assert message.count(',') == 2
 
 
-def test_nothing_known():
+def test_error_without_known_names():
   assert 'none is known' in str(errors.unknown_name('thing', 'x', []))
 
 
@@ -32,7 +32,7 @@ def test_user_error_is_a_value_error():
   assert issubclass(errors.UserError, ValueError)
 
 
-def test_long_lists_of_problems_are_cut():
+def test_long_lists_of_problems_are_shortened():
   assert errors.problem_list(['one']) == ' one'
   lines = errors.problem_list([f'no {i}' for i in range(30)]).splitlines()
   assert lines[0] == '' and lines[1] == '  no 0'

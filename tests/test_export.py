@@ -1,4 +1,4 @@
-"""tokenlearner-export as a person runs it: in processes of its own."""
+"""tokenlearner-export, run in separate processes as users do."""
 
 import pathlib
 import subprocess
@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def run(*command):
-  """(exit code, stdout, stderr) of Python with this command line."""
+  """Runs Python; returns (exit code, stdout, stderr)."""
   done = subprocess.run(
       [sys.executable, *command], capture_output=True, text=True, check=False,
       cwd=ROOT)

@@ -8,7 +8,7 @@ import pytest
 from tf_tokenlearner import files
 
 
-def test_file_replaces(tmp_path):
+def test_file_is_replaced_at_the_end(tmp_path):
   target = tmp_path / 'a.txt'
   target.write_text('old')
   with files.replacing(str(target)) as path:
@@ -28,7 +28,7 @@ def test_folder_appears_at_the_end(tmp_path):
 
 
 @pytest.mark.parametrize('is_folder', [False, True])
-def test_nothing_stays_after_a_failure(tmp_path, is_folder):
+def test_failure_leaves_nothing(tmp_path, is_folder):
   with pytest.raises(KeyboardInterrupt):
     with files.replacing(str(tmp_path / 'x')) as path:
       if is_folder:
@@ -39,7 +39,7 @@ def test_nothing_stays_after_a_failure(tmp_path, is_folder):
   assert not os.listdir(tmp_path)
 
 
-def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
+def test_leftovers_of_killed_processes_are_removed_after_a_day(tmp_path):
   path = str(tmp_path / 'a [1]')
   places = []
   for age in (0, 2 * 24 * 3600):
@@ -54,7 +54,7 @@ def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
   assert [place.exists() for place in places] == [True, False]
 
 
-def test_names_that_are_not_utf8(tmp_path):
+def test_names_need_not_be_utf8(tmp_path):
   target = os.path.join(tmp_path, os.fsdecode(b'\xff.txt'))
   with files.replacing(target) as path, open(path, 'w') as file:
     file.write('new')
@@ -66,7 +66,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['a [b=0.1]', 'a*', 'a?', 'plain'])
-def test_paths_without_wildcards(tmp_path, name):
+def test_wildcards_are_hidden_behind_a_link(tmp_path, name):
   folder = tmp_path / name
   folder.mkdir()
   (folder / 'file').write_text('a')

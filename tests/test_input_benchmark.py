@@ -1,4 +1,4 @@
-"""The benchmark of the input pipelines runs on data of its own making."""
+"""The input benchmark runs on generated data and compares like with like."""
 
 import re
 
@@ -24,7 +24,7 @@ def parse_flags(*arguments):
   return values
 
 
-def test_table():
+def test_table_holds_rates_and_their_ratios():
   lines = input_pipeline.run(parse_flags()).splitlines()
   assert max(map(len, lines)) <= 80
   assert lines[0] == 'Training input at 16 px, clips of 3 frames'
@@ -46,8 +46,7 @@ def test_table():
   assert rows[0][4] == rows[2][4] == '1.00'
 
 
-def test_like_is_compared_with_like(tmp_path):
-  """What the decoder decodes is what the pipelines read."""
+def test_decoder_reads_the_images_of_the_pipelines(tmp_path):
   values = parse_flags()
   images = input_data.images(values, str(tmp_path / 'images'))
   clips = input_data.clips(values, str(tmp_path / 'clips'))
@@ -64,13 +63,13 @@ def test_like_is_compared_with_like(tmp_path):
 @pytest.mark.parametrize('argument, message', [
     ('--kinds=image', "Unknown kind 'image'. Known: images, clips"),
     ('--kinds=', '--kinds is empty; give one or more of images, clips')])
-def test_nonsense_is_refused(argument, message):
+def test_invalid_kinds_are_refused(argument, message):
   with pytest.raises(errors.UserError, match=message):
     input_pipeline.run(parse_flags(argument))
 
 
 def test_help_shows_every_flag():
-  """cli lists what __main__ defines."""
+  """cli lists the flags that __main__ defines."""
   values = flags.FlagValues()
   input_pipeline.define_flags(values)
   for name in ('kinds', 'rounds', 'batches', 'num_frames', 'quality'):

@@ -1,4 +1,4 @@
-"""The measurement of inserted TokenLearners, on digits, for a step or two."""
+"""The insertion benchmark, on digits, for a few steps."""
 
 import json
 
@@ -27,9 +27,10 @@ def parse_flags(tmp_path, data_dir, *arguments):
   return values
 
 
-def test_table_and_results(tmp_path, data_dir, monkeypatch):
-  kinds = [insertion._TRAININGS[i] for i in (0, 4)]  # The others are alike.
-  monkeypatch.setattr(insertion, '_TRAININGS', kinds)
+def test_table_agrees_with_results(tmp_path, data_dir, monkeypatch):
+  # The other trainings run the same code.
+  monkeypatch.setattr(
+      insertion, '_TRAININGS', [insertion._TRAININGS[i] for i in (0, 4)])
   insertion.run(parse_flags(tmp_path, data_dir))
   report = (tmp_path / 'docs' / 'results' / 'insertion.md').read_text()
   assert '2 blocks and width 8 ' in report and 'Seeds 3; commit ' in report
@@ -51,7 +52,7 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
   assert inserted['init_checkpoint'].endswith('/plain_ViT_3')
   assert inserted['init_token_learner'] == 'mean'
 
-  # What has a result is not trained again.
+  # A training with a result is not repeated.
   monkeypatch.setattr(runner, 'train', None)
   insertion.run(parse_flags(tmp_path, data_dir))
   assert (tmp_path / 'docs' / 'results' / 'insertion.md').read_text() == report
@@ -59,7 +60,7 @@ def test_table_and_results(tmp_path, data_dir, monkeypatch):
     insertion.run(parse_flags(tmp_path, data_dir, '--seeds=3,4'))
 
 
-def test_spread_over_seeds():
+def test_table_holds_mean_and_deviation_over_seeds():
   results = {name: [{'before': .5, 'accuracy': accuracy, 'seconds': 60.}
                     for accuracy in (.8, .9)] for name in NAMES}
   values = flags.FlagValues()
@@ -71,6 +72,6 @@ def test_spread_over_seeds():
       '| inserted as means | 117 | 0.5000 ± 0.0000 | 0.8500 ± 0.0707 | 60 |')
 
 
-def test_seeds_that_are_no_numbers(tmp_path, data_dir):
+def test_seeds_must_be_numbers(tmp_path, data_dir):
   with pytest.raises(errors.UserError, match='--seeds must be whole numbers'):
     insertion.run(parse_flags(tmp_path, data_dir, '--seeds=one'))

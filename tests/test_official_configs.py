@@ -1,4 +1,4 @@
-"""Every YAML in official_configs loads, builds, trains, says what it is."""
+"""Every YAML in official_configs loads, builds, trains and has a header."""
 
 import contextlib
 import functools
@@ -29,7 +29,7 @@ def header(path):
 
 
 def experiment_of(path):
-  """What the command in the header names."""
+  """Returns the experiment in the command of the header."""
   words = header(path)[2].split()
   assert f'--config_file={path.relative_to(ROOT)}' in words
   return next(word.removeprefix('--experiment=') for word in words
@@ -38,13 +38,13 @@ def experiment_of(path):
 
 @functools.cache
 def parse(path):
-  """Not to be changed."""
+  """Returns the parsed config, which callers must not change."""
   return experiments.parse(experiment_of(path), [str(path)])
 
 
 @contextlib.contextmanager
 def precision(dtype):
-  """A mixed-precision policy, as the program sets it."""
+  """Sets the mixed-precision policy of the config."""
   policy = f'mixed_{dtype}' if dtype else 'float32'
   tf_keras.mixed_precision.set_global_policy(policy)
   try:
@@ -57,14 +57,14 @@ _DONE = set()
 
 
 def is_new(what, *configs):
-  """Whether this was not done for them yet, by itself; many files are alike."""
+  """Returns whether an equal config has not been tested yet."""
   keys = {f'{what} {config.as_dict()}' for config in configs}
   is_old = keys <= _DONE
   _DONE.update(keys)
   return not is_old
 
 
-def test_there_are_some():
+def test_official_configs_are_found():
   assert len(FILES) >= 93
 
 
@@ -78,7 +78,7 @@ def test_header_has_five_facts(path):
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_only_differences_are_written(path):
-  """Every value in the file is one that the experiment does not have anyway."""
+  """Every value of a file differs from that of the experiment."""
   written = set(_keys(yaml.safe_load(path.read_text())))
   changed = {line.split(':')[0] for line in experiments.changes(
       experiments.parse(experiment_of(path)), parse(path))}
@@ -91,7 +91,7 @@ def test_only_differences_are_written(path):
 
 @pytest.fixture(name='run_eagerly')
 def fixture_run_eagerly():
-  """Two steps are not worth a graph."""
+  """Runs functions eagerly, as two steps are faster without a graph."""
   tf.config.run_functions_eagerly(True)
   yield
   tf.config.run_functions_eagerly(False)
@@ -100,9 +100,9 @@ def fixture_run_eagerly():
 @pytest.mark.filterwarnings('ignore:.*set_learning_phase')
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_builds_at_full_size(path):
-  """All shapes are right and counted right; a graph takes no memory for them.
+  """Shapes and counts of parameters are right, in a graph without weights.
 
-  Of blocks that are alike one is built.
+  One block is built for each run of equal blocks.
   """
   params = shrunk_configs.shallow(parse(path))
   model_config = params.task.model
@@ -121,7 +121,7 @@ def test_builds_at_full_size(path):
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_trains_two_steps_when_small(path, run_eagerly):
-  """With the task, the loss and the optimizer of the file."""
+  """Uses the task, the loss and the optimizer of the file."""
   full = parse(path).task
   task_factory.get_task_cls(type(full)).check_options(full)
   params = shrunk_configs.tiny(parse(path))

@@ -1,4 +1,4 @@
-"""predict.py as a person runs it: in processes of its own."""
+"""predict.py, run in separate processes as users do."""
 
 import csv
 import io
@@ -17,14 +17,14 @@ PROGRAM = str(ROOT / 'tf_tokenlearner' / 'predict.py')
 
 
 def run(*arguments, folder='/'):
-  """(exit code, stdout, stderr) of predict.py."""
+  """Runs predict.py; returns (exit code, stdout, stderr)."""
   done = subprocess.run(
       [sys.executable, PROGRAM, *arguments], capture_output=True, text=True,
       check=False, cwd=folder)
   return done.returncode, done.stdout, done.stderr
 
 
-def test_answers_and_nothing_else_on_stdout(image_export, tmp_path):
+def test_stdout_holds_only_predictions(image_export, tmp_path):
   cv2.imwrite(str(tmp_path / 'a.png'), np.zeros([9, 9, 3], np.uint8))
   (tmp_path / 'b.png').write_bytes(b'')
   code, out, err = run(
@@ -55,8 +55,8 @@ def test_mistakes_are_one_line(arguments, message):
   assert message in err
 
 
-def test_a_prediction_imports_no_model_garden(image_export, tmp_path):
-  """Also as a module, and in a folder and of a file with odd names."""
+def test_predictions_do_not_import_the_model_garden(image_export, tmp_path):
+  """Runs as a module, on a file and in a folder with special characters."""
   folder = tmp_path / 'export [lr=0.1]*'
   shutil.copytree(image_export, folder)
   cv2.imwrite(str(tmp_path / 'a.png'), np.zeros([9, 9, 3], np.uint8))

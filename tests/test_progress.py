@@ -21,7 +21,7 @@ def make(is_terminal, **kwargs):
   return stream, progress.StatusLine(stream, **kwargs)
 
 
-def test_a_terminal_shows_one_line(clock, monkeypatch):
+def test_terminal_shows_one_line(clock, monkeypatch):
   monkeypatch.setenv('COLUMNS', '10')
   stream, line = make(is_terminal=True)
   line.show('longer than the terminal')
@@ -34,7 +34,7 @@ def test_a_terminal_shows_one_line(clock, monkeypatch):
       '\r\x1b[Klonger th\r\x1b[Kb\r\x1b[Kstays\n')
 
 
-def test_a_log_gets_a_line_now_and_then(clock):
+def test_log_gets_a_line_every_ten_seconds(clock):
   stream, line = make(is_terminal=False)
   line.show('too soon')
   line.show('now', force=True)
@@ -45,7 +45,7 @@ def test_a_log_gets_a_line_now_and_then(clock):
   assert stream.getvalue() == 'now\nagain\nstays\n'
 
 
-def test_lines_can_be_announced_elsewhere(clock):
+def test_announce_receives_the_lines(clock):
   announced = []
   stream, line = make(is_terminal=False, announce=announced.append)
   clock[0] += 11
@@ -72,13 +72,13 @@ def count_to_nine_hundred(monkeypatch, clock, is_terminal):
   return stream.getvalue(), lines
 
 
-def test_a_counter_in_a_log(monkeypatch, clock):
+def test_counter_in_a_log(monkeypatch, clock):
   assert count_to_nine_hundred(monkeypatch, clock, is_terminal=False) == (
       '', ['Checking images: 400 of 1,000, 0:18 left',
            'Checking images: 800 of 1,000, 0:06 left'])
 
 
-def test_a_counter_on_a_terminal(monkeypatch, clock):
+def test_counter_on_a_terminal(monkeypatch, clock):
   written, lines = count_to_nine_hundred(monkeypatch, clock, is_terminal=True)
   assert not lines and '\n' not in written
   parts = written.split('\r\x1b[K')

@@ -17,7 +17,7 @@ PARAMS = {'trainer': {'best_checkpoint_export_subdir': 'best_ckpt'},
           'task': {'label_names': list(NAMES), 'rate': 1e-7}}
 
 
-def test_class_names_stay_text(tmp_path):
+def test_class_names_remain_text(tmp_path):
   folder = str(tmp_path / 'run')
   run_folder.save(run_folder.Run(folder, 'it', PARAMS, NAMES))
   run = run_folder.load(folder)
@@ -25,7 +25,7 @@ def test_class_names_stay_text(tmp_path):
   assert run.params == PARAMS
 
 
-def test_names_of_an_old_run_that_were_written_plainly(tmp_path):
+def test_unquoted_names_of_old_runs_are_text(tmp_path):
   (tmp_path / 'params.yaml').write_text(json.dumps(PARAMS))
   (tmp_path / 'run.yaml').write_text(
       'experiment: it\nlabel_names: [1e3, 007, on]')
@@ -33,7 +33,7 @@ def test_names_of_an_old_run_that_were_written_plainly(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['sweep [lr=1e-3]', 'a*b', 'a?b'])
-def test_checkpoints_in_folders_with_wildcards(tmp_path, name):
+def test_folder_names_may_hold_wildcards(tmp_path, name):
   folder = str(tmp_path / name)
   variable = tf.Variable(1.)
   manager = run_folder.CheckpointManager(
@@ -51,7 +51,7 @@ def test_checkpoints_in_folders_with_wildcards(tmp_path, name):
   assert variable.numpy() == 3.
 
 
-def test_one_process_trains_in_a_folder(tmp_path):
+def test_second_training_in_a_folder_is_refused(tmp_path):
   folder = str(tmp_path / 'run')
   other = subprocess.Popen(
       [sys.executable, '-c', 'import sys\n'

@@ -23,7 +23,7 @@ def test_every_dependency_is_bounded_and_pinned():
         f"{name} is not in constraints.txt. Run 'make constraints'.")
 
 
-def test_versions_of_python():
+def test_python_versions_agree():
   package = metadata.metadata('tf_tokenlearner')
   listed = sorted(re.findall(
       r'Python :: 3\.(\d+)', ' '.join(package.get_all('Classifier'))), key=int)

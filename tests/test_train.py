@@ -1,4 +1,4 @@
-"""train.py as a person runs it: in processes of its own."""
+"""train.py, run in separate processes as users do."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ TRAIN = str(ROOT / 'tf_tokenlearner' / 'train.py')
 
 
 def run(*arguments):
-  """(exit code, stdout, stderr) of train.py."""
+  """Runs train.py; returns (exit code, stdout, stderr)."""
   done = subprocess.run(
       [sys.executable, TRAIN, *arguments], capture_output=True, text=True,
       check=False, cwd='/')
@@ -60,7 +60,7 @@ def test_mistakes_in_flags_are_one_line(arguments, message):
   assert message in err and err.count('\n') == 1
 
 
-def test_mistakes_behind_tensorflow_are_one_line(tmp_path):
+def test_mistakes_found_after_loading_tensorflow_are_one_line(tmp_path):
   code, _, err = run(
       '--experiment=tokenlearner_digits', '--mode=train',
       f'--model_dir={tmp_path / "run"}',
@@ -76,7 +76,7 @@ def test_mistakes_behind_tensorflow_are_one_line(tmp_path):
 
 
 def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
-  """SIGKILL once a checkpoint is there; the same command does the rest."""
+  """SIGKILL comes after a checkpoint; the same command continues the run."""
   overrides = tmp_path / 'tiny.yaml'
   overrides.write_text(conftest.TINY_DIGITS.replace(
       'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ').replace(

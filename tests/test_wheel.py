@@ -1,4 +1,4 @@
-"""A wheel works in an environment that does not know the clone."""
+"""A wheel works in an environment without the clone."""
 
 import pathlib
 import shutil
@@ -16,7 +16,7 @@ SMOKE = ROOT / 'tests' / 'smoke.py'
 
 @pytest.fixture(scope='module', name='wheel')
 def fixture_wheel(tmp_path_factory):
-  """The path of a wheel built from a copy of the sources."""
+  """Returns the path of a wheel built from a copy of the sources."""
   folder = tmp_path_factory.mktemp('wheel')
   sources = folder / 'sources'
   for name in ('tf_tokenlearner', 'official_configs'):
@@ -32,7 +32,7 @@ def fixture_wheel(tmp_path_factory):
   return path
 
 
-def test_contents(wheel):
+def test_wheel_contains_package_and_configs(wheel):
   names = set(zipfile.ZipFile(wheel).namelist())
   expected = {
       path.relative_to(ROOT).as_posix()
@@ -45,7 +45,7 @@ def test_contents(wheel):
 
 
 def test_trains_exports_and_predicts_without_the_clone(wheel, tmp_path):
-  """tests/smoke.py in an environment with the wheel and the dependencies."""
+  """Runs tests/smoke.py with the wheel and the dependencies."""
   environment = tmp_path / 'environment'
   subprocess.run([sys.executable, '-m', 'venv', '--without-pip', environment],
                  check=True)

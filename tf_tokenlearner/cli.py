@@ -1,7 +1,7 @@
-"""How every command-line program of the project starts and ends.
+"""Start and end of every command-line program of the project.
 
---help and misspelt flags are answered before TensorFlow is imported; mistakes
-of the user end in one line on stderr and exit code 2.
+--help and unknown flags are handled before TensorFlow is imported. A user error
+ends the program with one line on stderr and exit code 2.
 """
 
 import gc
@@ -23,7 +23,7 @@ _interrupt_notice = 'Stopping ...'
 
 
 def set_interrupt_notice(text: str) -> None:
-  """Sets what Ctrl-C prints at once: what the program waits for or does."""
+  """Sets the text that Ctrl-C prints at once, such as what is waited for."""
   global _interrupt_notice  # pylint: disable=global-statement
   _interrupt_notice = text
 
@@ -31,13 +31,13 @@ def set_interrupt_notice(text: str) -> None:
 def run(main: Callable[[Sequence[str]], Optional[int]],
         describe: Optional[Callable[[], str]] = None,
         about: Optional[str] = None) -> None:
-  """Parses absl flags, runs main(arguments left over), exits.
+  """Parses absl flags, runs main(remaining arguments) and exits.
 
   Args:
-    main: the program; what it returns is the exit code, None is 0.
-    describe: returns more text for --help, after the flags.
-    about: text for --help, before the flags; default: the docstring of main's
-      module.
+    main: the program; returns the exit code, None for 0.
+    describe: returns text that --help prints after the flags.
+    about: text that --help prints before the flags; by default the docstring
+      of main's module.
   """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   # Skips Keras 3, which nothing here uses, and saves a second.
@@ -53,7 +53,7 @@ def run(main: Callable[[Sequence[str]], Optional[int]],
   except flags.Error as error:
     _exit_with_line(str(error))
   _expand_home(main.__module__)
-  # A character that the terminal lacks must not end the program.
+  # Characters that the terminal cannot show must not end the program.
   sys.stdout.reconfigure(errors='backslashreplace')
   announced = _announce_interrupts()
   try:
@@ -64,7 +64,7 @@ def run(main: Callable[[Sequence[str]], Optional[int]],
     announced.wait(1)
     sys.exit(130)
   sys.stdout.flush()
-  gc.freeze()  # Else the interpreter takes seconds to tear TensorFlow down.
+  gc.freeze()  # Avoids seconds of tearing TensorFlow down.
   sys.exit(code)
 
 
@@ -74,14 +74,14 @@ def asks_for_help() -> bool:
 
 
 def require(*names: str) -> None:
-  """Raises UserError if one of these flags was not given."""
+  """Raises UserError if one of these flags is not given."""
   missing = [f'--{name}' for name in names if not flags.FLAGS[name].value]
   if missing:
     raise errors.UserError(f'{", ".join(missing)} must be given; see --help.')
 
 
 def refuse_arguments(arguments: Sequence[str]) -> None:
-  """Raises UserError for words that belong to no flag."""
+  """Raises UserError if arguments are left that belong to no flag."""
   if arguments[1:]:
     raise errors.UserError(
         f'Not understood: {" ".join(arguments[1:])}. Everything is given as '
@@ -114,7 +114,7 @@ def _announce_interrupts() -> threading.Event:
 
 
 def _expand_home(program: str) -> None:
-  """Replaces ~ in flags: the shell leaves it alone in --model_dir=~/run."""
+  """Replaces ~ in flags, as the shell does not in --model_dir=~/run."""
   for flag in _own_flags(program):
     if isinstance(flag.value, str):
       flag.value = os.path.expanduser(flag.value)
@@ -129,7 +129,7 @@ def _exit_with_line(message: str):
 
 
 def _own_flags(program: str) -> List[flags.Flag]:
-  """Returns the flags that a module itself defines, not its libraries."""
+  """Returns the flags that a module defines, without those of libraries."""
   module = flags.FLAGS.find_module_defining_flag
   return [flag for flag in map(flags.FLAGS.__getitem__, sorted(flags.FLAGS))
           if module(flag.name) in ('__main__', sys.argv[0], program)]
@@ -141,7 +141,7 @@ def _flags_help(program: str) -> str:
   for flag in own:
     no = '[no]' if flag.boolean else ''
     text = flag.help
-    # None, [] and '' say nothing; some texts say what they stand for.
+    # None, [] and '' are left out, as are defaults that the text describes.
     if flag.default and 'default' not in text.lower():
       default = flag.default_as_str.strip("'")
       text = f'{text.rstrip(".")} (default: {default}).'

@@ -1,25 +1,25 @@
-"""Mistakes of the person at the keyboard, told in one line."""
+"""Errors of the user, reported in one line."""
 
 import difflib
 from typing import Iterable, Sequence
 
-_NEAR = .5  # Share of letters in common; below it names only look at random.
+_NEAR = .5  # Minimum similarity of names that are suggested.
 
 
 class UserError(ValueError):
-  """Something the user can mend; the message says what and how.
+  """An error that the user can fix; the message says how.
 
   Command-line programs print it as one line and exit with code 2.
   """
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
-  """An error that prints the known names, nearest first.
+  """Returns an error that lists the known names, nearest first.
 
   Args:
-    kind: what the name was meant to be, for instance 'experiment'.
-    name: what was given.
-    known: the names that exist.
+    kind: type of the named object, for instance 'experiment'.
+    name: the unknown name.
+    known: known names.
 
   Returns:
     UserError, to be raised by the caller.
@@ -42,7 +42,7 @@ def problem_list(problems: Sequence[str], limit: int = 20) -> str:
 
   Args:
     problems: at least one.
-    limit: number of problems that are listed; the others are counted.
+    limit: maximum number of listed problems; the others are counted.
   """
   if len(problems) == 1:
     return f' {problems[0]}'

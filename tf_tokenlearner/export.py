@@ -125,7 +125,7 @@ def streaming() -> Callable[[], None]:
       'number of videos; tflite: float32 frames of the network\'s own size, '
       'one video.', **_OWNER)
   quantize = flags.DEFINE_string(
-      'quantize', 'none', 'Of a TFLite file: none, float16 or dynamic.',
+      'quantize', 'none', 'With --format=tflite: none, float16 or dynamic.',
       **_OWNER)
 
   def export():

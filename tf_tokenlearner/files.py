@@ -17,10 +17,10 @@ _STALE_SECONDS = 24 * 3600
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-  """Yields a path beside `path`; renames it to `path` when all went well.
+  """Yields a temporary path next to `path`, renamed to `path` on success.
 
-  Serves for a file or a folder. Whatever the block wrote is removed if it
-  fails, and a killed process leaves only a name that starts with a dot.
+  Works for files and folders. If the block fails, what it wrote is removed; a
+  killed process leaves only a name that starts with a dot.
 
   Args:
     path: local or remote, as tf.io.gfile understands it; must not be a folder
@@ -30,7 +30,7 @@ def replacing(path: str) -> Iterator[str]:
   beside = os.path.join(folder, f'.{name}.{uuid.uuid4().hex[:8]}.partial')
   try:
     yield beside
-    # As bytes, since names of files need not be UTF-8.
+    # Bytes, since file names need not be UTF-8.
     tf.io.gfile.rename(os.fsencode(beside), os.fsencode(path), overwrite=True)
   except BaseException:
     _remove(beside)
@@ -38,7 +38,7 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def is_writable(folder: str) -> bool:
-  """Returns whether files can be made in a folder; True for a remote one."""
+  """Returns whether a folder is writable; True for a remote one."""
   if '://' in folder:
     return True
   try:
@@ -57,7 +57,7 @@ def write_json(path: str, values: Any) -> None:
 
 def _remove(path: str) -> None:
   """Removes a file or a folder, if it exists."""
-  if '://' not in path:  # A name need not be UTF-8, as gfile demands.
+  if '://' not in path:  # gfile accepts only names in UTF-8.
     if os.path.isdir(path):
       shutil.rmtree(path)
     elif os.path.lexists(path):
@@ -69,9 +69,9 @@ def _remove(path: str) -> None:
 
 
 def remove_stale(path: str) -> None:
-  """Removes the folders that killed processes left of `replacing` a path.
+  """Removes folders that killed processes left of `replacing` a path.
 
-  Only what has not been touched for a day: others may be at work.
+  Only folders unchanged for a day are removed, as others may be in use.
 
   Args:
     path: as given to `replacing`.

@@ -1,4 +1,4 @@
-"""Keeps the terminal for our own lines and redirects those of libraries."""
+"""Redirects the output of libraries, so that the terminal shows only ours."""
 
 import contextlib
 import logging
@@ -19,12 +19,12 @@ def logging_to(model_dir: str, name: str,
   """Sends all logging and everything printed to stdout to model_dir/name.
 
   Orbit prints every loop, the Model Garden the whole config. Errors still reach
-  stderr. A remote model_dir gets no file: appending to one is not possible.
+  stderr. A remote model_dir gets no file: remote files cannot be appended to.
 
   Args:
-    model_dir: folder of the run.
-    name: of the file.
-    optional: goes on without a file where it cannot be written.
+    model_dir: run folder.
+    name: name of the file.
+    optional: continues without a file if it cannot be written.
 
   Raises:
     UserError: the file cannot be written.

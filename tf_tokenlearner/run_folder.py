@@ -68,13 +68,13 @@ class Run:
   """A training run.
 
   Attributes:
-    folder: its path.
+    folder: path of the run folder.
     experiment: registered name of the experiment.
-    params: the complete config, as plain data.
+    params: complete config as plain data.
     label_names: names of the classes; () if the data have none.
-    version: of this package, which wrote the run.
-    start: 'weights' and 'licence' of the pretrained weights it started from; {}
-      without.
+    version: version of this package that wrote the run.
+    start: 'weights' and 'licence' of the pretrained weights that training
+      started from; {} without.
   """
   folder: str
   experiment: str
@@ -85,7 +85,7 @@ class Run:
 
   @property
   def best_folder(self) -> str:
-    """Path of the folder of the best checkpoint and its scores."""
+    """Folder of the best checkpoint and its scores."""
     return os.path.join(
         self.folder, self.params['trainer']['best_checkpoint_export_subdir'])
 
@@ -116,7 +116,7 @@ class Run:
     return read_best_scores(self.best_folder) or {}
 
   def scores_of(self, checkpoint: str) -> Dict[str, float]:
-    """Returns the scores of the best checkpoint, {} of any other one."""
+    """Returns the scores if it is the best checkpoint, else {}."""
     best = self.best_checkpoint()
     if not best or os.path.abspath(best) != os.path.abspath(checkpoint):
       return {}
@@ -124,7 +124,7 @@ class Run:
 
 
 def exists(folder: str) -> bool:
-  """Returns whether a folder is that of a training run."""
+  """Returns whether a folder is a run folder."""
   return tf.io.gfile.exists(os.path.join(folder, _RUN))
 
 
@@ -132,12 +132,12 @@ def load(folder: str) -> Run:
   """Reads a run.
 
   Raises:
-    UserError: folder is not that of a training run, or its files are damaged.
+    UserError: the folder is not a run folder, or its files are damaged.
   """
   if not exists(folder):
     raise errors.UserError(
         f'{folder} is not the folder of a training run: it has no {_RUN}.')
-  # Plain text: a class may be called 1e3, on or 007.
+  # All values are read as text: a class may be named 1e3, on or 007.
   run = _read_yaml(os.path.join(folder, _RUN), yaml.BaseLoader)
   params = read_params(folder)
   if params is None:
@@ -154,7 +154,7 @@ def read_params(folder: str) -> Optional[Dict[str, Any]]:
   """Returns the config saved in a folder as plain data; None without one.
 
   Raises:
-    UserError: it cannot be read.
+    UserError: the config cannot be read.
   """
   path = os.path.join(folder, _PARAMS)
   return _read_yaml(path, Loader) if tf.io.gfile.exists(path) else None
@@ -171,7 +171,7 @@ def params_beside(checkpoint: str) -> Optional[Dict[str, Any]]:
   """
   folder = (checkpoint if tf.io.gfile.isdir(checkpoint)
             else os.path.dirname(checkpoint))
-  # The best checkpoint lies in a folder inside that of the run.
+  # The best checkpoint is in a subfolder of the run folder.
   parent = os.path.dirname(os.path.normpath(folder))
   return read_params(folder) or read_params(parent)
 
@@ -179,7 +179,7 @@ def params_beside(checkpoint: str) -> Optional[Dict[str, Any]]:
 def save(run: Run) -> None:
   """Writes the config and the class names of a run.
 
-  A reader or a killed process sees each file whole or not at all.
+  Each file is replaced at once, so that readers never see a part of it.
   """
   tf.io.gfile.makedirs(run.folder)
   _write_yaml(os.path.join(run.folder, _PARAMS), dict(run.params))
@@ -192,7 +192,7 @@ def save(run: Run) -> None:
 def latest_checkpoint(folder: str) -> Optional[str]:
   """Returns the path of the latest checkpoint in a folder, or None.
 
-  tf.train.latest_checkpoint does the same, but takes a path for a pattern and
+  tf.train.latest_checkpoint does the same, but reads a path as a pattern and
   finds nothing in a folder with brackets, * or ? in its name.
   """
   state = tf.train.get_checkpoint_state(folder)
@@ -204,7 +204,7 @@ def find_checkpoint(path: str) -> str:
   """Returns the checkpoint at a path, or the latest one in a folder.
 
   Raises:
-    UserError: there is none.
+    UserError: there is no checkpoint.
   """
   if tf.io.gfile.isdir(path):
     latest = latest_checkpoint(path)
@@ -220,19 +220,19 @@ def find_checkpoint(path: str) -> str:
 
 
 def find_best(path: str) -> str:
-  """Returns the best checkpoint of a run, else as find_checkpoint does.
+  """Returns the best checkpoint of a run, or what find_checkpoint returns.
 
   Raises:
-    UserError: there is none.
+    UserError: there is no checkpoint.
   """
   return load(path).find_checkpoint() if exists(path) else find_checkpoint(path)
 
 
 def readable(checkpoint: str) -> str:
-  """Returns a path by which TensorFlow can read a checkpoint.
+  """Returns a path from which TensorFlow can read a checkpoint.
 
-  Its readers take a path for a pattern. Where it has brackets, * or ?, this is
-  a path through a link to the folder, which exists as long as the process.
+  TensorFlow reads a path as a pattern. If it has brackets, * or ?, the result
+  is a path through a link to the folder, which exists as long as the process.
   """
   if '://' in checkpoint or glob.escape(checkpoint) == checkpoint:
     return checkpoint
@@ -250,7 +250,7 @@ def _link(folder: str) -> str:
 
 
 def is_averaged(checkpoint: str) -> bool:
-  """Returns whether a checkpoint holds averages in place of the weights.
+  """Returns whether a checkpoint holds averaged weights.
 
   The best checkpoint is written while evaluation uses the averages.
   """
@@ -260,8 +260,8 @@ def is_averaged(checkpoint: str) -> bool:
 def read_best_scores(folder: str) -> Optional[Dict[str, float]]:
   """Returns the scores of the best checkpoint in a folder; None without one.
 
-  A score whose checkpoint is gone counts as none: it could neither be beaten
-  nor found again.
+  Scores whose checkpoint is missing are ignored, as there is nothing to compare
+  a new checkpoint with.
   """
   path = os.path.join(folder, _SCORES)
   if not (latest_checkpoint(folder) and tf.io.gfile.exists(path)):
@@ -279,16 +279,16 @@ def write_best_scores(folder: str, scores: Mapping[str, float]) -> None:
 def training_lock(folder: str, is_needed: bool = True) -> Iterator[None]:
   """Holds the lock of a run folder, so that one process trains in it.
 
-  The lock ends with the process, however that ends. A remote folder, and one on
-  a file system without locks, is not locked. (filelock empties its file before
-  it has the lock, so that the file cannot say who holds it.)
+  The lock ends with the process, even if it is killed. Remote folders and file
+  systems without locks are not locked. (filelock empties its file before it
+  holds the lock, so the file could not name the holder.)
 
   Args:
-    folder: made if it does not exist.
+    folder: run folder; created if missing.
     is_needed: False for a worker whose chief holds the lock.
 
   Raises:
-    UserError: another process trains in the folder; names it.
+    UserError: another process, which the message names, trains in the folder.
   """
   if '://' in folder or not is_needed:
     yield
@@ -310,7 +310,7 @@ def training_lock(folder: str, is_needed: bool = True) -> Iterator[None]:
       with contextlib.suppress(OSError):
         os.remove(path)
         if is_new:
-          os.rmdir(folder)  # Fails, and should, if there is something in it.
+          os.rmdir(folder)  # Fails, as intended, if it is not empty.
 
 
 def _lock(file: TextIO, folder: str) -> None:
@@ -331,8 +331,8 @@ def _lock(file: TextIO, folder: str) -> None:
 class CheckpointManager(tf.train.CheckpointManager):
   """A manager for folders of any name, which reports a full disk in one line.
 
-  TensorFlow takes paths for patterns: with brackets, * or ? in the name of the
-  folder, it would find no old checkpoint to remove.
+  TensorFlow reads paths as patterns: with brackets, * or ? in the name of the
+  folder, it would not find old checkpoints to remove.
   """
 
   def restore_or_initialize(self):
@@ -347,7 +347,7 @@ class CheckpointManager(tf.train.CheckpointManager):
   def save(self, *args, **kwargs):
     try:
       return super().save(*args, **kwargs)
-    except tf.errors.ResourceExhaustedError as error:  # Of the disk.
+    except tf.errors.ResourceExhaustedError as error:  # The disk is full.
       raise errors.UserError(
           f'The disk of {self.directory} is full: make room; the same command '
           'continues from the last checkpoint that was written.') from error

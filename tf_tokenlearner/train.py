@@ -23,8 +23,8 @@ from tf_tokenlearner.configs import catalog
 _MODES = ('train', 'eval', 'train_and_eval', 'continuous_eval', 'few_shot')
 
 _EXPERIMENT = flags.DEFINE_string(
-    'experiment', None, 'Name of the experiment. Evaluation may leave it out: '
-    'the run knows its own.')
+    'experiment', None, 'Name of the experiment. Optional in evaluation, which '
+    'reads it from the run.')
 _MODE = flags.DEFINE_enum(
     'mode', None, _MODES, 'eval: score a checkpoint; train_and_eval: both '
     'in turn; continuous_eval: score each new checkpoint; few_shot: score '
@@ -38,23 +38,22 @@ _PARAMS_OVERRIDE = flags.DEFINE_string(
     'may hold spaces, brackets, # and commas; quote it, as in c="x, d=y", if a '
     'comma, a word and = follow in it.')
 _CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', '', 'With --mode=eval or few_shot, what to score: a '
-    'checkpoint or a folder of them; by default the best of the run, or else '
-    'its latest.')
+    'checkpoint', '', 'With --mode=eval or few_shot, the checkpoint to score, '
+    'or a folder of checkpoints; by default the best one of the run or, '
+    'without one, its latest.')
 _DATA = flags.DEFINE_string(
-    'data', '', 'With --mode=eval, a folder of class folders whose files are '
-    'all '
-    'scored, in place of the validation data of the run.')
+    'data', '', 'With --mode=eval, a folder of class folders: all its files '
+    'are scored instead of the validation data of the run.')
 _FEW_SHOT_DATA = flags.DEFINE_list(
     'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '
     'NAME, or NAME@TRAIN@TEST with its two splits, separated by commas.')
 _SHOTS = flags.DEFINE_list(
-    'shots', ['5', '10', '25'], 'With --mode=few_shot, training images a '
-    'class, such as 5,10,25.')
+    'shots', ['5', '10', '25'], 'With --mode=few_shot, training images '
+    'per class, such as 5,10,25.')
 _FEW_SHOT_SEED = flags.DEFINE_integer(
-    'few_shot_seed', 0, 'With --mode=few_shot, of which images are drawn.')
+    'few_shot_seed', 0, 'With --mode=few_shot, seed of the drawn images.')
 _EXPORT_DIR = flags.DEFINE_string(
-    'export_dir', '', 'Where to write a SavedModel when done.')
+    'export_dir', '', 'Folder for a SavedModel, exported at the end.')
 _TPU = flags.DEFINE_string('tpu', '', 'Name or address of the TPU.')
 _TF_DATA_SERVICE = flags.DEFINE_string(
     'tf_data_service', '', 'Address of a tf.data service, such as '
@@ -70,12 +69,12 @@ def main(arguments) -> None:
     cli.require('experiment')
   if is_few_shot:
     cli.require('few_shot_data')
-  _refuse_what_does_not_go_with_mode()
+  _refuse_flags_of_other_modes()
   if _EXPERIMENT.value and _EXPERIMENT.value not in catalog.EXPERIMENTS:
     raise errors.unknown_name(
         'experiment', _EXPERIMENT.value, catalog.EXPERIMENTS)
 
-  # These imports take seconds: flags are checked before.
+  # These imports take seconds, so the flags are checked first.
   from tf_tokenlearner import run_folder
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.evaluation import few_shot_run
@@ -130,7 +129,7 @@ def _all_of(folder: str) -> dict:
       'label_field_key': ''}}} if folder else {}
 
 
-def _refuse_what_does_not_go_with_mode() -> None:
+def _refuse_flags_of_other_modes() -> None:
   """Raises UserError for flags that the chosen mode would ignore."""
   mode = _MODE.value
   if _DATA.value and mode != 'eval':
@@ -147,8 +146,8 @@ def _refuse_what_does_not_go_with_mode() -> None:
     for name in ('tpu', 'tf_data_service'):
       if flags.FLAGS[name].value:
         raise errors.UserError(
-            f'--{name} does not go with --mode=few_shot, which reads and '
-            'computes on one device by itself.')
+            f'--{name} does not go with --mode=few_shot, which runs on one '
+            'device.')
     return
   for name in ('few_shot_data', 'shots', 'few_shot_seed'):
     if flags.FLAGS[name].present:

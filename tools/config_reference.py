@@ -148,7 +148,7 @@ def render() -> str:
 
 def _walk(config: type, path: str,
           seen: Dict[type, Section]) -> Iterator[Section]:
-  """Yields the sections of a class and of the classes in it, each once."""
+  """Yields the sections of a class and of its nested classes, each once."""
   if config in seen:
     if path not in seen[config].paths:
       seen[config].paths.append(path)
@@ -177,7 +177,7 @@ def _unused_keys(config: type) -> Tuple[str, ...]:
 
 
 def _nested(hint: Any) -> Any:
-  """Returns the dataclass with fields in a type, or None."""
+  """Returns the dataclass with fields that a type contains, or None."""
   for candidate in typing.get_args(hint) or (hint,):
     if dataclasses.is_dataclass(candidate) and dataclasses.fields(candidate):
       return candidate
@@ -210,7 +210,7 @@ def _render_section(section: Section) -> str:
 
 
 def _first_sentence(config: type) -> str:
-  """Returns what a class is; configs made from a spec are described there."""
+  """Returns the first sentence of a class or of the spec it is made from."""
   config = next((base for base in inspect.getmro(config)
                  if base.__name__.endswith('Spec')), config)
   return _escape(' '.join(inspect.getdoc(config).split('\n\n')[0].split()))

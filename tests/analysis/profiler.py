@@ -1,4 +1,4 @@
-"""What TensorFlow's profiler finds in a built model, beside our arithmetic."""
+"""Costs of built models by TensorFlow's profiler, to compare with ours."""
 
 import tensorflow as tf
 
@@ -12,7 +12,7 @@ NOT_COUNTED = {
 
 
 def profile(model, input_size):
-  """Floating-point operations of each kind of operation, for one example."""
+  """Returns the floating-point operations per example by operation type."""
   graph = tf.function(model).get_concrete_function(
       tf.TensorSpec([1, *input_size])).graph
   builder = tf.compat.v1.profiler.ProfileOptionBuilder
@@ -27,7 +27,7 @@ def profile(model, input_size):
 
 
 def check_macs(rows, model, input_size):
-  """The MACs of these rows are what the profiler finds in the model."""
+  """Checks that the MACs of rows equal those that the profiler finds."""
   operations = profile(model, input_size)
   assert set(operations) - set(COUNTED) <= NOT_COUNTED
   # Two floating-point operations make one MAC.
@@ -36,6 +36,6 @@ def check_macs(rows, model, input_size):
 
 
 def parameters_of(layers):
-  """(name, parameters) of those layers that have any."""
+  """Returns (name, parameters) of the layers that have parameters."""
   return [(layer.name, layer.count_params()) for layer in layers
           if layer.count_params()]

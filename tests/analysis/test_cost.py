@@ -1,4 +1,4 @@
-"""The cost of a classifier: its head, its table, its program."""
+"""The cost of a classifier: head, table and command line."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ head                                   [7]          0.091       0.084   0.1 %
 total                                               5.768      69.732 100.0 %"""
 
 DEARER = [
-    'TokenLearner makes this model dearer. Use an earlier '
+    'TokenLearner increases the cost of this model. Use an earlier '
     'token_learner_location (now',
     '1), fewer num_tokens (now 5), use_token_fuser=false, or leave it out',
     '(token_learner_location=null).']
@@ -41,7 +41,7 @@ def make_spec(**kwargs):
       patch_size=(4, 4), num_tokens=5), **kwargs})
 
 
-def test_number_of_classes():
+def test_head_adds_its_parameters_and_macs():
   spec = make_spec()
   without = cost.classifier_cost(spec, SQUARE, 0)
   with_head = cost.classifier_cost(spec, SQUARE, 7)
@@ -51,8 +51,7 @@ def test_number_of_classes():
     cost.classifier_cost(spec, SQUARE, -1)
 
 
-def test_every_backbone():
-  """A completed spec gives the same cost as the spec."""
+def test_completed_spec_has_the_same_cost():
   bottleneck = backbones.BottleneckSpec()
   for spec, input_size, first, width in [
       (tiny.spec(), tiny.IMAGE, 'patch_embedding', 8),
@@ -69,7 +68,7 @@ def test_every_backbone():
         spec.completed(input_size), list(input_size), 7) == result
 
 
-def test_without_token_learner():
+def test_comparison_model_has_no_token_learner():
   plain = tiny.factorized_spec()
   assert cost.without_token_learner(plain) is None
   assert cost.without_token_learner(
@@ -83,13 +82,13 @@ def test_without_token_learner():
   assert cost.without_token_learner(plain.completed((8, 64, 64, 3))) is None
 
 
-def test_bad_spec_is_refused():
+def test_invalid_spec_is_refused():
   with pytest.raises(errors.UserError, match='token_learner_location=4'):
     cost.classifier_cost(
         make_spec(token_learner_location=4), SQUARE, 7)
 
 
-def test_render():
+def test_equal_layers_share_a_line():
   spec = make_spec(token_learner_location=2, token_learner=V11)
   table = cost.render(cost.classifier_cost(spec, SQUARE, 7))
   assert table == TABLE
@@ -110,7 +109,7 @@ def run(*arguments):
   cost.main(values(['cost.py', *arguments]), values)
 
 
-def test_program(capsys, tmp_path):
+def test_program_prints_the_table(capsys, tmp_path):
   config_file = tmp_path / 'fuser.yaml'
   config_file.write_text(
       'task: {model: {num_classes: 10, input_size: [16, 16, 1], backbone: '
@@ -125,7 +124,7 @@ def test_program(capsys, tmp_path):
 
 
 @pytest.mark.parametrize('experiment', catalog.EXPERIMENTS)
-def test_program_with_every_experiment(experiment, capsys):
+def test_program_accepts_every_experiment(experiment, capsys):
   run(f'--experiment={experiment}')
   assert '\ntotal ' in capsys.readouterr().out
 
@@ -135,7 +134,7 @@ def test_program_with_every_experiment(experiment, capsys):
     ('token_learner_vivit_factorized', 'time_block_'),
     ('token_learner_bottleneck', 'stage1_0 '),
 ])
-def test_program_on_clips(backbone, row, capsys):
+def test_program_accepts_clips(backbone, row, capsys):
   run('--experiment=tokenlearner_moving_digits',
       f'--params_override=task.model.backbone.type={backbone}')
   lines = capsys.readouterr().out.splitlines()
@@ -143,7 +142,7 @@ def test_program_on_clips(backbone, row, capsys):
   assert any(line.startswith(row) for line in lines)
 
 
-def test_program_without_classes(capsys):
+def test_program_leaves_out_a_head_of_unknown_size(capsys):
   run('--experiment=tokenlearner_digits', '--params_override='
       'task.model.backbone.token_learner_vit.token_learner_location=null')
   last = capsys.readouterr().out.splitlines()[-1]
@@ -153,12 +152,12 @@ def test_program_without_classes(capsys):
 @pytest.mark.parametrize('argument', [
     '--experiment=tokenlearner_digits', '--config_file=a.yaml',
     '--params_override=a=1'])
-def test_table_goes_alone(argument):
+def test_table_refuses_other_flags(argument):
   with pytest.raises(errors.UserError, match='--table=paper goes without '):
     run('--table=paper', argument)
 
 
-def test_without_pooling():
+def test_comparison_model_has_no_pooling():
   pooled = make_spec(
       token_learner_location=[1, 2], num_tokens=None, tokenizer='grid_pooling',
       pooling_window=[2, 2])
@@ -183,7 +182,7 @@ def test_report_compares_with_plain_model():
       f'{plain / macs(learned):.2f} times as many.')
 
 
-def test_summary():
+def test_summary_has_two_lines():
   macs = lambda spec: cost.classifier_cost(spec, SQUARE, 7).macs / 1e6
   plain = make_spec()
   assert cost.summary(plain, SQUARE, 7, 'an image') == (
@@ -205,7 +204,7 @@ def test_summary():
     (dict(token_learner_location=0, num_tokens=1),
      'Better leave it out'),
 ])
-def test_advice(kwargs, advice):
+def test_advice_names_the_options_in_use(kwargs, advice):
   spec = make_spec(**kwargs).completed(SQUARE)
   assert cost._advice(spec) == f'{advice} (token_learner_location=null).'
 
@@ -228,6 +227,6 @@ def test_program_prints_the_papers_table(capsys, tmp_path, monkeypatch):
     ('--params_override=a=1', '--experiment must be given'),
     ('experiment=tokenlearner_digits', 'Not understood: experiment='),
 ])
-def test_program_refuses(argument, message):
+def test_program_refuses_invalid_flags(argument, message):
   with pytest.raises(errors.UserError, match=message):
     run(argument)

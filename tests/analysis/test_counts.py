@@ -1,4 +1,4 @@
-"""Counts per layer equal whole models, TensorFlow's profiler and papers."""
+"""Counts per layer agree with whole models, the profiler and the papers."""
 
 import dataclasses
 import re
@@ -163,7 +163,7 @@ def test_factorized_model(name):
 
 
 def test_shapes_of_clips():
-  """T first, and the spatial part in each of T indices."""
+  """The output has T frames; spatial layers run in each of them."""
   outputs = lambda spec: {
       row.name: row.output
       for row in counts.classifier_cost(spec, tiny.CLIP, 0).rows}
@@ -188,8 +188,8 @@ def test_shapes_of_clips():
           'time_norm': '[4, 8]'}
 
 
-def test_known_number_of_parameters():
-  """ViT-B/16 at 224 with 1000 classes, as in its own paper's code."""
+def test_parameters_of_vit_b16():
+  """ViT-B/16 at 224 px with 1000 classes has 86,567,656, as the ViT code."""
   result = counts.classifier_cost(
       backbones.ViTSpec('B/16', pooler='token'), (224, 224, 3), 1000)
   assert result.parameters == 86_567_656
@@ -198,7 +198,7 @@ def test_known_number_of_parameters():
 @pytest.mark.parametrize('variant, size, paper', [
     ('L/16x2', 288, 2919), ('H/14x2', 224, 3981)])
 def test_video_within_one_and_a_half_percent_of_vivit(variant, size, paper):
-  """arXiv 2103.15691v2; what official_configs has, test_paper_table checks."""
+  """Figures of arXiv 2103.15691v2 that official_configs does not have."""
   result = counts.classifier_cost(
       backbones.ViViTSpec(variant), (32, size, size, 3), 400)
   assert result.macs / 1e9 == pytest.approx(paper, rel=.015)
@@ -275,17 +275,17 @@ def of_module(name):
 
 
 @pytest.mark.parametrize('name, paper', PAPER.items())
-def test_parameters_of_modules_are_those_of_the_paper(name, paper):
+def test_parameters_of_modules_equal_the_paper(name, paper):
   assert of_module(name).parameters / 1e6 == pytest.approx(paper[1], rel=.03)
 
 
 @pytest.mark.parametrize('name, paper', [
     item for item in PAPER.items() if 'token_learner' not in item[0]])
-def test_gflops_of_modules_are_those_of_the_paper(name, paper):
+def test_gflops_of_modules_equal_the_paper(name, paper):
   assert 2 * of_module(name).macs / 1e9 == pytest.approx(paper[0], rel=.05)
 
 
-def test_table_of_the_docstring():
+def test_table_in_the_docstring_is_current():
   table = re.findall(
       r'^  (\w+_\w+)  +(\S+) +(\S+) +(\S+) +(\S+)$', paper_table.__doc__,
       re.MULTILINE)
@@ -296,7 +296,7 @@ def test_table_of_the_docstring():
     assert parameters == f'{count.parameters / 1e6:.2f}'
 
 
-def test_softmax_brings_joint_attention_to_the_paper():
+def test_joint_attention_with_softmax_equals_the_paper():
   softmax = 6 * 8 * 4096**2 / 1e9  # 5 + 1 operations, 8 heads.
   assert f'{2 * of_module("joint_mhsa").macs / 1e9 + softmax:.1f}' == '22.0'
   softmax = 5 * 432 * 512**2 / 1e9  # Scores of heads of width 1 need no scale.
@@ -306,7 +306,7 @@ def test_softmax_brings_joint_attention_to_the_paper():
 @pytest.mark.parametrize('name, here, paper', [
     ('conv2d_conv1d', 525, 532), ('spatial_temporal_transformer', 487, 493),
     ('token_learner', 474, 487)])
-def test_whole_backbones_of_the_paper(name, here, paper):
+def test_whole_backbones_are_close_to_the_paper(name, here, paper):
   cost = counts.classifier_cost(backbones.BottleneckSpec(name), PAPER_CLIP, 0)
   assert round(2 * cost.macs / 1e9) == here
   assert here == pytest.approx(paper, rel=.03)
@@ -321,7 +321,7 @@ def test_whole_backbones_of_the_paper(name, here, paper):
     (layers.TransformerEncoderBlock(2, 12), (6, 8), 532,
      6 * 8 * 32 + 2 * 6 * 6 * 8 + 2 * 6 * 8 * 12),
 ])
-def test_layer(layer, shape, parameters, macs):
+def test_macs_of_single_layers(layer, shape, parameters, macs):
   walk = counts._Walk()
   walk('layer', layer, shape)
   (row,) = walk.rows
@@ -355,7 +355,7 @@ def test_unknown_multiplications_are_refused():
     counts._count(layer, (4, 4, 2))
 
 
-def test_refuses_what_the_model_refuses():
+def test_specs_that_models_refuse_are_refused():
   with pytest.raises(errors.UserError, match='num_heads must be'):
     counts.classifier_cost(
         backbones.BottleneckSpec(num_heads=0), PAPER_CLIP, 0)

@@ -23,13 +23,13 @@ def fixture_rows():
   return paper_table.rows()
 
 
-def test_every_row_is_there(rows):
+def test_every_config_is_a_row(rows):
   tables = [row.table for row in rows]
   assert {table: tables.count(table) for table in tables} == NUM_ROWS
   assert list(dict.fromkeys(tables)) == list(paper_figures.TABLES)
 
 
-def test_within_one_and_a_half_percent_where_nothing_is_marked(rows):
+def test_unmarked_rows_are_within_one_and_a_half_percent(rows):
   compared = [row for row in rows if row.error is not None]
   assert len(compared) >= 60
   for row in compared:
@@ -38,7 +38,7 @@ def test_within_one_and_a_half_percent_where_nothing_is_marked(rows):
       assert abs(row.parameter_error or 0) < .015, row
 
 
-def test_marked_where_the_paper_is_off(rows):
+def test_rows_off_the_paper_are_marked(rows):
   off = [row for row in rows if row.figure.mark == 'in error']
   assert {(row.table, row.model, row.figure.giga) for row in off} == {
       ('table 1', 'B/32, 384', 19.8), ('table 2', 'L/16 16at12, 512', 178.1),
@@ -53,8 +53,8 @@ def test_marked_where_the_paper_is_off(rows):
       assert row.error is None, row
 
 
-def test_parameters_of_table_3_are_those_of_pre_training():
-  """460 M and 654 M, with the 18,000 classes of JFT-300M at 224 px."""
+def test_parameters_of_table_3_include_the_pretraining_head():
+  """They are 460 M and 654 M with the 18,000 classes of JFT-300M at 224 px."""
   learner = backbones.TokenLearnerSpec('v1.0')
   l8 = backbones.ViTSpec('L/8', num_layers=35, token_learner_location=18,
                          num_tokens=16, token_learner=learner)
@@ -65,7 +65,7 @@ def test_parameters_of_table_3_are_those_of_pre_training():
 
 
 def test_configs_quote_the_same_figures():
-  """The fourth line of a config tells people what the data file holds."""
+  """The fourth line of a config repeats the figures of paper_figures."""
   for name, table in paper_figures.TABLES.items():
     for figure in table.figures:
       path = paper_table.CONFIGS / f'{figure.config}.yaml'
@@ -78,7 +78,7 @@ def test_configs_quote_the_same_figures():
       assert figure.mark is None or f', {figure.mark})' in lines[3], figure
 
 
-def test_refuses_a_folder_that_is_not_there(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
   with pytest.raises(errors.UserError, match='official_configs does not exist, '
                      'but its files are the rows .* in a clone of the '
                     'project.'):
@@ -101,11 +101,11 @@ def test_refuses_a_folder_that_is_not_there(tmp_path):
     (tiny.factorized_spec(num_layers=12, token_learner_location=12), tiny.CLIP,
      'Ti/4x2 4at12 factorized, 6x8'),
 ])
-def test_describe(spec, size, expected):
+def test_models_are_described_by_their_options(spec, size, expected):
   assert paper_table.describe(spec.completed(size), size) == expected
 
 
-def test_render(rows):
+def test_rendered_table(rows):
   lines = paper_table.render(rows).splitlines()
   assert max(map(len, lines)) <= 80
   assert lines[:4] == [
@@ -122,6 +122,6 @@ def test_render(rows):
     assert f'{mark} {text}'.splitlines()[0] in lines
 
 
-def test_render_explains_only_the_marks_there_are(rows):
+def test_only_marks_in_use_are_explained(rows):
   text = paper_table.render(rows[:3])
   assert text.endswith('\n%: difference to the paper, relative to the paper.')

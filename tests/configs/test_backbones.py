@@ -1,4 +1,4 @@
-"""The Garden builds our backbones, also with its own classifier."""
+"""The Garden builds our backbones, also inside its own classifier."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def build(**kwargs):
       norm_activation_config=None, **kwargs)
 
 
-def test_factory_builds_it():
+def test_factory_builds_every_backbone():
   backbone = build()
   assert isinstance(backbone, backbones_lib.VisionTransformer)
   outputs = backbone(tf.zeros([2, 8, 8, 3]))
@@ -42,7 +42,7 @@ def test_works_in_the_gardens_own_classifier():
       model(images), backbone(images)['pre_logits'] @ kernel + bias, atol=1e-5)
 
 
-def test_weight_decay_belongs_to_the_optimizer():
+def test_l2_regularizer_is_refused():
   with pytest.raises(errors.UserError, match='takes no l2_weight_decay'):
     build(l2_regularizer=tf_keras.regularizers.l2(1e-4))
 

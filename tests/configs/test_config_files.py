@@ -10,7 +10,7 @@ from tf_tokenlearner.configs import overrides
 @pytest.mark.parametrize('text', [
     'image/tokenlearner_b16', 'image/tokenlearner_b16.yaml',
     'official_configs/image/tokenlearner_b16.yaml'])
-def test_names(text, tmp_path, monkeypatch):
+def test_official_configs_are_found_by_name(text, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   assert config_files.find(text) == str(
       config_files.folder() / 'image' / 'tokenlearner_b16.yaml')
@@ -18,7 +18,7 @@ def test_names(text, tmp_path, monkeypatch):
   assert backbone['token_learner_vit']['token_learner'] == {'version': 'v1.0'}
 
 
-def test_a_local_file_wins(tmp_path, monkeypatch):
+def test_local_files_take_precedence(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   path = tmp_path / 'image' / 'vit_b16.yaml'
   path.parent.mkdir()
@@ -37,7 +37,7 @@ def test_unknown_names_print_the_nearest(text):
     overrides.read(text)
 
 
-def test_other_texts_are_no_files():
+def test_keys_and_values_name_no_file():
   for text in ('', 'trainer.train_steps=3', 'runs', 'name=/some/folder.x'):
     assert config_files.find(text) is None
   # Opening it says why it cannot be read.

@@ -1,4 +1,4 @@
-"""Configs are complete, checked and saved whole."""
+"""Configs are complete, checked, saved and loaded."""
 
 import os
 
@@ -30,7 +30,7 @@ def test_every_experiment_passes_its_own_checks(name):
   assert schedule.decay_steps == params.trainer.train_steps
 
 
-def test_overrides_win_in_order(tmp_path):
+def test_later_overrides_take_precedence(tmp_path):
   path = tmp_path / 'a.yaml'
   path.write_text('trainer: {train_steps: 500, max_to_keep: 2}')
   params = experiments.parse(
@@ -55,18 +55,18 @@ def test_overrides_win_in_order(tmp_path):
     ('trainer.optimizer_config.optimizer.type=adamm', "optimizer.type 'adamm'"),
     ('trainer.optimizer_config.optimizer.type=slide', 'placeholder'),
 ])
-def test_bad_training_options(override, message):
+def test_invalid_training_options_are_refused(override, message):
   with pytest.raises(errors.UserError) as caught:
     experiments.parse('tokenlearner_digits', [override])
   assert message in str(caught.value)
 
 
-def test_unknown_experiment():
+def test_unknown_experiment_is_refused():
   with pytest.raises(errors.UserError, match='known: tokenlearner_digits'):
     experiments.parse('tokenlearner_digit')
 
 
-def test_save_and_load(tmp_path):
+def test_saved_config_is_loaded_unchanged(tmp_path):
   params = experiments.parse('tokenlearner_cifar10', [
       'trainer.train_steps=7700,task.losses.loss=sigmoid'])
   params.task.model.num_classes = 2
@@ -84,7 +84,7 @@ def test_save_and_load(tmp_path):
       'trainer.train_steps: 7700 -> 5000']
 
 
-def test_load_of_something_else(tmp_path):
+def test_other_folders_are_refused(tmp_path):
   with pytest.raises(errors.UserError, match='not the folder of a training'):
     experiments.load(str(tmp_path))
   (tmp_path / 'params.yaml').write_text('task: {}')
@@ -93,7 +93,7 @@ def test_load_of_something_else(tmp_path):
     experiments.load(str(tmp_path))
 
 
-def test_data_service_is_for_training():
+def test_only_training_uses_the_data_service():
   params = experiments.parse('tokenlearner_digits')
   experiments.use_data_service(params, 'grpc://localhost:5050')
   train, validation = params.task.train_data, params.task.validation_data

@@ -30,7 +30,7 @@ def rate_of(params):
     (dict(token_learner=V11, dropout_rate=.3, tokenizer='grid_pooling'), None),
     (dict(module='joint_mhsa'), None),
 ])
-def test_kept_dropout(options, expected):
+def test_overrides_of_old_configs(options, expected):
   params = {'task': {'model': {'backbone': {'type': 'net', 'net': options}}}}
   kept = {'task': {'model': {'backbone': {
       'net': {'token_learner': {'dropout_rate': expected}}}}}}
@@ -38,7 +38,7 @@ def test_kept_dropout(options, expected):
 
 
 def test_old_run_keeps_its_dropout(tmp_path):
-  """Evaluated and continued, also a second time, unless the key is set."""
+  """Holds in evaluation and in repeated continuation, unless the key is set."""
   folder = str(tmp_path / 'run')
   shutil.copytree(GOLDEN / 'run_before', folder)
   run = run_folder.load(folder)

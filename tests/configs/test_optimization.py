@@ -12,7 +12,7 @@ _SCHEDULE = '{type: constant, constant: {learning_rate: 0.1}}'
 
 
 def parse(text, **others):
-  """An OptimizationConfig from YAML: of the optimizer, and of other fields."""
+  """Returns an OptimizationConfig from YAML."""
   fields = {'learning_rate': _SCHEDULE, **others, 'optimizer': text}
   return hyperparams.override_params_dict(
       optimization.OptimizationConfig(),
@@ -20,7 +20,7 @@ def parse(text, **others):
       is_strict=True)
 
 
-def test_yogi_in_a_trainer():
+def test_yogi_is_configured_in_yaml():
   trainer = hyperparams.override_params_dict(
       optimization.TrainerConfig(), """
       train_steps: 7
@@ -42,7 +42,7 @@ def test_unknown_keys_are_refused(text):
     parse(text)
 
 
-def test_every_known_type_passes():
+def test_every_optimizer_passes_the_check():
   known = [field.name for field in dataclasses.fields(
       optimization.OptimizerConfig)
            if field.name not in ('type', 'slide', 'adafactor')]
@@ -51,7 +51,7 @@ def test_every_known_type_passes():
     optimization.check_optimizer(parse(f'{{type: {name}}}'))
 
 
-def test_a_wrapper_takes_the_settings_beside_it():
+def test_wrapper_takes_the_settings_of_the_wrapped_optimizer():
   text = """{type: lookahead, lookahead: {optimizer: adamw, sync_period: 3},
              adamw: {weight_decay_rate: 0.05}}"""
   config = parse(text).optimizer
@@ -65,7 +65,7 @@ def test_a_wrapper_takes_the_settings_beside_it():
   assert config.lookahead.optimizer == 'adamw'  # get made a copy.
 
 
-def test_what_is_saved_says_all_of_a_wrapper():
+def test_saved_config_includes_the_wrapped_optimizer():
   config = parse('{type: swa, swa: {optimizer: yogi}, yogi: {beta1: 0.5}}')
   saved = config.as_dict()['optimizer']
   assert set(saved) == {'type', 'swa', 'yogi'}
@@ -75,7 +75,7 @@ def test_what_is_saved_says_all_of_a_wrapper():
   assert again.optimizer.yogi.beta1 == 0.5
 
 
-def test_saved_without_a_wrapper_is_the_garden_s():
+def test_saved_config_without_wrapper_equals_the_gardens():
   assert set(parse('{type: adamw}').as_dict()['optimizer']) == {'type', 'adamw'}
   assert optimization.OptimizerConfig().as_dict() == {'type': None}
 
@@ -112,12 +112,12 @@ def test_saved_without_a_wrapper_is_the_garden_s():
     ('{type: rectified_adam, rectified_adam: {warmup_proportion: 2}}',
      r'warmup_proportion must be in \[0, 1\]'),
 ])
-def test_messages(text, message):
+def test_invalid_optimizers_are_refused(text, message):
   with pytest.raises(errors.UserError, match=message):
     optimization.check_optimizer(parse(text))
 
 
-def test_warm_up_within_warm_up():
+def test_second_warmup_is_refused():
   text = '{type: rectified_adam, rectified_adam: {total_steps: 10}}'
   optimization.check_optimizer(parse(text))
   for others in ({'warmup': '{type: linear}'},
@@ -132,7 +132,7 @@ def test_warm_up_within_warm_up():
     ('adafactor_keras', None, "'adafactor_keras'. Use adamw, or ema"),
     ('adamw', 'float16', 'float16.*Use bfloat16'),
 ])
-def test_ema_messages(name, dtype, message):
+def test_ema_refuses_unsupported_options(name, dtype, message):
   config = parse(f'{{type: {name}}}', ema='{average_decay: 0.9}')
   with pytest.raises(errors.UserError, match=message):
     optimization.check_optimizer(config, mixed_precision_dtype=dtype)
@@ -145,7 +145,7 @@ def step_cosine(boundaries, values):
       boundaries: {boundaries}, values: {values}}}}}""")
 
 
-def test_step_cosine_ends_in_time():
+def test_step_cosine_must_last_until_the_end_of_training():
   config = step_cosine([0, 10], [0.1, 0.0])
   for train_steps in (None, 10):
     optimization.check_optimizer(config, train_steps)
@@ -155,6 +155,6 @@ def test_step_cosine_ends_in_time():
 
 @pytest.mark.parametrize('boundaries, values', [
     ([0, 10], [0.1]), ([5, 10], [0.1, 0.0]), ('null', 'null')])
-def test_step_cosine_begins_at_zero(boundaries, values):
+def test_step_cosine_must_begin_at_step_zero(boundaries, values):
   with pytest.raises(errors.UserError, match='the first boundary 0; received'):
     optimization.check_optimizer(step_cosine(boundaries, values))

@@ -40,7 +40,7 @@ def apply(text):
   return config
 
 
-def test_three_forms_give_the_same(tmp_path):
+def test_yaml_json_and_assignments_are_equivalent(tmp_path):
   path = tmp_path / 'a.yaml'
   path.write_text('steps: 7\nchoice:\n  first:\n    rate: 1e-3\n')
   for text in (str(path), 'steps=7,choice.first.rate=1e-3',
@@ -58,7 +58,7 @@ def test_three_forms_give_the_same(tmp_path):
     ('area=[0.1, 1]', 'area', [0.1, 1]),
     ('name=/some/folder', 'name', '/some/folder'),
 ])
-def test_good_values(text, key, value):
+def test_values_of_the_right_type_are_applied(text, key, value):
   assert getattr(apply(text), key) == value
 
 
@@ -86,14 +86,14 @@ def test_optional_section_appears():
     ('a: [', 'is not YAML'),
     ('missing.yaml', 'Config file missing.yaml cannot be read'),
 ])
-def test_bad_overrides(text, message):
+def test_invalid_overrides_are_refused(text, message):
   with pytest.raises(errors.UserError) as caught:
     apply(text)
   assert message in str(caught.value)
   assert '\n' not in str(caught.value)
 
 
-def test_options_of_what_is_not_chosen_are_refused():
+def test_options_of_other_types_are_refused():
   from tf_tokenlearner.configs import experiments
   with pytest.raises(errors.UserError, match=(
       'optimizer.yogi is set, but trainer.optimizer_config.optimizer.type is '
@@ -117,7 +117,7 @@ def test_values_with_special_characters(text, expected):
 
 
 def test_duplicate_keys_are_refused_with_both_lines():
-  with pytest.raises(errors.UserError, match="'steps' stands in line 1 and "
+  with pytest.raises(errors.UserError, match="'steps' is in line 1 and "
                      'again in line 3'):
     overrides.read('steps: 1\nname: x\nsteps: 2\n')
 
@@ -129,7 +129,7 @@ def test_class_names_are_text(text):
   assert overrides.read(text) == {'label_map': {'on': '007', '1e3': '0x1f'}}
 
 
-def test_encodings_of_files(tmp_path):
+def test_files_are_utf8_or_utf16(tmp_path):
   path = tmp_path / 'a.yaml'
   path.write_bytes('name: Häuser'.encode('utf-16'))
   assert apply(str(path)).name == 'Häuser'

@@ -13,7 +13,7 @@ def make_sweep(accuracies, left_out=None, left_out_errors=None):
                         tuple(left_out_errors or accuracies))
 
 
-def test_draws_so_many_of_each_class():
+def test_draws_the_given_number_per_class():
   labels = np.array([2, 0, 1, 0, 2, 0, 1, 2, 2])
   drawn = few_shot.draw(labels, 4, 2, seed=0)
   np.testing.assert_array_equal(drawn, np.sort(drawn))
@@ -23,7 +23,7 @@ def test_draws_so_many_of_each_class():
   np.testing.assert_array_equal(few_shot.draw(labels, 4, 9, 0), np.arange(9))
 
 
-def test_draw_depends_on_the_seed_alone_and_is_nested():
+def test_draws_depend_only_on_the_seed_and_are_nested():
   labels = np.arange(400) % 4
   five = few_shot.draw(labels, 4, 5, seed=0)
   np.testing.assert_array_equal(five, few_shot.draw(labels, 4, 5, seed=0))
@@ -54,14 +54,14 @@ def test_accuracies_equal_scikit_learn(size, monkeypatch):
 
 
 @pytest.mark.parametrize('part', [0, 2], ids=['train', 'test'])
-def test_features_of_a_run_that_diverged(part):
+def test_features_that_are_not_finite_are_refused(part):
   arrays = [np.zeros([4, 2]), np.arange(4) % 2] * 2
   arrays[part] = arrays[part] + [[np.nan, 0.]]
   with pytest.raises(errors.UserError, match='some features are not finite'):
     few_shot.sweep(*arrays, 2)
 
 
-def test_own_l2_comes_from_the_drawn_images_alone():
+def test_own_l2_depends_only_on_the_drawn_images():
   sweep = make_sweep([.9, .1, .2, .3], [.5, .7, .7, .6], [0., 3., 2., 1.])
   assert sweep.chosen == 2
 
@@ -73,6 +73,6 @@ def test_shared_l2_has_the_best_mean_rank():
   assert few_shot.best_for_all(sweeps[:1]) == 1
 
 
-def test_l2s_are_the_official_ones():
+def test_l2_values_are_those_of_the_official_code():
   assert (few_shot.L2S[0], few_shot.L2S[-1]) == (1 / 1024, 524288.)
   assert len(few_shot.L2S) == 30

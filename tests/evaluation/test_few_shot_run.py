@@ -53,7 +53,7 @@ def fixture_colours(tmp_path_factory):
 
 @pytest.fixture(name='evaluate')
 def fixture_evaluate(finished_run, tmp_path):
-  """evaluate(data sets, shots) of a copy of the finished run in tmp_path."""
+  """Returns evaluate(data sets, shots) for a copy of the finished run."""
   shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
   params = experiments.load(str(tmp_path))
   checkpoint = run_folder.load(finished_run).find_checkpoint()
@@ -70,7 +70,7 @@ def read_results(folder):
 
 
 def test_five_shots_agree_with_scikit_learn(finished_run, evaluate):
-  """By hand: images of TFDS, features of the model, scikit-learn's Ridge."""
+  """Reference: images of TFDS, features of the model, Ridge of scikit-learn."""
   score, = evaluate('digits', shots=[5])
   params = experiments.load(finished_run)
   data = params.task.validation_data
@@ -99,7 +99,8 @@ def test_five_shots_agree_with_scikit_learn(finished_run, evaluate):
   assert max(score.trial.sweep.accuracies) > .2  # Chance is 0.1.
 
 
-def test_says_and_writes_the_same_twice(evaluate, colours, tmp_path, capsys):
+def test_repeated_evaluation_prints_and_writes_the_same(
+    evaluate, colours, tmp_path, capsys):
   data_sets = ('digits', f'{colours}@train@validation')
   scores = evaluate(*data_sets)
   captured = capsys.readouterr()
@@ -139,7 +140,7 @@ def test_says_and_writes_the_same_twice(evaluate, colours, tmp_path, capsys):
   assert evaluate('digits', seed=1) != scores[::2]
 
 
-def test_one_data_set_has_no_mean(evaluate, capsys):
+def test_mean_needs_several_data_sets(evaluate, capsys):
   evaluate('digits@train[:50%]@test[:40]', shots=[3, 3])
   lines = capsys.readouterr().out.splitlines()[3:]
   assert len(lines) == 7
@@ -147,7 +148,7 @@ def test_one_data_set_has_no_mean(evaluate, capsys):
 
 
 @pytest.mark.parametrize('data_sets, shots, message', [
-    (['digits'], [1, 5], 'wants 2 shots or more, .*; received 1, 5'),
+    (['digits'], [1, 5], 'at least 2 shots .*; received 1, 5'),
     (['digits'], [], 'received none'),
     (['digit'], [5], "Unknown TFDS data set 'digit'. .*digits"),
     (['digits@train'], [5], "'digits@train' is not a data set of few-shot"),
@@ -155,7 +156,8 @@ def test_one_data_set_has_no_mean(evaluate, capsys):
     ([''], [5], "'' is not a data set"),
     (['digits@train@val'], [5], "Unknown split of digits/.* 'val'. Known: "),
 ])
-def test_what_makes_no_sense_is_refused(evaluate, data_sets, shots, message):
+def test_invalid_data_sets_and_shots_are_refused(
+    evaluate, data_sets, shots, message):
   with pytest.raises(errors.UserError, match=message):
     evaluate(*data_sets, shots=shots)
 
@@ -170,7 +172,7 @@ def test_images_without_a_label_are_refused(evaluate, colours):
 
 
 def test_several_labels_are_refused(evaluate, real_labels):
-  with pytest.raises(errors.UserError, match='has several labels an image'):
+  with pytest.raises(errors.UserError, match='has several labels per image'):
     evaluate(real_labels)
 
 
@@ -181,7 +183,7 @@ def test_clips_are_refused(finished_video_run):
 
 
 def test_drawn_features_belong_to_the_drawn_images(finished_run, colours):
-  """Both passes over the data see the same order."""
+  """Both passes over the data read in the same order."""
   params = experiments.load(finished_run)
   data = few_shot_run.open_data_set(
       f'{colours}@train@validation', params.task.validation_data)

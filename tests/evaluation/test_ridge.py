@@ -20,7 +20,7 @@ def fixture_problem(request):
 
 @pytest.mark.parametrize('solver', ['svd', 'cholesky'])
 @pytest.mark.parametrize('l2', L2S)
-def test_equals_scikit_learn(problem, l2, solver):
+def test_solution_equals_scikit_learn(problem, l2, solver):
   features, targets, others = problem
   theirs = linear_model.Ridge(alpha=l2, solver=solver).fit(features, targets)
   ours = few_shot.Ridge(features, targets)
@@ -32,7 +32,7 @@ def test_equals_scikit_learn(problem, l2, solver):
       atol=1e-8)
 
 
-def test_all_strengths_of_one_decomposition(problem):
+def test_one_decomposition_serves_every_l2(problem):
   features, targets, others = problem
   ours = few_shot.Ridge(features, targets)
   for l2, predicted in zip(L2S, ours.predictions(others, L2S), strict=True):
@@ -42,7 +42,7 @@ def test_all_strengths_of_one_decomposition(problem):
 
 
 @pytest.mark.parametrize('l2', L2S)
-def test_left_out_as_if_solved_without_each(problem, l2):
+def test_left_out_predictions_equal_solving_without_each_example(problem, l2):
   features, targets, _ = problem
   expected = []
   for i in range(len(features)):

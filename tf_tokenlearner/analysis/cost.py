@@ -34,7 +34,7 @@ _UNITS = {'G': 10**9, 'M': 10**6, 'K': 10**3}
 
 
 def render(cost: counts.Cost) -> str:
-  """Returns a table of 77 columns that ends in the sums.
+  """Returns a table of 77 columns with the sums in the last line.
 
   Equal neighbours share a line, 'block_0..5  x6', with their total cost.
   """
@@ -63,7 +63,7 @@ def _unit(total: int, units: str) -> str:
 
 
 def _fold(rows: Iterable[counts.Row]):
-  """Yields (name, rows) for each run of neighbours equal up to their number."""
+  """Yields (name, rows) of consecutive rows that differ in their number."""
   without_number = lambda row: (re.sub(r'\d+$', '', row.name), *row[1:])
   for _, group in itertools.groupby(rows, without_number):
     group = list(group)
@@ -113,16 +113,16 @@ def summary(spec: Spec, input_size: Sequence[int], num_classes: int,
 
 
 def _comparison(spec: Spec, macs: int, plain_macs: int, digits: int) -> str:
-  """Returns how the MACs without TokenLearner compare, and advice if fewer."""
+  """Returns the ratio of MACs, with advice if TokenLearner adds cost."""
   if plain_macs >= macs:
     return f'{plain_macs / macs:.{digits}f} times as many.'
   advice = textwrap.fill(
-      f'TokenLearner makes this model dearer. {_advice(spec)}', 80)
+      f'TokenLearner increases the cost of this model. {_advice(spec)}', 80)
   return f'{1 - plain_macs / macs:.0%} fewer.\n{advice}'
 
 
 def _advice(spec: Spec) -> str:
-  """Returns what would make a completed spec cheaper."""
+  """Returns options that would make a completed spec cheaper."""
   if isinstance(spec, bottleneck_spec.BottleneckSpec):
     return 'Use fewer num_tokens, or module=conv2d_conv1d.'
   (location, num_tokens), *_ = spec.token_learners()
@@ -167,7 +167,7 @@ def define_flags(values: flags.FlagValues) -> None:
       'params_override', '', 'Overrides as YAML, JSON or a.b=1,c=text.',
       **owner)
   flags.DEFINE_string(
-      'table', None, 'paper: the rows of the papers\' tables, in place of an '
+      'table', None, 'paper: prints the papers\' tables instead of an '
       'experiment.', **owner)
 
 
@@ -181,7 +181,7 @@ def main(arguments, values: flags.FlagValues = flags.FLAGS) -> None:
   if values.experiment not in catalog.EXPERIMENTS:
     raise errors.unknown_name(
         'experiment', values.experiment, catalog.EXPERIMENTS)
-  # The Garden takes seconds: only now, when there is such an experiment.
+  # The Garden takes seconds to import, so the flags are checked first.
   from tf_tokenlearner.configs import experiments
   model = experiments.parse(
       values.experiment,

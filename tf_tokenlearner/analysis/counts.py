@@ -8,10 +8,9 @@ window at the border too. Not counted: normalization, softmax, GELU, sigmoid,
 biases, residuals, pooling over tokens. Parameters are the trained ones, without
 moving statistics.
 
-The papers' tables of transformers call the same unit GFLOPS; they lie within
-1 % of these sums for images and 1.5 % for clips, for the most part 0.3 to 0.9 %
-above. The tables of the bottleneck video model count a MAC as two; see
-paper_table.py.
+The papers' tables of transformers call the same unit GFLOPS. They are within
+1 % of these sums for images and 1.5 % for clips, mostly 0.3 to 0.9 % above. The
+tables of the bottleneck video model count a MAC as two; see paper_table.py.
 """
 
 import dataclasses
@@ -59,12 +58,12 @@ def classifier_cost(
   """Returns the cost of a Classifier with the backbone of this spec.
 
   Args:
-    spec: spec of any backbone; its variant determines sizes that are None.
+    spec: spec of any backbone.
     input_size: shape of an image or clip.
     num_classes: width of the head; 0 leaves the head out.
 
   Raises:
-    UserError: options that contradict each other, or num_classes below 0.
+    UserError: the spec is invalid, or num_classes is below 0.
   """
   if num_classes < 0:
     raise errors.UserError(
@@ -107,13 +106,13 @@ def _unbuilt(spec: Spec, input_size: _Shape) -> tf_keras.Model:
 
 
 class _Walk:
-  """Calls layers one after the other and notes a row for each.
+  """Applies layers in turn and records a row for each.
 
   Attributes:
-    rows: the layers so far.
-    prefix: put before every name.
-    times: how often an example passes through the layers; the number of frames
-      for layers that see one at a time.
+    rows: rows of the layers so far.
+    prefix: prefix of every name.
+    times: number of times that an example passes through a layer; the number
+      of frames for layers that process one frame at a time.
   """
   _counted: Dict[Any, Tuple[_Shape, int, int]] = {}  # Equal layers count once.
 
@@ -138,7 +137,7 @@ class _Walk:
 
 
 def _walk_transformer(backbone, walk: _Walk) -> _Shape:
-  """ViT and ViViT."""
+  """Walks through a ViT or a ViViT."""
   if isinstance(backbone.spec, specs.ViTSpec):
     x = walk('patch_embedding', backbone.patch_embedding, backbone.input_size)
   else:

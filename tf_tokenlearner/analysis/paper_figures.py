@@ -1,6 +1,6 @@
 """Figures of the papers' tables, one for each file of official_configs.
 
-Where no other paper is named, it is TokenLearner's, arXiv 2106.11297v2.
+The paper is TokenLearner's, arXiv 2106.11297v2, unless another one is named.
 """
 
 from typing import NamedTuple, Optional, Tuple
@@ -29,17 +29,21 @@ class Table(NamedTuple):
   figures: Tuple[Figure, ...]
 
 
+def _read_off(config: str, giga: float) -> Figure:
+  return Figure(config, giga, mark='read off')
+
+
 MARKS = {
-    'in error': ('*', 'The paper is off: the Limit of the file says more.'),
+    'in error': ('*', 'The paper is in error; see the Limit of the file.'),
     'counted otherwise': (
         '~', 'The paper counts more, such as softmax or the head of '
-        'pre-training:\n  analysis/paper_table.py and the Limit of the file '
-        'say what is known.'),
+        'pre-training; see\n  analysis/paper_table.py and the Limit of the '
+        'file.'),
     'read off': ('^', 'Read off a plot.'),
     'unconfirmed': ('?', 'The paper\'s figures could not be confirmed.'),
 }
 
-# In this table a multiply-accumulate counts as two, and only the module counts.
+# This table gives the cost of the module alone, with two per MAC.
 MODULES = 'tables 11 and 12'
 
 TABLES = {
@@ -152,25 +156,22 @@ TABLES = {
     'fuser figure': Table(
         'Figure: unpooling and reprojection in place of TokenFuser',
         'tokenlearner_imagenet_finetune', (
-            Figure('image/reprojection_b16_16at6', 33.4, None, 'read off'),
-            Figure('image/reprojection_b16_8at6', 32.7, None, 'read off'),
-            Figure('image/unpooling_b16_16at6', 29.2, None, 'read off'),
-            Figure('image/unpooling_b16_8at6', 28.6, None, 'read off'),
+            _read_off('image/reprojection_b16_16at6', 33.4),
+            _read_off('image/reprojection_b16_8at6', 32.7),
+            _read_off('image/unpooling_b16_16at6', 29.2),
+            _read_off('image/unpooling_b16_8at6', 28.6),
         )),
     'few-shot figure': Table(
         'Figure: few-shot, at 224 px',
         'tokenlearner_imagenet_pretrain', (
-            Figure('image/tokenlearner_b16_21layers_224px',
-                   15.3, None, 'read off'),
-            Figure('image/tokenlearner_b16_224px', 9.54, None, 'read off'),
-            Figure('image/tokenlearner_b32_20layers_224px',
-                   4.2, None, 'read off'),
-            Figure('image/tokenlearner_s32_224px', 0.7, None, 'read off'),
-            Figure('image/tokenlearner_s32_22layers_224px',
-                   1.15, None, 'read off'),
-            Figure('image/vit_b16_224px', 17.6, None, 'read off'),
-            Figure('image/vit_b32_224px', 4.35, None, 'read off'),
-            Figure('image/vit_s32_224px', 1.1, None, 'read off'),
+            _read_off('image/tokenlearner_b16_21layers_224px', 15.3),
+            _read_off('image/tokenlearner_b16_224px', 9.54),
+            _read_off('image/tokenlearner_b32_20layers_224px', 4.2),
+            _read_off('image/tokenlearner_s32_224px', 0.7),
+            _read_off('image/tokenlearner_s32_22layers_224px', 1.15),
+            _read_off('image/vit_b16_224px', 17.6),
+            _read_off('image/vit_b32_224px', 4.35),
+            _read_off('image/vit_s32_224px', 1.1),
         )),
     'version 4': Table(
         'Version 4: TokenLearner in early layers',

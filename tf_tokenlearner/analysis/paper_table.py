@@ -1,11 +1,11 @@
-"""The papers' tables: the cost of every row here, next to the paper's.
+"""The papers' tables: our cost of every row next to the paper's.
 
 paper_figures.py holds the papers' figures and names a file of official_configs
 for each; the file determines the model.
 
 The paper's tables for the bottleneck video model count a multiply-accumulate as
-two. Modules on 64 frames of 8 x 8 at width 432, here (2 x MAC) and in tables 11
-and 12 of arXiv 2106.11297v2:
+two. Modules on 64 frames of 8 x 8 positions at width 432, here (2 x MAC) and in
+tables 11 and 12 of arXiv 2106.11297v2:
 
                                            GFLOPs       parameters (M)
   module                               here   paper      here   paper
@@ -21,10 +21,10 @@ and 12 of arXiv 2106.11297v2:
   conv2d_spatial_temporal_transformer  19.2    19.2      2.28    2.27
 
 The paper seems to count softmax as well: with 5 operations per weight and 1 for
-its scaling, 8 heads bring joint_mhsa to 22.0. TokenLearner comes to 1.9 that
-way. The paper does not say what makes up its 3.4, and no plain reading with its
-number of parameters was found that does. Its whole models cost 532 (plain), 493
-(spatial_temporal_transformer) and 487 GFLOPs (token_learner), those here 525,
+its scaling, 8 heads bring joint_mhsa to 22.0. TokenLearner amounts to 1.9 that
+way; the paper does not explain its 3.4, and no reading with its number of
+parameters gives that value. The paper's whole models cost 532 (plain), 493
+(spatial_temporal_transformer) and 487 GFLOPs (token_learner); ours cost 525,
 487 and 474 at 64 x 256 x 256 with the module in three blocks.
 """
 
@@ -40,8 +40,8 @@ from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
 
 CONFIGS = config_files.folder()
-_MODULE_CLIP = (64, 256, 256, 3)  # The paper's size of evaluation.
-# The data determine the number, and they are not read here.
+_MODULE_CLIP = (64, 256, 256, 3)  # The paper's evaluation size.
+# The configs leave the number of classes to the data, which are not read here.
 _NUM_CLASSES = {
     'tokenlearner_kinetics400': 400, 'tokenlearner_kinetics600': 600}
 
@@ -56,12 +56,12 @@ class Row(NamedTuple):
 
   @property
   def error(self) -> Optional[float]:
-    """Computed over the paper's GFLOPS, minus 1; None if it gives none."""
+    """Relative difference to the paper's GFLOPS; None if it gives none."""
     return self.figure.giga and self.giga / self.figure.giga - 1
 
   @property
   def parameter_error(self) -> Optional[float]:
-    """The same for parameters."""
+    """Relative difference to the paper's parameters; None if it gives none."""
     return self.figure.mega and self.mega / self.figure.mega - 1
 
 
@@ -69,7 +69,7 @@ def rows(folder: Optional[pathlib.Path] = None) -> List[Row]:
   """Returns all rows, in the order of the tables and then of cost.
 
   Args:
-    folder: official_configs; None takes that of the clone.
+    folder: official_configs; None for the one of this project.
 
   Raises:
     UserError: the folder does not exist.
@@ -105,7 +105,7 @@ def _compute(table: str, experiment: str, figure: paper_figures.Figure,
 
 
 def describe(spec: specs.TransformerSpec, input_size: Tuple[int, ...]) -> str:
-  """Returns a completed spec in at most 35 letters: 'L/16 (35) 16at12, 512'."""
+  """Returns a completed spec in 35 characters, as 'L/16 (35) 16at12, 512'."""
   is_image = isinstance(spec, specs.ViTSpec)
   size = (variants.parse_image_variant if is_image
           else variants.parse_video_variant)(spec.variant)[0]

@@ -1,4 +1,4 @@
-"""What the configs and experiments of images and of videos share."""
+"""Config classes and recipes shared by image and video classification."""
 
 import dataclasses
 from typing import ClassVar, List, Optional, Tuple
@@ -47,7 +47,7 @@ class TokenLearnerBottleneck(
 
 @dataclasses.dataclass
 class Backbone(hyperparams.OneOfConfig):
-  """Which backbone for images, and each one's options.
+  """The image backbone: its type and the options of each type.
 
   Attributes:
     type: name of one of the fields below.
@@ -60,13 +60,13 @@ class Backbone(hyperparams.OneOfConfig):
 
 @dataclasses.dataclass
 class VideoBackbone(hyperparams.OneOfConfig):
-  """Which backbone for clips, and each one's options.
+  """The video backbone: its type and the options of each type.
 
   Attributes:
     type: name of one of the fields below.
-    token_learner_vivit: all positions of a clip in one transformer.
+    token_learner_vivit: one transformer over all positions of a clip.
     token_learner_vivit_factorized: a spatial transformer, then a temporal one.
-    token_learner_bottleneck: convolutions, tokens in the last stage.
+    token_learner_bottleneck: convolutions, with tokens in the last stage.
   """
   type: Optional[str] = 'token_learner_vivit'
   token_learner_vivit: TokenLearnerViViT = dataclasses.field(
@@ -78,7 +78,7 @@ class VideoBackbone(hyperparams.OneOfConfig):
 
 
 def _register(name: str, model_class: type) -> None:
-  """Makes model_class(spec, input_size) known to the Garden's factory."""
+  """Registers model_class(spec, input_size) with the Garden's factory."""
 
   @factory.register_backbone_builder(name)
   def build(
@@ -90,15 +90,15 @@ def _register(name: str, model_class: type) -> None:
     """Builds a backbone for the Garden's factory.
 
     Args:
-      input_specs: shape [None, height, width, channels], of clips [None,
-        frames, height, width, channels].
-      backbone_config: OneOfConfig whose chosen one is of this backbone.
-      norm_activation_config: not of use here: a backbone's own options say how
-        it normalises. The factory always passes one.
-      l2_regularizer: refused; weight decay belongs to the optimizer.
+      input_specs: shape [None, H, W, C] of images, [None, T, H, W, C] of
+        clips.
+      backbone_config: OneOfConfig whose type is this backbone.
+      norm_activation_config: ignored, as the options of the backbone determine
+        its normalization; the factory always passes it.
+      l2_regularizer: must be None; weight decay belongs to the optimizer.
 
     Raises:
-      UserError: l2_regularizer is given, or the spec makes no sense.
+      UserError: l2_regularizer is given, or the spec is invalid.
     """
     del norm_activation_config
     if l2_regularizer is not None:
@@ -114,12 +114,12 @@ for _name, _model_class in backbones.BY_NAME.items():
 
 @dataclasses.dataclass
 class Classifier(hyperparams.Config):
-  """A network, less its backbone and the size of its input.
+  """Options of a classifier other than backbone and input size.
 
   Attributes:
-    num_classes: 0 lets the data set say.
-    dropout_rate: before the head.
-    head_bias: first bias of the head.
+    num_classes: number of classes; 0 takes that of the data set.
+    dropout_rate: dropout rate before the head.
+    head_bias: initial bias of the head.
   """
   num_classes: int = 0
   dropout_rate: float = 0.
@@ -131,9 +131,9 @@ class Losses(hyperparams.Config):
   """The loss.
 
   Attributes:
-    loss: 'softmax', one label an example; or 'sigmoid', any number of them,
-      each class a question of its own.
-    label_smoothing: in [0, 1).
+    loss: 'softmax' for one label per example; 'sigmoid' for any number of
+      labels, with an independent decision per class.
+    label_smoothing: label smoothing, in [0, 1).
   """
   loss: str = 'softmax'
   label_smoothing: float = 0.
@@ -141,20 +141,20 @@ class Losses(hyperparams.Config):
 
 @dataclasses.dataclass
 class ClassificationTask(cfg.TaskConfig):
-  """A task, less its model and data.
+  """Options of a task other than model and data.
 
   Attributes:
-    init_checkpoint: checkpoint or folder to start from, '' for none: of a run
-      of this project, pretrained weights (hf://OWNER/NAME[@REVISION], or a
-      folder or file of safetensors), public ViT weights (.npz), of Scenic
-      (msgpack or Orbax), or of the Model Garden's ViT.
-    init_checkpoint_modules: 'all', or 'backbone' to leave the head fresh.
-    init_token_learner: how TokenLearners start that the checkpoint lacks:
-      'random'; or 'mean', each token as the mean of its own part of the map,
-      fitted on a few training examples, so that a short fine-tuning suffices.
-    freeze_backbone: train the head alone.
+    init_checkpoint: checkpoint or folder to start from, '' for none: a run of
+      this project, pretrained weights (hf://OWNER/NAME[@REVISION], or a folder
+      or file of safetensors), public ViT weights (.npz), a checkpoint of Scenic
+      (msgpack or Orbax) or of the Model Garden's ViT.
+    init_checkpoint_modules: 'all', or 'backbone' to initialize the head anew.
+    init_token_learner: initialization of a TokenLearner that the checkpoint
+      lacks: 'random'; or 'mean', each token as the mean of one part of the map,
+      fitted on a few training examples, so that short fine-tuning suffices.
+    freeze_backbone: trains only the head.
     label_names: classes of the model, in the order of its outputs; [] takes
-      those of the training data, in their order.
+      those of the training data.
     SOURCE_KEYS: keys of validation_data that are taken from train_data if
       validation_data names no source.
   """
@@ -173,16 +173,17 @@ def experiment(
     task: ClassificationTask, *, optimizer: dict, learning_rate: dict,
     train_steps: int, validation_interval: int, warmup_steps: int = 0,
     best_metric: str = 'accuracy') -> cfg.ExperimentConfig:
-  """An experiment around a task.
+  """Returns an experiment.
 
   Args:
-    task: what is learned from which data.
+    task: model, data and loss.
     optimizer: {type: options that differ from the defaults}.
-    learning_rate: the schedule, in the same form.
-    train_steps: in all.
-    validation_interval: in steps; a checkpoint is written as often.
-    warmup_steps: of linear warm-up.
-    best_metric: decides which checkpoint is the best.
+    learning_rate: {type of the schedule: options}.
+    train_steps: number of training steps.
+    validation_interval: steps between two evaluations, and between two
+      checkpoints.
+    warmup_steps: steps of linear warm-up.
+    best_metric: metric that selects the best checkpoint.
   """
   (optimizer_type, optimizer_options), = optimizer.items()
   (schedule_type, schedule_options), = learning_rate.items()
@@ -195,7 +196,7 @@ def experiment(
     optimizer_config['warmup'] = {
         'type': 'linear', 'linear': {'warmup_steps': warmup_steps}}
   return cfg.ExperimentConfig(
-      runtime=cfg.RuntimeConfig(num_gpus=-1),  # As many as there are.
+      runtime=cfg.RuntimeConfig(num_gpus=-1),  # All GPUs.
       task=task,
       trainer=optimization.TrainerConfig(
           train_steps=train_steps,
@@ -210,3 +211,14 @@ def experiment(
           'task.train_data.is_training != None',
           'task.validation_data.is_training != None',
       ])
+
+
+def own_data_recipe() -> dict:
+  """Returns arguments of `experiment` that suit data sets of unknown size."""
+  return dict(
+      optimizer={'adamw': {'weight_decay_rate': 0.05}},
+      learning_rate={'cosine': {'initial_learning_rate': 5e-4}},
+      loss=dict(label_smoothing=0.1),
+      train_steps=10000,
+      validation_interval=500,
+      warmup_steps=500)

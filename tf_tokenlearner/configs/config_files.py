@@ -12,7 +12,7 @@ _SUFFIXES = ('.yaml', '.yml', '.json')
 
 
 def folder() -> pathlib.Path:
-  """Returns official_configs: inside an installed package, else next to it."""
+  """Returns official_configs, in the installed package or next to it."""
   package = pathlib.Path(__file__).parents[1]
   inside = package / 'official_configs'
   return inside if inside.is_dir() else package.parent / 'official_configs'
@@ -25,14 +25,14 @@ def names() -> List[str]:
 
 
 def find(text: str) -> Optional[str]:
-  """Returns the path of the file that a text names.
+  """Returns the path of the config file that a text names.
 
   Args:
-    text: a path, which wins where there is such a file, or the name of an
-      official config with or without official_configs/ and .yaml.
+    text: path of a file, or the name of an official config with or without
+      official_configs/ and .yaml. An existing path takes precedence.
 
   Returns:
-    None if the text names no file: it holds keys and values itself.
+    The path, or None if the text holds keys and values instead.
 
   Raises:
     UserError: there is no such official config.
@@ -48,4 +48,4 @@ def find(text: str) -> Optional[str]:
   tops = {known.split('/')[0] for known in names()}
   if name.split('/')[0] in tops or not text.endswith(_SUFFIXES):
     raise errors.unknown_name('config file', text, names())
-  return text  # Opening it says why it cannot be read.
+  return text  # The error of opening it gives the reason.

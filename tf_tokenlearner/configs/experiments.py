@@ -1,4 +1,4 @@
-"""From flags to a checked config."""
+"""Checked configs from experiments, run folders and overrides."""
 
 import os
 import pathlib
@@ -34,10 +34,10 @@ def parse(experiment: str,
 
   Args:
     experiment: registered name.
-    all_overrides: applied in order; each a YAML file, YAML, JSON, 'a.b=1,c=2'
+    all_overrides: overrides in order; each a YAML file, YAML, JSON, 'a.b=1,c=2'
       or a dict. Empty ones are skipped.
-    folder: of a run; a relative path that does not exist is looked for in it
-      and in the folders around it.
+    folder: run folder; a relative path that does not exist is searched in it
+      and in its parent folders.
 
   Raises:
     UserError: an unknown name or key, or a value of the wrong type or range.
@@ -73,8 +73,8 @@ def for_training(experiment: str, model_dir: str,
                  ) -> cfg.ExperimentConfig:
   """Returns the config to train with in a folder, checked as parse does.
 
-  It is that of the experiment, whether or not the folder holds a run. Only the
-  dropout of token scores is the run's: see old_runs.
+  The config is that of the experiment, even if the folder holds a run. Only the
+  dropout of token scores is taken from the run; see old_runs.
   """
   kept = {}
   if run_folder.exists(model_dir):
@@ -120,7 +120,7 @@ def check(params: cfg.ExperimentConfig) -> None:
   """Completes the schedule and refuses values that fail later in the trainer.
 
   Raises:
-    UserError: says which key, what was expected and what came.
+    UserError: a value is unknown, out of range or contradicts another one.
   """
   _check_runtime(params.runtime)
   trainer = params.trainer
@@ -159,10 +159,10 @@ def check(params: cfg.ExperimentConfig) -> None:
     raise errors.UserError(
         f'trainer.optimizer_config.warmup.{optimizer_config.warmup.type}.'
         f'warmup_steps={warmup.warmup_steps} must be below trainer.train_steps='
-        f'{trainer.train_steps}, or the learning rate would never be reached: '
-        'set both.')
+        f'{trainer.train_steps}, or the learning rate would never be reached. '
+        'Set both.')
   schedule = optimizer_config.learning_rate.get()
-  # The end of the schedule is the end of training, unless said otherwise.
+  # By default the schedule ends with the training.
   if getattr(schedule, 'decay_steps', 0) is None:
     schedule.decay_steps = trainer.train_steps
 
@@ -187,7 +187,7 @@ def _check_runtime(runtime: cfg.RuntimeConfig):
 def use_data_service(params: cfg.ExperimentConfig, address: str) -> None:
   """Sets the config to read training data through a tf.data service.
 
-  Evaluation reads without it: each of the service's workers would deliver every
+  Evaluation does not use it, as each worker of the service would deliver every
   example once.
   """
   data = params.task.train_data
@@ -200,7 +200,8 @@ def changes(old: cfg.ExperimentConfig,
             new: cfg.ExperimentConfig) -> List[str]:
   """Returns 'key: before -> after' for each value in which two configs differ.
 
-  A value that the new one leaves to the data is no difference.
+  Values that the new config leaves unset are not compared: the data determine
+  them.
   """
   before, after = _flatten(old.as_dict()), _flatten(new.as_dict())
   for key in ('model.num_classes', 'label_names', 'train_data.aug_rand_hflip',
@@ -210,7 +211,7 @@ def changes(old: cfg.ExperimentConfig,
   validation = 'task.validation_data.'
   if not (after.get(validation + 'tfds_name', True)
           or after.get(validation + 'input_path', True)):
-    # As the task does, when it has seen the data.
+    # The task copies these keys from train_data later.
     after.update({key: before.get(key) for key in (
         validation + name for name in new.task.SOURCE_KEYS)})
   return [f'{key}: {before.get(key)} -> {after.get(key)}'

@@ -1,7 +1,7 @@
 """Configs and experiments of image classification.
 
-Every recipe value has its source beside it. Shapes and names that the data set
-knows (number of classes, image and label keys) are read from it.
+Comments name the source of every recipe value. The number of classes and the
+image and label keys are read from the data set.
 """
 
 import dataclasses
@@ -16,41 +16,43 @@ from tf_tokenlearner.configs import classification
 
 @dataclasses.dataclass
 class DataConfig(cfg.DataConfig):
-  """Where images come from and how they are augmented.
+  """Source of the images and their augmentation.
 
   One of tfds_name and input_path is given; validation_data with neither reads
-  what train_data reads.
+  the source of train_data.
 
   Attributes:
-    tfds_name: a TFDS data set, 'name', 'name/config' or the folder of a
-      prepared one.
-    tfds_split: such as 'train' or 'train[:90%]'.
-    input_path: a folder of class folders, or TFRecord files by pattern, as the
+    tfds_name: TFDS data set: 'name', 'name/config' or the folder of a prepared
+      one.
+    tfds_split: split, such as 'train' or 'train[:90%]'.
+    input_path: folder of class folders, or pattern of TFRecord files as the
       Garden's scripts write them.
-    seed: of weights, order and augmentation; None draws anew each time.
-    deterministic: with seed, the same weights come out of every run, slower.
-    image_field_key: feature of the image; '' lets the data set say.
-    label_field_key: feature of the label; '' lets the data set say.
+    seed: seed of weights, order and augmentation; None draws a new one.
+    deterministic: with seed, makes runs repeatable; slower.
+    image_field_key: feature of the image; '' finds it in the data set.
+    label_field_key: feature of the label; '' finds it in the data set.
     label_map: {class name in the data: class name of the model}, for data whose
       classes have other names or another order; kept as JSON. Classes that it
       leaves out have the same name in both.
-    aug_crop: cut a random part of the image (Szegedy et al. 2015).
-    crop_area_range: smallest and largest share of the area that aug_crop cuts.
-    aug_shift: shift by up to so many pixels, edges reflected; for small images.
-    aug_rand_hflip: mirror every second image, left to right; None does so
-      unless names of classes say left and right.
-    aug_rand_vflip: flip every second image upside down.
-    aug_rotation: rotate by a random angle of up to so many degrees.
+    aug_crop: crops a random part of the image (Szegedy et al. 2015).
+    crop_area_range: smallest and largest fraction of the area that aug_crop
+      keeps.
+    aug_shift: maximum shift in pixels, edges reflected; for small images.
+    aug_rand_hflip: mirrors images, left to right, with probability 0.5; None
+      mirrors unless a class name contains the word left or right.
+    aug_rand_vflip: flips images upside down with probability 0.5.
+    aug_rotation: maximum angle of a random rotation, in degrees.
     aug_type: the Garden's RandAugment or AutoAugment.
-    color_jitter: strength of random brightness, contrast and, unless grey,
-      saturation.
+    color_jitter: strength of random brightness, contrast and, for colour
+      images, saturation.
     random_erasing: the Garden's random erasing.
-    cache: keep what was read, encoded, in memory.
-    mixup_and_cutmix: the Garden's mixup and cutmix; a batch in training.
-    center_crop_fraction: share of the shorter side that evaluation looks at.
-    validation_fraction: of an image folder without splits, held out.
-    max_unreadable_fraction: of an image folder's files; they are named and left
+    cache: keeps the encoded examples in memory.
+    mixup_and_cutmix: the Garden's Mixup and CutMix, in training only.
+    center_crop_fraction: fraction of the shorter side that evaluation crops.
+    validation_fraction: fraction of an image folder without splits that is held
       out.
+    max_unreadable_fraction: fraction of an image folder's files that may be
+      unreadable; they are listed and left out.
   """
   shuffle_buffer_size: int = 10000
   image_field_key: str = ''
@@ -77,8 +79,8 @@ class ImageClassifier(classification.Classifier):
   """The network.
 
   Attributes:
-    input_size: [height, width, channels] of what the network sees.
-    backbone: which one, with its options.
+    input_size: [H, W, C], the shape of the network's input.
+    backbone: type and options of the backbone.
   """
   input_size: List[int] = dataclasses.field(
       default_factory=lambda: [224, 224, 3])
@@ -104,7 +106,7 @@ def _experiment(
     *, vit: dict, input_size: List[int], train_data: dict,
     validation_data: dict, batch_size: int, loss: Optional[dict] = None,
     model: Optional[dict] = None, **training) -> cfg.ExperimentConfig:
-  """An experiment; the dicts hold what differs from the defaults."""
+  """Returns an experiment; the dicts hold values that differ from defaults."""
   return classification.experiment(
       ImageClassificationTask(
           model=ImageClassifier(
@@ -123,7 +125,7 @@ def _experiment(
 
 @exp_factory.register_config_factory('tokenlearner_digits')
 def tokenlearner_digits() -> cfg.ExperimentConfig:
-  """The demo: 1,797 real digits; sizes and schedule found by trial."""
+  """Returns the demo on 1,797 real digits; sizes and schedule by trial."""
   steps_per_epoch = 1437 // 64
   return _experiment(
       vit=dict(
@@ -146,7 +148,7 @@ def tokenlearner_digits() -> cfg.ExperimentConfig:
 
 @exp_factory.register_config_factory('tokenlearner_fashion_mnist')
 def tokenlearner_fashion_mnist() -> cfg.ExperimentConfig:
-  """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), from scratch."""
+  """Returns an experiment on Fashion-MNIST (arXiv 1708.07747), from scratch."""
   steps_per_epoch = 60000 // 128
   return _experiment(
       vit=dict(
@@ -168,7 +170,7 @@ def tokenlearner_fashion_mnist() -> cfg.ExperimentConfig:
 
 @exp_factory.register_config_factory('tokenlearner_cifar10')
 def tokenlearner_cifar10() -> cfg.ExperimentConfig:
-  """CIFAR-10 at its own size, from scratch; not a recipe of the paper."""
+  """Returns an experiment on CIFAR-10 at 32 px; not a recipe of the paper."""
   steps_per_epoch = 50000 // 256
   return _experiment(
       vit=dict(variant='Ti/4', token_learner_location=6, num_tokens=8,
@@ -189,40 +191,35 @@ def tokenlearner_cifar10() -> cfg.ExperimentConfig:
 
 @exp_factory.register_config_factory('tokenlearner_tfds')
 def tokenlearner_tfds() -> cfg.ExperimentConfig:
-  """Any TFDS image data set, from scratch; set task.train_data.tfds_name."""
+  """Returns an experiment on the data set task.train_data.tfds_name."""
   return _own_data(train_data=dict(tfds_split='train'),
                    validation_data=dict(tfds_split='test'))
 
 
 @exp_factory.register_config_factory('tokenlearner_image_folder')
 def tokenlearner_image_folder() -> cfg.ExperimentConfig:
-  """A folder of class folders; set task.train_data.input_path."""
+  """Returns an experiment on a folder, task.train_data.input_path."""
   return _own_data(train_data=dict(tfds_split='train'),
                    validation_data=dict(tfds_split='validation'))
 
 
 def _own_data(train_data: dict, validation_data: dict) -> cfg.ExperimentConfig:
-  """A small model and a plain recipe for data that nobody has seen yet."""
+  """Returns an experiment with a small model for the user's own data."""
   return _experiment(
       vit=dict(variant='Ti/16', token_learner_location=6, num_tokens=8),
       input_size=[224, 224, 3],
       train_data={'crop_area_range': [0.3, 1.0], **train_data},
       validation_data=validation_data,
-      optimizer={'adamw': {'weight_decay_rate': 0.05}},
-      learning_rate={'cosine': {'initial_learning_rate': 5e-4}},
-      loss=dict(label_smoothing=0.1),
       batch_size=64,
-      train_steps=10000,
-      validation_interval=500,
-      warmup_steps=500)
+      **classification.own_data_recipe())
 
 
 @exp_factory.register_config_factory('tokenlearner_imagenet_pretrain')
 def tokenlearner_imagenet_pretrain() -> cfg.ExperimentConfig:
-  """The one recipe that the authors published, ImageNet-1k from scratch.
+  """Returns the recipe that the authors published, ImageNet-1k from scratch.
 
-  Every value from im1k_token_learner_config.py of the official Scenic code,
-  but its stochastic depth of 0.1, which that code sets and never reads.
+  Every value is from im1k_token_learner_config.py of the official Scenic code,
+  except its stochastic depth of 0.1, which that code sets but never reads.
   """
   batch_size = 4096
   steps_per_epoch = 1281167 // batch_size
@@ -247,12 +244,12 @@ def tokenlearner_imagenet_pretrain() -> cfg.ExperimentConfig:
 
 @exp_factory.register_config_factory('tokenlearner_imagenet_finetune')
 def tokenlearner_imagenet_finetune() -> cfg.ExperimentConfig:
-  """Fine-tuning at 384 px, as the paper: 'the same as ViT'.
+  """Returns fine-tuning on ImageNet-1k at 384 px, "the same as ViT".
 
   Dosovitskiy et al. 2021 (arXiv 2010.11929), table 4: SGD with momentum 0.9,
-  batch 512, cosine, no weight decay, norm clipped at 1, 20,000 steps, rate one
-  of 0.003, 0.01, 0.03, 0.06. Warm-up of 500 steps and 0.03 from common.py of
-  google-research/vision_transformer.
+  batch 512, cosine, no weight decay, norm clipped at 1, 20,000 steps, learning
+  rate one of 0.003, 0.01, 0.03, 0.06. Warm-up of 500 steps and 0.03 are from
+  common.py of google-research/vision_transformer.
   """
   batch_size = 512
   return _experiment(

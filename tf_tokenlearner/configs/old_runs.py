@@ -1,14 +1,14 @@
-"""What runs keep that were trained before a config key existed."""
+"""Settings that runs keep which were trained before a config key existed."""
 
 from typing import Any, Dict, Mapping
 
 
 def kept_dropout(params: Mapping[str, Any]) -> Dict[str, Any]:
-  """Returns overrides that keep the dropout of token scores of a run.
+  """Returns overrides that keep a run's dropout of token scores.
 
   Runs of version 0.1.0 have no token_learner.dropout_rate: the dropout_rate of
-  the blocks also dropped scores of TokenLearner v1.1 and TokenFuser. They go on
-  with it, unless the key is set.
+  the blocks also dropped scores of TokenLearner v1.1 and TokenFuser. They keep
+  it unless the key is set.
 
   Args:
     params: config of the run, as plain data.

@@ -6,8 +6,8 @@ In a YAML tensorflow-addons' optimizers look like the Garden's own:
       type: yogi
       yogi: {beta2: 0.99}
 
-Lookahead and SWA work on top of another optimizer, named beside its settings,
-so that a recipe changes in two lines and keeps what it says of the other:
+Lookahead and SWA wrap another optimizer, whose settings stay in its own field,
+so that wrapping the optimizer of a recipe takes two lines:
 
     optimizer:
       type: lookahead
@@ -31,13 +31,13 @@ from tf_tokenlearner import errors
 
 ADDONS_OPTIMIZERS = (
     'lookahead', 'rectified_adam', 'novograd', 'yogi', 'lamb_addons', 'swa')
-# What lookahead and swa can work on: they call into the legacy tf_keras
-# optimizers, which is what the Garden makes of these names.
+# Optimizers that lookahead and swa can wrap. They call the legacy tf_keras
+# API, which the Garden's classes for these names implement.
 WRAPPABLE = ('sgd', 'adam', 'adamw', 'lamb', 'lars', 'rmsprop', 'adagrad',
              'rectified_adam', 'novograd', 'yogi', 'lamb_addons')
 _WRAPPERS = ('lookahead', 'swa')
 _PLACEHOLDERS = {'slide': 'adamw or lamb', 'adafactor': 'adafactor_keras'}
-# Optimizers of the new API, which the Garden's ema breaks on: what has it.
+# The Garden's ema does not support optimizers of the new API; substitutes.
 _EMA_INSTEAD = {'sgd_experimental': 'sgd', 'adam_experimental': 'adam',
                 'adamw_experimental': 'adamw', 'adafactor_keras': 'adamw'}
 
@@ -47,10 +47,10 @@ class LookaheadConfig(optimizer_config.BaseOptimizerConfig):
   """k steps forward, one step back: Zhang et al. 2019, arXiv 1907.08610.
 
   Attributes:
-    optimizer: name of the optimizer that makes the steps forward, configured by
+    optimizer: name of the optimizer that makes the forward steps, configured by
       the field of that name. The default pair is known as Ranger.
-    sync_period: steps forward between two steps back (k).
-    slow_step_size: how far the slow weights follow, in (0, 1] (alpha).
+    sync_period: forward steps between two updates of the slow weights (k).
+    slow_step_size: step size of the slow weights, in (0, 1] (alpha).
   """
   name: str = 'Lookahead'
   optimizer: str = 'rectified_adam'
@@ -62,13 +62,13 @@ class LookaheadConfig(optimizer_config.BaseOptimizerConfig):
 class SWAConfig(optimizer_config.BaseOptimizerConfig):
   """Stochastic weight averaging: Izmailov et al. 2018, arXiv 1803.05407.
 
-  Evaluation and the best checkpoint use the average of the weights, training
-  goes on with the weights themselves. Moving statistics of batch normalisation
-  are those of training, not recomputed for the average.
+  Evaluation and the best checkpoint use the average of the weights; training
+  continues with the weights themselves. The moving statistics of batch
+  normalization are not recomputed for the average.
 
   Attributes:
-    optimizer: name of the optimizer that trains, configured by the field of
-      that name. The default is the paper's.
+    optimizer: name of the wrapped optimizer, configured by the field of that
+      name. The default is the paper's.
     start_averaging: step of the first snapshot, counted from 0.
     average_period: steps between two snapshots.
   """
@@ -83,12 +83,13 @@ class RectifiedAdamConfig(optimizer_config.BaseOptimizerConfig):
   """RAdam: Liu et al. 2019, arXiv 1908.03265.
 
   Attributes:
-    weight_decay: decoupled, times the learning rate; on every weight.
-    sma_threshold: length of the moving average from which on the step is
-      adaptive; at least 4, where the rectification begins.
-    total_steps: above 0, warm-up and linear decay of its own; only with a
-      constant learning_rate and no warmup beside it.
-    warmup_proportion: part of total_steps.
+    weight_decay: decoupled weight decay, times the learning rate, of every
+      weight.
+    sma_threshold: length of the moving average above which steps are adaptive;
+      at least 4, where the rectification begins.
+    total_steps: above 0, the optimizer warms up and decays the learning rate
+      linearly; requires a constant learning_rate and no warmup.
+    warmup_proportion: fraction of total_steps.
     min_lr: learning rate after total_steps.
   """
   name: str = 'RectifiedAdam'
@@ -108,8 +109,10 @@ class NovoGradConfig(optimizer_config.BaseOptimizerConfig):
   """Second moments per layer: Ginsburg et al. 2019, arXiv 1905.11286.
 
   Attributes:
-    weight_decay: added to the normalised gradient; on every weight.
-    grad_averaging: first moment as a moving average, as in Adam, not as a sum.
+    weight_decay: weight decay of every weight, added to the normalized
+      gradient.
+    grad_averaging: computes the first moment as a moving average, as Adam does,
+      instead of a sum.
   """
   name: str = 'NovoGrad'
   beta_1: float = 0.9
@@ -125,9 +128,9 @@ class YogiConfig(optimizer_config.BaseOptimizerConfig):
   """Yogi: Zaheer et al., NeurIPS 2018, algorithm 2.
 
   Attributes:
-    beta1: decay of the first moment; spelt so by the class.
-    beta2: decay of the second moment.
-    initial_accumulator_value: the second moment at first, above 0.
+    beta1: decay rate of the first moment; the class spells it this way.
+    beta2: decay rate of the second moment.
+    initial_accumulator_value: initial second moment, above 0.
     activation: 'sign', as in the paper, or 'tanh'.
   """
   name: str = 'Yogi'
@@ -148,9 +151,10 @@ class LAMBAddonsConfig(optimizer_config.BaseOptimizerConfig):
   weight_decay weight_decay_rate.
 
   Attributes:
-    weight_decay: decoupled, times the learning rate.
+    weight_decay: decoupled weight decay, times the learning rate.
     exclude_from_weight_decay: regular expressions of weight names.
-    exclude_from_layer_adaptation: the same; None is exclude_from_weight_decay.
+    exclude_from_layer_adaptation: regular expressions of weight names; None
+      uses exclude_from_weight_decay.
   """
   name: str = 'LAMB'
   beta_1: float = 0.9
@@ -163,10 +167,9 @@ class LAMBAddonsConfig(optimizer_config.BaseOptimizerConfig):
 
 @dataclasses.dataclass
 class OptimizerConfig(optimization_config.OptimizerConfig):
-  """The Garden's optimizers and tensorflow-addons'; `type` names the one.
+  """The optimizer: the Garden's ones and those of tensorflow-addons, by `type`.
 
-  For lookahead and swa, what is saved and what the Garden's factory gets holds
-  the optimizer that they work on as well.
+  For lookahead and swa, as_dict and get include the wrapped optimizer.
   """
   lookahead: LookaheadConfig = dataclasses.field(
       default_factory=LookaheadConfig)
@@ -182,7 +185,7 @@ class OptimizerConfig(optimization_config.OptimizerConfig):
     return {**super().as_dict(), **self.wrapped()}
 
   def get(self) -> Optional[base_config.Config]:
-    """The chosen config; `optimizer` of a wrapper is a whole config here."""
+    """Returns the chosen config; a wrapper's `optimizer` is a whole config."""
     chosen = super().get()
     wrapped = self.wrapped()
     if not wrapped:
@@ -190,10 +193,10 @@ class OptimizerConfig(optimization_config.OptimizerConfig):
     return chosen.replace(optimizer={'type': chosen.optimizer, **wrapped})
 
   def wrapped(self) -> Dict[str, Any]:
-    """{name: settings} of what lookahead or swa works on; {} for all others.
+    """Returns {name: settings} of the wrapped optimizer; {} if there is none.
 
     Raises:
-      UserError: they cannot work on what is named.
+      UserError: lookahead and swa cannot wrap the named optimizer.
     """
     if self.type not in _WRAPPERS:
       return {}
@@ -240,7 +243,7 @@ _LIMITS = {
 def check_optimizer(
     config: OptimizationConfig, train_steps: Optional[int] = None,
     mixed_precision_dtype: Optional[str] = None) -> None:
-  """Refuses what the Garden would take and then break on, or ignore.
+  """Refuses options that the Garden would ignore or fail on later.
 
   Args:
     config: trainer.optimizer_config.
@@ -279,18 +282,18 @@ def check_optimizer(
 
 def _check_values(name: str, config: base_config.Config) -> None:
   """Raises UserError for a value of the wrong type or out of range."""
-  kinds = {float: (float, int), int: (int,), bool: (bool,)}
+  accepted = {float: (float, int), int: (int,), bool: (bool,)}
   for field in dataclasses.fields(config):
     value = getattr(config, field.name)
     path = f'optimizer.{name}.{field.name}'
-    if field.type in kinds and (
-        not isinstance(value, kinds[field.type])
+    if field.type in accepted and (
+        not isinstance(value, accepted[field.type])
         or isinstance(value, bool) != (field.type is bool)):
       raise errors.UserError(
           f'{path} must be of type {field.type.__name__}, received {value!r}.')
-    said, holds = _LIMITS.get(field.name, ('', lambda x: True))
+    limit, holds = _LIMITS.get(field.name, ('', lambda x: True))
     if not holds(value):
-      raise errors.UserError(f'{path} must be {said}, received {value!r}.')
+      raise errors.UserError(f'{path} must be {limit}, received {value!r}.')
   if name == 'yogi' and config.activation not in ('sign', 'tanh'):
     raise errors.unknown_name(
         'optimizer.yogi.activation', config.activation, ('sign', 'tanh'))
@@ -298,7 +301,7 @@ def _check_values(name: str, config: base_config.Config) -> None:
 
 def _check_moving_average(
     optimizer_type: str, mixed_precision_dtype: Optional[str]) -> None:
-  """Raises UserError for what the Garden's ema cannot go with."""
+  """Raises UserError if the Garden's ema does not work with these options."""
   if optimizer_type == 'swa':
     raise errors.UserError(
         'ema and optimizer.type swa both average the weights. Use one: '
@@ -316,7 +319,7 @@ def _check_moving_average(
 def _check_step_cosine(
     schedule: learning_rate_config.StepCosineLrConfig,
     train_steps: Optional[int]) -> None:
-  """Raises UserError where the Garden's schedule rises, or is not a number."""
+  """Raises UserError if the Garden's schedule would rise or become NaN."""
   path = 'learning_rate.step_cosine_with_offset'
   boundaries, values = schedule.boundaries or [], schedule.values or []
   if len(boundaries) != len(values) or boundaries[:1] != [0]:

@@ -1,9 +1,9 @@
 """Overrides of an experiment's config, checked key by key and value by value.
 
-The Model Garden names an unknown key but no alternative, and takes any value
-for any key: train_steps=abc fails an hour later inside NumPy. Here both end at
-once. (pydantic and typeguard check types, too, but neither describes nested
-keys nor the lists and options of these configs in the user's words.)
+The Model Garden reports an unknown key without alternatives and accepts any
+value for any key, so train_steps=abc fails only later, inside NumPy. Here both
+are errors at once. (pydantic and typeguard check types, too, but neither
+describes nested keys, lists and options of these configs in plain words.)
 """
 
 import json
@@ -33,7 +33,7 @@ class _Loader(run_folder.Loader):
       name, line = key_node.value, key_node.start_mark.line + 1
       if name in lines:
         raise yaml.constructor.ConstructorError(
-            problem=f'key {name!r} stands in line {lines[name]} and again in '
+            problem=f'key {name!r} is in line {lines[name]} and again in '
             f'line {line}; merge the two')
       lines[name] = line
       if name in _NAME_KEYS:
@@ -46,7 +46,7 @@ _Loader.add_implicit_resolver(
 
 
 def _read_as_text(node: yaml.Node) -> None:
-  """Makes every scalar of a node text: a class may be called 007, on or 1e3."""
+  """Makes all scalars of a node text: a class may be named 007, on or 1e3."""
   if isinstance(node, yaml.ScalarNode):
     node.tag = 'tag:yaml.org,2002:str'
   elif isinstance(node, yaml.SequenceNode):
@@ -62,12 +62,12 @@ def read(text_or_path: str) -> Dict[str, Any]:
   """Returns the keys and values of an override.
 
   Args:
-    text_or_path: a YAML or JSON file; a YAML or JSON text; or 'a.b=1,c=2'.
-      There, a value ends at a comma that a key and an equals sign follow, and
-      it may be quoted as in YAML: "a.b='x, c=y'".
+    text_or_path: a YAML or JSON file; a YAML or JSON text; or 'a.b=1,c=2',
+      where a value ends at a comma that a key and an equals sign follow, and
+      may be quoted as in YAML: "a.b='x, c=y'".
 
   Raises:
-    UserError: there is no such file, or the text has none of these forms.
+    UserError: the file does not exist, or the text is none of these.
   """
   path = None if _ASSIGNMENT.match(text_or_path) else config_files.find(
       text_or_path)
@@ -106,7 +106,7 @@ _QUOTES, _OPEN, _CLOSE = '\'"', '[{', ']}'
 
 
 def _read_assignments(text: str) -> Dict[str, Any]:
-  """Returns the nested dict that 'a.b=1,c=2' stands for."""
+  """Returns 'a.b=1,c=2' as a nested dict."""
   values = {}
   for part in _split(text):
     match = _ASSIGNMENT.match(part)
@@ -130,7 +130,7 @@ def _split(text: str) -> Iterator[str]:
   for i, character in enumerate(text):
     if quote:
       quote = '' if character == quote else quote
-    elif character in _QUOTES and before in '=[{,:':  # Not the one of "it's".
+    elif character in _QUOTES and before in '=[{,:':  # Not an apostrophe.
       quote = character
     elif character in _OPEN:
       depth += 1
@@ -144,7 +144,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _read_value(text: str) -> Any:
-  """Reads a value as YAML where it is a plain value, else as text."""
+  """Returns a value read as YAML, or as text if it is not a plain value."""
   is_structured = text[:1] in tuple('[{\'"')
   if not is_structured and re.search(r' #|: |:$', text):  # YAML's own syntax.
     return text
@@ -163,8 +163,8 @@ def apply(config: hyperparams.Config, values: Mapping[str, Any]) -> None:
   """Overrides a config with a nested dict; checks every key and value.
 
   Raises:
-    UserError: a key that does not exist or a value of another type; names the
-      key in full and, for a wrong one, the nearest known.
+    UserError: an unknown key, with the nearest known ones, or a value of
+      another type.
   """
   values = _with_json_maps(values)
   _check(config, values, path='')
@@ -172,7 +172,7 @@ def apply(config: hyperparams.Config, values: Mapping[str, Any]) -> None:
 
 
 def _with_json_maps(values: Mapping[str, Any]) -> Dict[str, Any]:
-  """Writes each label_map as JSON: a config cannot hold a dict as a value."""
+  """Returns values with label_map as JSON, as configs cannot hold dicts."""
   return {
       key: json.dumps(value, ensure_ascii=False, sort_keys=True)
       if key == 'label_map' and isinstance(value, dict)
@@ -182,15 +182,15 @@ def _with_json_maps(values: Mapping[str, Any]) -> Dict[str, Any]:
 
 def require_used(config: hyperparams.Config, values: Mapping[str, Any],
                  path: str = '') -> None:
-  """Refuses options of what was not chosen: nobody would read them.
+  """Refuses options of types that are not chosen, which would have no effect.
 
   Args:
     config: with all overrides applied.
     values: one of the overrides.
-    path: of config, for messages.
+    path: dotted path of config, for messages.
 
   Raises:
-    UserError: names the key, and what is chosen in its place.
+    UserError: an option belongs to another type than the chosen one.
   """
   for name, value in values.items():
     if not isinstance(value, dict) or name == 'label_map':
@@ -234,33 +234,33 @@ def _check(config: hyperparams.Config, values: Mapping[str, Any], path: str):
         raise errors.unknown_name(key, value, choices)
 
 
-def _config_class(kind: Any) -> Any:
+def _config_class(hint: Any) -> Any:
   """Returns the Config class in Config or Optional[Config], or None."""
-  candidates = typing.get_args(kind) or (kind,)
+  candidates = typing.get_args(hint) or (hint,)
   return next((c for c in candidates if isinstance(c, type)
                and issubclass(c, hyperparams.Config)), None)
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: Any, hint: Any) -> bool:
   """Returns whether a YAML value is of an annotated type."""
-  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-  if kind is Any:
+  origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+  if hint is Any:
     return True
   if origin is Union:
     return any(_fits(value, argument) for argument in arguments)
-  if kind is type(None):
+  if hint is type(None):
     return value is None
-  if kind is float:
+  if hint is float:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-  if kind is int:
+  if hint is int:
     return isinstance(value, int) and not isinstance(value, bool)
   if origin is not None and issubclass(origin, typing.Sequence):
     members = [a for a in arguments if a is not Ellipsis] or [Any]
     return isinstance(value, (list, tuple)) and all(
         any(_fits(v, member) for member in members) for v in value)
-  if isinstance(kind, type) and issubclass(kind, hyperparams.Config):
-    return False  # Given as a dict, which the caller takes apart.
-  return isinstance(value, kind) if isinstance(kind, type) else True
+  if isinstance(hint, type) and issubclass(hint, hyperparams.Config):
+    return False  # The caller checks the keys of a dict.
+  return isinstance(value, hint) if isinstance(hint, type) else True
 
 
 _PLURALS = {int: 'whole numbers', float: 'numbers'}
@@ -268,14 +268,14 @@ _SPELLINGS = {int: 'a whole number', float: 'a number', str: 'text',
               bool: 'true or false', type(None): 'null'}
 
 
-def _spell(kind: Any) -> str:
+def _spell(hint: Any) -> str:
   """Returns an annotated type in words."""
-  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  origin, arguments = typing.get_origin(hint), typing.get_args(hint)
   if origin is Union:
     return ' or '.join(map(_spell, arguments))
   if origin is not None:
     inner = [_PLURALS.get(a, 'values') for a in arguments if a is not Ellipsis]
     return f'a list of {inner[0]}, such as [1, 2]' if inner else 'a list'
-  if isinstance(kind, type) and issubclass(kind, hyperparams.Config):
+  if isinstance(hint, type) and issubclass(hint, hyperparams.Config):
     return 'keys and values'
-  return _SPELLINGS.get(kind, str(kind))
+  return _SPELLINGS.get(hint, str(hint))

@@ -1,7 +1,7 @@
 """Configs and experiments of video classification.
 
-Every recipe value has its source beside it. Shapes and names that the data set
-knows (number of classes, video and label keys) are read from it.
+Comments name the source of every recipe value. The number of classes and the
+video and label keys are read from the data set.
 """
 
 import dataclasses
@@ -16,54 +16,58 @@ from tf_tokenlearner.configs import classification
 
 @dataclasses.dataclass
 class DataConfig(cfg.DataConfig):
-  """Where videos come from, how clips are cut out and augmented.
+  """Source of the videos, selection of clips and their augmentation.
 
   One of tfds_name and input_path is given; validation_data with neither reads
-  what train_data reads. A clip has as many frames as model.input_size says, of
-  which each lies temporal_stride stored frames after the one before. Training
-  takes one clip at a random place, evaluation num_test_clips evenly spread over
-  the video times num_test_crops of each, and averages their logits.
+  the source of train_data. model.input_size determines the number of frames of
+  a clip; consecutive frames are temporal_stride stored frames apart. Training
+  takes one clip at a random position. Evaluation averages the logits of
+  num_test_clips clips, evenly spaced over the video, times num_test_crops crops
+  of each.
 
   Attributes:
-    tfds_name: a TFDS data set, 'name', 'name/config' or the folder of a
-      prepared one.
-    tfds_split: such as 'train' or 'train[:90%]'.
-    input_path: a folder of class folders of video files, or TFRecord files of
-      SequenceExamples by pattern, as the Garden reads them.
-    seed: of weights, order and augmentation; None draws anew each time.
-    deterministic: with seed, the same weights come out of every run, slower.
-    shuffle_buffer_size: videos, all their frames encoded.
-    video_field_key: feature of the frames; '' lets the data set say.
-    label_field_key: feature of the label; '' lets the data set say.
+    tfds_name: TFDS data set: 'name', 'name/config' or the folder of a prepared
+      one.
+    tfds_split: split, such as 'train' or 'train[:90%]'.
+    input_path: folder of class folders of video files, or pattern of TFRecord
+      files of SequenceExamples, as the Garden reads them.
+    seed: seed of weights, order and augmentation; None draws a new one.
+    deterministic: with seed, makes runs repeatable; slower.
+    shuffle_buffer_size: number of videos, with all their encoded frames.
+    video_field_key: feature of the frames; '' finds it in the data set.
+    label_field_key: feature of the label; '' finds it in the data set.
     label_map: {class name in the data: class name of the model}, for data whose
       classes have other names or another order; kept as JSON. Classes that it
       leaves out have the same name in both.
-    temporal_stride: stored frames from one frame of a clip to the next; 0: one
-      frame all along, to see what it alone can tell.
-    short_videos: what follows the last frame of a video that is shorter than a
-      clip: 'loop', its first; 'pad', its last again and again.
-    labels_of: 'video', a clip has the labels of its video; 'clip', in training
-      only those whose span of time it touches (where the data have spans).
-    num_test_clips: clips of each video in evaluation.
-    num_test_crops: crops of each clip: 1 central, or 3 where most room is.
-    min_image_size: the frames' shorter side in pixels, before the crop.
-    scale_jitter: in training the shorter side is min_image_size times a random
-      number between these two; [] for none.
-    aug_rand_hflip: mirror every second clip; None mirrors unless a class name
-      contains left or right or the videos are files of a folder.
-    color_jitter_probability: of random brightness, contrast, saturation and hue
-      for a whole clip.
-    color_drop_probability: of a clip becoming grey.
-    aug_type: the Garden's RandAugment, less its Cutout, which is of some frames
-      only, or AutoAugment; one draw for a clip.
-    aug_rand_vflip: turn every second clip upside down, mirrored.
-    aug_rotation: rotate a clip by a random angle of up to so many degrees.
-    mixup_and_cutmix: the Garden's mixup and cutmix; a batch in training.
-    cache: keep what was read, encoded, in memory.
-    fps: frames a second that are stored of the files of a folder.
-    stored_short_side: pixels of the shorter side, as stored of the files.
-    validation_fraction: of a folder without splits, held out.
-    max_unreadable_fraction: of a folder's files; they are named and left out.
+    temporal_stride: stored frames from one frame of a clip to the next; 0
+      repeats a single frame, a baseline without motion.
+    short_videos: continuation of a video that is shorter than a clip: 'loop'
+      starts it again, 'pad' repeats its last frame.
+    labels_of: 'video': a clip has the labels of its video; 'clip': in training,
+      it has those whose time span it overlaps (if the data have spans).
+    num_test_clips: clips per video in evaluation.
+    num_test_crops: crops per clip in evaluation: 1 in the center, or 3 along
+      the longer side.
+    min_image_size: shorter side of the frames before the crop, in pixels.
+    scale_jitter: range of a random factor of min_image_size in training; [] for
+      none.
+    aug_rand_hflip: mirrors clips, left to right, with probability 0.5; None
+      mirrors unless a class name contains the word left or right or input_path
+      is set.
+    color_jitter_probability: probability of random brightness, contrast,
+      saturation and hue, the same for all frames of a clip.
+    color_drop_probability: probability that a clip becomes grey.
+    aug_type: the Garden's AutoAugment, or its RandAugment without Cutout, which
+      would change only some frames; drawn once per clip.
+    aug_rand_vflip: flips clips upside down with probability 0.5.
+    aug_rotation: maximum angle of a random rotation of a clip, in degrees.
+    mixup_and_cutmix: the Garden's Mixup and CutMix, in training only.
+    cache: keeps the encoded examples in memory.
+    fps: frames per second that are stored of the files of a folder.
+    stored_short_side: shorter side of the stored frames, in pixels.
+    validation_fraction: fraction of a folder without splits that is held out.
+    max_unreadable_fraction: fraction of a folder's files that may be
+      unreadable; they are listed and left out.
   """
   shuffle_buffer_size: int = 256
   video_field_key: str = ''
@@ -95,8 +99,8 @@ class VideoClassifier(classification.Classifier):
   """The network.
 
   Attributes:
-    input_size: [frames, height, width, channels] of what the network sees.
-    backbone: which one, with its options.
+    input_size: [T, H, W, C], the shape of the network's input.
+    backbone: type and options of the backbone.
   """
   input_size: List[int] = dataclasses.field(
       default_factory=lambda: [32, 224, 224, 3])
@@ -108,12 +112,13 @@ class VideoClassifier(classification.Classifier):
 class VideoClassificationTask(classification.ClassificationTask):
   """The task; see the base class for more.
 
-  init_checkpoint may be of an image run: positions are repeated over time.
+  init_checkpoint may be an image run, whose position embeddings are repeated
+  over time.
 
   Attributes:
-    init_tubelets: what becomes of the patch kernels of an image run:
-      'central_frame', they look at the middle frame of a tubelet and the others
-      start at zero; 'average', at all frames alike (inflation).
+    init_tubelets: initialization of tubelet kernels from the patch kernels of
+      an image run: 'central_frame' copies them to the middle frame and sets the
+      others to zero; 'average' spreads them over all frames (inflation).
   """
   SOURCE_KEYS: ClassVar[Tuple[str, ...]] = (
       *classification.ClassificationTask.SOURCE_KEYS,
@@ -132,10 +137,10 @@ def _experiment(
     validation_data: dict, batch_size: int, validation_batch_size: int,
     loss: Optional[dict] = None, model: Optional[dict] = None,
     **training) -> cfg.ExperimentConfig:
-  """An experiment; the dicts hold what differs from the defaults.
+  """Returns an experiment; the dicts hold values that differ from defaults.
 
-  backbone is {type: options}; what train_data says of the frames themselves
-  holds for evaluation, too.
+  backbone is {type: options}. Evaluation inherits temporal_stride and
+  min_image_size of train_data.
   """
   (backbone_type, options), = backbone.items()
   chosen = classification.VideoBackbone(type=backbone_type)
@@ -161,7 +166,7 @@ def _experiment(
 
 @exp_factory.register_config_factory('tokenlearner_moving_digits')
 def tokenlearner_moving_digits() -> cfg.ExperimentConfig:
-  """The demo: real digits in motion; sizes and schedule found by trial."""
+  """Returns the demo on moving real digits; sizes and schedule by trial."""
   batch_size = 64
   steps_per_epoch = 5748 // batch_size
   return _experiment(
@@ -185,46 +190,38 @@ def tokenlearner_moving_digits() -> cfg.ExperimentConfig:
 
 @exp_factory.register_config_factory('tokenlearner_video_folder')
 def tokenlearner_video_folder() -> cfg.ExperimentConfig:
-  """A folder of class folders; set task.train_data.input_path.
-
-  A small model and a plain recipe for videos that nobody has seen yet.
-  """
+  """Returns an experiment on a folder, task.train_data.input_path."""
   return _experiment(
       backbone={'token_learner_vivit': dict(
           variant='Ti/16x4', token_learner_location=6, num_tokens=8)},
       input_size=[32, 224, 224, 3],
       train_data=dict(tfds_split='train', color_jitter_probability=0.8),
       validation_data=dict(tfds_split='validation'),
-      optimizer={'adamw': {'weight_decay_rate': 0.05}},
-      learning_rate={'cosine': {'initial_learning_rate': 5e-4}},
-      loss=dict(label_smoothing=0.1),
       batch_size=16,
       validation_batch_size=16,
-      train_steps=10000,
-      validation_interval=500,
-      warmup_steps=500)
+      **classification.own_data_recipe())
 
 
 @exp_factory.register_config_factory('tokenlearner_kinetics400')
 def tokenlearner_kinetics400() -> cfg.ExperimentConfig:
-  """Kinetics-400 as ViViT; task.init_checkpoint gives the image weights."""
+  """Returns Kinetics-400 as in ViViT, from the image model init_checkpoint."""
   return _kinetics('kinetics400', num_examples=214834)
 
 
 @exp_factory.register_config_factory('tokenlearner_kinetics600')
 def tokenlearner_kinetics600() -> cfg.ExperimentConfig:
-  """Kinetics-600 as ViViT; task.init_checkpoint gives the image weights."""
+  """Returns Kinetics-600 as in ViViT, from the image model init_checkpoint."""
   return _kinetics('kinetics600', num_examples=363213)
 
 
 def _kinetics(name: str, num_examples: int) -> cfg.ExperimentConfig:
-  """'16at12 + L/16', trained as ViViT.
+  """Returns the paper's '16at12 + L/16', trained as ViViT.
 
   Arnab et al. 2021 (arXiv 2103.15691 v2), table 7: SGD with momentum 0.9, batch
   64, base rate 0.1, cosine, 30 epochs, 2.5 of warm-up, flips, scale jitter of
   0.9 to 1.33, colour jitter for 0.8 of the clips, no label smoothing, mixup or
-  stochastic depth; 4 x 3 views. Numbers of clips, norm clipped at 1, and grey
-  for 0.1 of the clips from the configs of the official Scenic code.
+  stochastic depth; 4 x 3 views. The number of clips, the norm clipped at 1 and
+  grey for 0.1 of the clips are from the configs of the official Scenic code.
   """
   batch_size = 64
   steps_per_epoch = num_examples // batch_size
@@ -248,11 +245,11 @@ def _kinetics(name: str, num_examples: int) -> cfg.ExperimentConfig:
 
 @exp_factory.register_config_factory('tokenlearner_charades')
 def tokenlearner_charades() -> cfg.ExperimentConfig:
-  """Charades at 12 frames a second: any number of 157 actions a video.
+  """Returns an experiment on Charades at 12 frames per second, 157 actions.
 
-  The model of the paper's section 6 on clips of 64 frames, which have the
-  labels whose span they touch. The optimizer is a plain choice, not the
-  authors': theirs could not be confirmed.
+  This is the model of the paper's section 6 on clips of 64 frames, which have
+  the labels whose time span they overlap. The optimizer is a plain choice, as
+  the authors' could not be confirmed.
   """
   return _bottleneck(
       'charades/12fps', num_examples=8000, epochs=100,
@@ -262,7 +259,7 @@ def tokenlearner_charades() -> cfg.ExperimentConfig:
 
 @exp_factory.register_config_factory('tokenlearner_avid')
 def tokenlearner_avid() -> cfg.ExperimentConfig:
-  """AViD, 887 actions, from scratch; the same remark on the optimizer."""
+  """Returns an experiment on AViD, 887 actions; optimizer as for Charades."""
   return _bottleneck(
       'avid', num_examples=410000, epochs=30, validation_split='validation')
 

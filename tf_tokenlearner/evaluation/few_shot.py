@@ -1,18 +1,18 @@
-"""Few-shot linear evaluation: what features tell of a few images a class.
+"""Few-shot linear evaluation of features.
 
-Of each class a few training images are drawn. Ridge regression from their
-standardised features to 1 for the class and -1 for the others is solved in
-closed form, and the class of a test image is the largest of its outputs. So do
-the official code of ViT and TokenLearner and its successor,
-google-research/big_vision's evaluators/fewshot_lsr.py. Differs from them in:
-float64; an intercept that is not regularised, where they append a feature of
-constant 100, whose weight hardly is; images are drawn by a seed.
+A few training images of each class are drawn. Ridge regression from their
+standardized features to 1 for the class and -1 for the others is solved in
+closed form; the largest output determines the class of a test image. The
+official code of ViT and TokenLearner and its successor,
+google-research/big_vision's evaluators/fewshot_lsr.py, do the same. Differences
+from them: float64; an intercept that is not regularized, where they append a
+constant feature of 100, whose weight hardly is; a seed determines the draw.
 
-The strength of regularisation, l2, is chosen in two ways. From the drawn images
-alone, by how many are recognised by what the others tell: nothing of the test
-images is known. And as in the official code, one for all data sets, that of the
-best mean rank of the accuracies on their test images: it has seen the answers,
-but is what published numbers are.
+The regularization strength l2 is chosen in two ways. Own: by leave-one-out
+accuracy on the drawn images, without using test images. Shared: as in the
+official code, one value for all data sets, with the best mean rank of the
+accuracies on their test images. Published numbers are of the second type,
+although it uses the test labels.
 """
 
 from typing import Iterator, NamedTuple, Sequence, Tuple
@@ -25,10 +25,10 @@ from tf_tokenlearner import errors
 class Ridge:
   """Minimises |X W + b - Y|^2 + l2 |W|^2 over W and b, for any l2 > 0.
 
-  One decomposition U S V' of the centred X serves them all, W = V S / (S^2 +
-  l2) U' Y. It has min(n, d) components, so that neither many features nor many
-  examples alone make it slow, and keeps the digits that X'X would lose. The
-  intercept b is not regularised. All is float64.
+  One decomposition U S V' of the centered X serves every l2, as W = V S / (S^2
+  + l2) U' Y. It has min(n, d) components, so that neither many features nor
+  many examples alone make it slow, and is more accurate than forming X'X. The
+  intercept b is not regularized. All computations are in float64.
 
   Args:
     features: X, [n, d].
@@ -46,22 +46,22 @@ class Ridge:
     self._projected = self._u.T @ self._targets  # [min(n, d), k]
 
   def solution(self, l2: float) -> Tuple[np.ndarray, np.ndarray]:
-    """W [d, k] and b [k]."""
+    """Returns W [d, k] and b [k]."""
     weights = self._vt.T @ self._weights(l2)
     return weights, self._target_mean - self._feature_mean @ weights
 
   def predictions(self, features: np.ndarray,
                   l2s: Sequence[float]) -> Iterator[np.ndarray]:
-    """X W + b of other features [m, d], [m, k] for each l2."""
+    """Yields X W + b [m, k] of other features [m, d] for each l2."""
     features = np.asarray(features, np.float64)
     rotated = (features - self._feature_mean) @ self._vt.T  # [m, min(n, d)]
     for l2 in l2s:
       yield rotated @ self._weights(l2) + self._target_mean
 
   def left_out_predictions(self, l2: float) -> np.ndarray:
-    """What each example would be given if it were left out of X, [n, k].
+    """Returns the prediction of each example from all others, [n, k].
 
-    The residual over 1 - leverage is what solving n times would leave (Allen
+    The residual divided by 1 - leverage equals that of solving n times (Allen
     1974, PRESS).
     """
     kept = self._s**2 / (self._s**2 + l2)
@@ -71,23 +71,23 @@ class Ridge:
             - residuals / (1 - leverages)[:, None])
 
   def _weights(self, l2: float) -> np.ndarray:
-    """V' W, [min(n, d), k]."""
+    """Returns V' W, [min(n, d), k]."""
     return (self._s / (self._s**2 + l2))[:, None] * self._projected
 
 
-# The official code's.
+# Values of the official code.
 L2S = tuple(2.**power for power in range(-10, 20))
 _LEAST_DEVIATION = 1e-5
-_AT_ONCE = 4096  # Test images, to keep float64 scores small.
+_AT_ONCE = 4096  # Test images per step, which limits memory.
 
 
 class Sweep(NamedTuple):
-  """What every l2 is worth.
+  """Scores of every l2, by its index.
 
   Attributes:
-    accuracies: on the test images, by index of l2.
-    left_out: accuracies on the drawn images, each left out in turn.
-    left_out_errors: squared errors of these.
+    accuracies: accuracies on the test images.
+    left_out: leave-one-out accuracies on the drawn images.
+    left_out_errors: mean squared errors of leaving one out.
   """
   accuracies: Tuple[float, ...]
   left_out: Tuple[float, ...]
@@ -95,9 +95,9 @@ class Sweep(NamedTuple):
 
   @property
   def chosen(self) -> int:
-    """Index of the l2 that the drawn images speak for.
+    """Index of the l2 with the best leave-one-out accuracy.
 
-    There are few of them: of equal accuracies that of the least error.
+    Ties are frequent with few images; the smallest squared error breaks them.
     """
     return min(range(len(self.left_out)), key=lambda i: (
         -self.left_out[i], self.left_out_errors[i]))
@@ -105,15 +105,16 @@ class Sweep(NamedTuple):
 
 def draw(labels: np.ndarray, num_classes: int, shots: int,
          seed: int) -> np.ndarray:
-  """Indices of so many examples of each class, or of all that it has, sorted.
+  """Returns sorted indices of `shots` random examples of each class.
 
-  Those of fewer shots are among those of more.
+  A class with fewer examples gives all of them. Draws with the same seed are
+  nested: those of fewer shots are subsets of those of more.
 
   Args:
     labels: int [n].
-    num_classes: of the data set.
-    shots: examples a class.
-    seed: of the choice.
+    num_classes: number of classes of the data set.
+    shots: examples per class.
+    seed: seed of the draw.
   """
   generator = np.random.default_rng(seed)
   return np.sort(np.concatenate([
@@ -124,18 +125,18 @@ def draw(labels: np.ndarray, num_classes: int, shots: int,
 def sweep(train_features: np.ndarray, train_labels: np.ndarray,
           test_features: np.ndarray, test_labels: np.ndarray,
           num_classes: int, l2s: Sequence[float] = L2S) -> Sweep:
-  """Learns from the one and scores on the other.
+  """Fits ridge regression for every l2 and scores it on the test features.
 
   Args:
     train_features: [n, d].
     train_labels: int [n].
     test_features: [m, d].
     test_labels: int [m].
-    num_classes: labels are below it.
-    l2s: strengths of regularisation.
+    num_classes: upper bound of the labels.
+    l2s: regularization strengths.
 
   Raises:
-    UserError: features that are not finite, or no test images.
+    UserError: features are not finite, or there are no test images.
   """
   if not len(test_labels):
     raise errors.UserError(
@@ -143,9 +144,8 @@ def sweep(train_features: np.ndarray, train_labels: np.ndarray,
   if not (np.isfinite(train_features).all()
           and np.isfinite(test_features).all()):
     raise errors.UserError(
-        'Few-shot evaluation: some features are not finite, so that nothing '
-        'can be learned from them. Did the training of this checkpoint '
-        'diverge?')
+        'Few-shot evaluation: some features are not finite, so nothing can be '
+        'learned from them. Check whether training diverged.')
   mean, deviation = standardisation(train_features)
   wanted = targets(train_labels, num_classes)
   regression = Ridge((train_features - mean) / deviation, wanted)
@@ -165,19 +165,19 @@ def sweep(train_features: np.ndarray, train_labels: np.ndarray,
 
 
 def standardisation(features: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-  """Mean and deviation of each feature, float64 [d]."""
+  """Returns mean and standard deviation of each feature, float64 [d]."""
   features = np.asarray(features, np.float64)
   return features.mean(axis=0), features.std(axis=0) + _LEAST_DEVIATION
 
 
 def targets(labels: np.ndarray, num_classes: int) -> np.ndarray:
-  """1 for the class, -1 for the others, float64 [n, num_classes]."""
+  """Returns 1 for the class and -1 for others, float64 [n, num_classes]."""
   return 2. * np.eye(num_classes)[labels] - 1.
 
 
 def best_for_all(sweeps: Sequence[Sweep]) -> int:
-  """Index of the l2 with the best mean rank on the test images of all."""
-  accuracies = np.array([each.accuracies for each in sweeps])  # [sets, l2s]
-  mine, others = accuracies[:, :, None], accuracies[:, None, :]
-  ranks = np.sum((mine > others) + 0.5 * (mine == others), axis=-1)
+  """Returns the index of the l2 with the best mean rank over data sets."""
+  accuracies = np.array([result.accuracies for result in sweeps])  # [sets, l2s]
+  each, others = accuracies[:, :, None], accuracies[:, None, :]
+  ranks = np.sum((each > others) + 0.5 * (each == others), axis=-1)
   return int(np.argmax(ranks.mean(axis=0)))

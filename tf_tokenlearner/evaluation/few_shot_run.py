@@ -1,4 +1,4 @@
-"""Few-shot evaluation of a run: a table on the screen, a file in its folder."""
+"""Few-shot evaluation of a run: prints a table and writes a file."""
 
 import dataclasses
 import math
@@ -24,13 +24,13 @@ from tf_tokenlearner.training import runner
 
 
 class DataSet(NamedTuple):
-  """A data set of labelled images in two parts.
+  """A data set of labeled images with two splits.
 
   Attributes:
-    name: as it was asked for.
-    source: is read.
-    train: how the images are read that are learned from.
-    test: how those are read that are classified.
+    name: name that the user gave.
+    source: source of the examples.
+    train: config that reads the images to draw from.
+    test: config that reads the images to classify.
   """
   name: str
   source: tfds_source.ImageSource
@@ -39,20 +39,21 @@ class DataSet(NamedTuple):
 
 
 def open_data_set(text: str, params: config.DataConfig) -> DataSet:
-  """Opens a TFDS data set, which is prepared first if need be.
+  """Opens a TFDS data set and prepares it if necessary.
 
   Args:
-    text: 'name', or 'name@train split@test split'. Without splits they are
-      'train', and 'test' or else 'validation'.
-    params: how to read images but for their source; of an evaluation.
+    text: 'name' or 'name@train split@test split'. The default splits are
+      'train' and 'test' or, without one, 'validation'.
+    params: config of evaluation data; its source is replaced.
 
   Raises:
-    UserError: not to be found, no such split, or several labels an image.
+    UserError: the data set or a split does not exist, or its images have
+      several labels.
   """
   name, *splits = text.split('@')
   if not name or len(splits) not in (0, 2) or not all(splits):
     raise errors.UserError(
-        f'{text!r} is not a data set of few-shot evaluation: write the name of '
+        f'{text!r} is not a data set for few-shot evaluation. Give the name of '
         'a TFDS data set, or name@train@test with its two splits.')
   params = params.replace(
       tfds_name=name, input_path='', image_field_key='', label_field_key='',
@@ -60,7 +61,7 @@ def open_data_set(text: str, params: config.DataConfig) -> DataSet:
   source = image_pipeline.open_source(params)
   if source.multi_label:
     raise errors.UserError(
-        f'{name} has several labels an image; few-shot evaluation wants one.')
+        f'{name} has several labels per image; few-shot evaluation needs one.')
   if not splits:
     has_test = 'test' in source.builder.info.splits
     splits = ['train', 'test' if has_test else 'validation']
@@ -71,7 +72,7 @@ def open_data_set(text: str, params: config.DataConfig) -> DataSet:
 
 
 def read_labels(data: DataSet) -> np.ndarray:
-  """Labels of all training images in the order of reading, int64 [n]."""
+  """Returns the labels of all training images in reading order, int64 [n]."""
   labels = batching.read_source(data.train, data.source, None).map(
       lambda example: example['label']).batch(1024)
   labels = np.concatenate(list(labels.as_numpy_iterator()))
@@ -81,11 +82,11 @@ def read_labels(data: DataSet) -> np.ndarray:
 
 
 class Extractor:
-  """Gives the features of images, pre_logits, and their labels.
+  """Computes features (pre_logits) of images and returns them with labels.
 
   Args:
-    model: whose they are.
-    report: takes the number of images done, now and then.
+    model: classifier that computes the features.
+    report: called with the number of images done so far.
   """
 
   def __init__(self, model: backbones.Classifier,
@@ -97,16 +98,16 @@ class Extractor:
         input_signature=[tf.TensorSpec([None, *self._input_size])])
 
   def test(self, data: DataSet) -> Tuple[np.ndarray, np.ndarray]:
-    """Of all test images: float32 [m, C] and int32 [m]."""
+    """Returns features [m, C] and labels int32 [m] of all test images."""
     return self._extract(data, data.test, data.source)
 
   def train(self, data: DataSet,
             indices: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Of some training images: float32 [n, C] and int32 [n].
+    """Returns features [n, C] and labels int32 [n] of some training images.
 
     Args:
-      data: the data set.
-      indices: int [n], where they are in what read_labels gives, ascending.
+      data: data set.
+      indices: int [n], ascending positions in the order of read_labels.
     """
     is_drawn = np.zeros(data.source.num_examples(data.train.tfds_split), bool)
     is_drawn[indices] = True
@@ -147,22 +148,22 @@ def _unlabelled(data: DataSet, params: config.DataConfig) -> errors.UserError:
 RESULTS = 'few_shot.json'
 _NAME_WIDTH = 24  # Of a data set, in the table.
 _LEGEND = f"""\
-own l2: from the drawn images alone, each recognised by what the others tell.
-shared l2: one for all data sets, of the best mean rank on their test images,
-as in the official code. {RESULTS} holds the accuracy with each l2."""
+own l2: the best leave-one-out accuracy on the drawn images alone.
+shared l2: one for all data sets, the best mean rank on their test images, as
+in the official code. {RESULTS} holds the accuracy with each l2."""
 
 
 class Trial(NamedTuple):
   """One data set and number of shots.
 
   Attributes:
-    data_set: its name.
-    train_split: of the images that were learned from.
-    test_split: of those that were classified.
-    shots: images a class; all where there are fewer.
-    num_train: images drawn.
-    num_test: images classified.
-    sweep: what came out, by l2.
+    data_set: name of the data set.
+    train_split: split of the drawn images.
+    test_split: split of the classified images.
+    shots: images per class; classes with fewer give all of theirs.
+    num_train: number of drawn images.
+    num_test: number of classified images.
+    sweep: scores of every l2.
   """
   data_set: str
   train_split: str
@@ -177,11 +178,11 @@ class Score(NamedTuple):
   """A trial with l2 chosen.
 
   Attributes:
-    trial: what was tried.
-    l2: what the drawn images speak for.
-    accuracy: with it, on the test images.
-    shared_l2: what is best for all data sets together.
-    shared_accuracy: with that.
+    trial: the trial.
+    l2: l2 chosen on the drawn images.
+    accuracy: test accuracy with l2.
+    shared_l2: l2 chosen on all data sets.
+    shared_accuracy: test accuracy with shared_l2.
   """
   trial: Trial
   l2: float
@@ -195,32 +196,34 @@ def evaluate(params: experiments.Config, model_dir: str,
              checkpoint: str = '') -> List[Score]:
   """Scores the features of a run's model; prints the scores and writes them.
 
-  Images are read as in the run's evaluation, and the weights are those that
-  evaluation uses, in float32, on one device.
+  Images are read as in the run's evaluation, with the weights that evaluation
+  uses, in float32, on one device.
 
   Args:
-    params: the config of the run.
-    model_dir: the folder of the run, which gets the file RESULTS.
-    data_sets: each as few_shot_data.open_data_set takes it.
-    shots: numbers of training images a class.
-    seed: of which images are drawn.
-    checkpoint: path, '' for the run's best or else its latest.
+    params: config of the run.
+    model_dir: run folder; the file RESULTS is written there.
+    data_sets: data sets as open_data_set takes them.
+    shots: numbers of training images per class.
+    seed: seed of the draw.
+    checkpoint: path; '' for the run's best checkpoint or, without one, its
+      latest.
 
   Returns:
-    A score for each number of shots and data set, in this order.
+    Scores by number of shots, then by data set.
 
   Raises:
-    UserError: no run of images, no such data set, or too few shots.
+    UserError: the run is not of images, a data set is unknown, or there are too
+      few shots.
   """
   if not isinstance(params.task, config.ImageClassificationTask):
     raise errors.UserError(
         f'Few-shot evaluation is for images; {model_dir} is a run of clips.')
   if not shots or min(shots) < 2:
     raise errors.UserError(
-        'Few-shot evaluation wants 2 shots or more, as l2 is chosen by leaving '
+        'Few-shot evaluation needs at least 2 shots to choose l2 by leaving '
         f'images out; received {", ".join(map(str, shots)) or "none"}.')
   path = run_checks.open_run(params, model_dir).find_checkpoint(checkpoint)
-  # All of them, before hours are spent on the first.
+  # Opens all of them first, so that errors do not come after hours.
   opened = [open_data_set(text, params.task.validation_data)
             for text in data_sets]
   with quiet.logging_to(model_dir, 'few_shot.log', optional=True):
@@ -234,13 +237,13 @@ def evaluate(params: experiments.Config, model_dir: str,
     files.write_json(
         os.path.join(model_dir, RESULTS), _to_json(scores, path, seed))
   else:
-    print(f'{model_dir} cannot be written: there is no {RESULTS}.')
+    print(f'{model_dir} cannot be written; {RESULTS} was not saved.')
   return scores
 
 
 def _try(model: backbones.Classifier, data: DataSet,
          shots: Sequence[int], seed: int) -> Iterator[Trial]:
-  """Tries all numbers of shots on one data set."""
+  """Yields a trial for each number of shots on one data set."""
   line = progress.StatusLine()
   line.show(f'{data.name}: reading the labels ...', force=True)
   all_labels = read_labels(data)
@@ -256,8 +259,8 @@ def _try(model: backbones.Classifier, data: DataSet,
     if (counts < k).any():
       line.note(
           f'{data.name}: {(counts < k).sum():,} of {num_classes:,} classes '
-          f'have fewer than {k} training images (the rarest {counts.min()}); '
-          'all of theirs are taken.')
+          f'have fewer than {k} training images (the rarest {counts.min()}), '
+          'which are all used.')
     line.show(f'{data.name}: regression of {k} shots ...', force=True)
     drawn = np.isin(indices, draw(k))
     yield Trial(
@@ -269,7 +272,7 @@ def _try(model: backbones.Classifier, data: DataSet,
 
 
 def _choose(trials: Sequence[Trial]) -> Iterator[Score]:
-  """Chooses l2 for trials of equal shots."""
+  """Yields scores of trials with equal shots."""
   shared = few_shot.best_for_all([trial.sweep for trial in trials])
   for trial in trials:
     own, accuracies = trial.sweep.chosen, trial.sweep.accuracies
@@ -278,9 +281,9 @@ def _choose(trials: Sequence[Trial]) -> Iterator[Score]:
 
 
 def render(scores: Sequence[Score]) -> str:
-  """The table, with means where there are several data sets."""
+  """Returns the table, with means if there are several data sets."""
   def row(name, shots, images, *rest):
-    if len(name) > _NAME_WIDTH:  # The end of a path says more.
+    if len(name) > _NAME_WIDTH:  # The end of a path is more specific.
       name = '...' + name[3 - _NAME_WIDTH:]
     columns = zip(map(str, (shots, images, *rest)), (6, 9, 10, 8, 10, 11))
     return f'{name:<{_NAME_WIDTH}}' + ''.join(
@@ -291,19 +294,19 @@ def render(scores: Sequence[Score]) -> str:
               'shared l2')
   lines = [heads, '-' * len(heads)]
   for shots in dict.fromkeys(score.trial.shots for score in scores):
-    alike = [score for score in scores if score.trial.shots == shots]
+    rows = [score for score in scores if score.trial.shots == shots]
     lines += [
         row(score.trial.data_set, shots, f'{score.trial.num_train:,}',
             f'{score.accuracy:.4f}', power(score.l2),
             f'{score.shared_accuracy:.4f}', power(score.shared_l2))
-        for score in alike]
-    if len(alike) > 1:
+        for score in rows]
+    if len(rows) > 1:
       mean = lambda values: f'{np.mean(list(values)):.4f}'
       lines.append(row(
-          f'mean of {len(alike)}', shots, '',
-          mean(score.accuracy for score in alike), '',
-          mean(score.shared_accuracy for score in alike),
-          power(alike[0].shared_l2)))
+          f'mean of {len(rows)}', shots, '',
+          mean(score.accuracy for score in rows), '',
+          mean(score.shared_accuracy for score in rows),
+          power(rows[0].shared_l2)))
   return '\n'.join([*lines, '', _LEGEND])
 
 

@@ -1,4 +1,4 @@
-"""Networks that benchmarks/study.py trains, and the paper's claims on them."""
+"""Models that benchmarks/study.py trains, and claims that it tests on them."""
 
 import itertools
 from typing import Any, Callable, Dict, NamedTuple, Tuple
@@ -10,21 +10,21 @@ DEEPER = 'deeper 8 at 1/2'
 _Options = Dict[str, Any]
 
 
-def of_network(network: _Options,
-               macs: Callable[[_Options], int]) -> Dict[str, _Options]:
-  """Options of token_learner_vit of every kind, by name.
+def options(network: _Options,
+            macs: Callable[[_Options], int]) -> Dict[str, _Options]:
+  """Returns the options of token_learner_vit of every model, by name.
 
-  'S at p' is S tokens after the share p of the blocks.
+  'S at p' is S tokens after the fraction p of the blocks.
 
   Args:
     network: options of the plain network; num_layers is a multiple of 4.
-    macs: multiply-accumulates of a network with such options.
+    macs: returns the multiply-accumulates of a network with given options.
   """
   num_layers = network['num_layers']
 
-  def learn(num_tokens, quarters, **options):
+  def learn(num_tokens, quarters, **others):
     return {**network, 'token_learner_location': num_layers * quarters // 4,
-            'num_tokens': num_tokens, **options}
+            'num_tokens': num_tokens, **others}
 
   def plain(num_layers):
     return {**network, 'num_layers': num_layers,
@@ -36,11 +36,11 @@ def of_network(network: _Options,
 
   limit = macs(plain(num_layers))
   deeper = list(itertools.takewhile(
-      lambda options: macs(options) <= limit,
+      lambda candidate: macs(candidate) <= limit,
       map(deep, itertools.count(2))))[-1]
   halved = macs(learn(8, 2))
-  shallower = next(options for options in map(plain, itertools.count(1))
-                   if macs(options) >= halved)
+  shallower = next(candidate for candidate in map(plain, itertools.count(1))
+                   if macs(candidate) >= halved)
   return {
       PLAIN: plain(num_layers),
       '8 at 1/2': learn(8, 2),
@@ -58,19 +58,19 @@ def of_network(network: _Options,
 
 
 class Claim(NamedTuple):
-  """That one kind is better than another, or hardly worse.
+  """A claim that a model is better than another one, or hardly worse.
 
   Attributes:
-    text: what is claimed.
-    source: who claims it, with figures.
-    kind: the one that it is about.
-    other: what it is compared with.
-    least: difference in points of accuracy above which the claim holds; 0 for
-      better, below 0 for no more than so many points worse.
+    text: the claim in words.
+    source: source of the claim, with figures.
+    model: name of the model that the claim is about.
+    other: name of the model that it is compared with.
+    least: difference in accuracy, in percentage points, above which the claim
+      holds: 0 for "better", negative for "at most this much worse".
   """
   text: str
   source: str
-  kind: str
+  model: str
   other: str
   least: float
 

@@ -1,4 +1,4 @@
-"""The forms of a streaming model that benchmarks/streaming.py times."""
+"""Functions of a streaming model that benchmarks/streaming.py times."""
 
 from typing import Callable, Dict, Tuple
 
@@ -15,12 +15,12 @@ Function = Callable[..., Dict[str, np.ndarray]]
 
 def make(stream: streaming.StreamingClassifier, model: backbones.Classifier,
          mode: str) -> Tuple[Function, Function]:
-  """A step, and the model on a whole clip.
+  """Returns the streaming step and the model on a whole clip.
 
   Args:
-    stream: around the model.
-    model: that it streams through.
-    mode: graph, xla, or tflite for a float32 file.
+    stream: streaming classifier of the model.
+    model: classifier of clips.
+    mode: 'graph', 'xla', or 'tflite' for a float32 file.
 
   Returns:
     step(frames, tokens, num_steps) -> logits, tokens, num_steps and

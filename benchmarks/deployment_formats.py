@@ -1,4 +1,4 @@
-"""The exports that benchmarks/deployment.py measures."""
+"""Exports that benchmarks/deployment.py measures."""
 
 import os
 import tempfile
@@ -23,11 +23,11 @@ from tf_tokenlearner.serving import verification
 from tf_tokenlearner.tasks import metrics
 
 
-class Form(NamedTuple):
-  """A model in some form.
+class ExportedModel(NamedTuple):
+  """A model in one export format.
 
   Attributes:
-    num_bytes: of the file, or of all files in the folder.
+    num_bytes: size of the file, or of all files in the folder.
     answer: classifies one image.
   """
   num_bytes: int
@@ -38,44 +38,48 @@ class Scores(NamedTuple):
   """Accuracies on the evaluation data of a run.
 
   Attributes:
-    data_set: its name.
-    num_examples: that were looked at.
-    checkpoint: the run's own accuracy.
-    by_form: of the TFLite file of each quantization.
+    data_set: name of the data set.
+    num_examples: number of scored examples.
+    checkpoint: accuracy of the checkpoint.
+    by_quantization: accuracy of the TFLite file, by its quantization.
   """
   data_set: str
   num_examples: int
   checkpoint: float
-  by_form: Dict[str, float]
+  by_quantization: Dict[str, float]
 
 
-def make(values: flags.FlagValues,
-         saved_models: Mapping[str, bool]) -> Dict[Tuple[str, str, bool], Form]:
-  """By variant, form and whether it has a TokenLearner.
+def make(
+    values: flags.FlagValues, saved_models: Mapping[str, bool]
+) -> Dict[Tuple[str, str, bool], ExportedModel]:
+  """Exports every variant, with and without TokenLearner, in every format.
 
   Args:
-    values: of benchmarks/deployment.py.
-    saved_models: forms that are SavedModels, and whether XLA compiles them.
+    values: flags of benchmarks/deployment.py.
+    saved_models: {format that is a SavedModel: whether XLA compiles it}.
+
+  Returns:
+    {(variant, format, whether it has a TokenLearner): the export}.
   """
-  forms = {}
+  exported = {}
   for variant in values.variants:
-    for learns in (False, True):
-      servable = _servable(values, variant, learns)
-      for form in values.forms:
-        forms[variant, form, learns] = (
-            _saved_model(servable, saved_models[form]) if form in saved_models
-            else _tflite(servable, form, values.calibration_images))
-  return forms
+    for has_token_learner in (False, True):
+      servable = _servable(values, variant, has_token_learner)
+      for name in values.forms:
+        exported[variant, name, has_token_learner] = (
+            _saved_model(servable, saved_models[name]) if name in saved_models
+            else _tflite(servable, name, values.calibration_images))
+  return exported
 
 
 def accuracies(model_dir: str, quantizations: List[str],
                num_examples: int) -> Scores:
-  """How well the TFLite files of a trained run do.
+  """Returns the accuracies of a trained run and of its TFLite files.
 
   Args:
     model_dir: folder of an image run.
-    quantizations: of the files.
-    num_examples: of the evaluation data, at most so many.
+    quantizations: quantization of each file.
+    num_examples: maximum number of evaluation examples.
   """
   servable = servable_lib.load(*servable_lib.find(model_dir))
   examples = verification.draw(servable, num_examples)
@@ -86,21 +90,22 @@ def accuracies(model_dir: str, quantizations: List[str],
     return float(np.mean(metrics.hits(
         tf.constant(examples.labels), tf.constant(probabilities), 1)))
 
-  by_form = {}
+  by_quantization = {}
   for name in quantizations:
     runner = lite.runner(tflite_file.make(servable, name))
-    by_form[name] = score(np.concatenate([
+    by_quantization[name] = score(np.concatenate([
         runner(images=image[np.newaxis])['probabilities'] for image in inputs]))
   data = servable.task.train_data
   return Scores(data.tfds_name or os.path.basename(data.input_path),
-                len(inputs), score(examples.probabilities), by_form)
+                len(inputs), score(examples.probabilities),
+                by_quantization)
 
 
 def _servable(values: flags.FlagValues, variant: str,
-              learns: bool) -> servable_lib.Servable:
+              has_token_learner: bool) -> servable_lib.Servable:
   spec = backbones.ViTSpec(
       variant, num_tokens=values.num_tokens,
-      token_learner_location=values.location if learns else None)
+      token_learner_location=values.location if has_token_learner else None)
   size = values.image_size
   task = image_classification.ImageClassificationTask()
   task.model.input_size = [size, size, 3]
@@ -110,7 +115,8 @@ def _servable(values: flags.FlagValues, variant: str,
       contenders.ours(spec, size), input_signatures.of_task(task))
 
 
-def _saved_model(servable: servable_lib.Servable, jit_compile: bool) -> Form:
+def _saved_model(servable: servable_lib.Servable,
+                 jit_compile: bool) -> ExportedModel:
   signatures, _ = saved_model.make_signatures(
       servable, batch_size=1, jit_compile=jit_compile)
   module = tf.Module()
@@ -129,11 +135,11 @@ def _saved_model(servable: servable_lib.Servable, jit_compile: bool) -> Form:
     return function(images=images)['probabilities'].numpy()
 
   answer.model = loaded  # A function alone does not keep its variables.
-  return Form(num_bytes, answer)
+  return ExportedModel(num_bytes, answer)
 
 
 def _tflite(servable: servable_lib.Servable, quantize: str,
-            calibration_images: int) -> Form:
+            calibration_images: int) -> ExportedModel:
   module = tf.Module()
   module.model_variables = servable.model.variables
   function = tf.function(
@@ -144,19 +150,20 @@ def _tflite(servable: servable_lib.Servable, quantize: str,
       module, {'serving_default': function}, quantize,
       lambda: ([image[np.newaxis]] for image in photographs))
   runner = lite.runner(data)
-  return Form(len(data), lambda: runner(images=photographs[:1]))
+  return ExportedModel(
+      len(data), lambda: runner(images=photographs[:1]))
 
 
 def _photographs(input_size: Tuple[int, ...], count: int) -> np.ndarray:
-  """Windows of two photographs, float32 [count, *input_size], 0 to 255."""
+  """Returns crops of two photographs, float32 [count, H, W, 3], 0 to 255."""
   height, width, _ = input_size
   rng = np.random.default_rng(0)
-  windows = []
+  crops = []
   for i in range(count):
     photo = sample_data.load_sample_images().images[i % 2]
     side = rng.integers(min(photo.shape[:2]) // 2, min(photo.shape[:2]))
     top = rng.integers(photo.shape[0] - side)
     left = rng.integers(photo.shape[1] - side)
-    windows.append(tf.image.resize(
+    crops.append(tf.image.resize(
         photo[top:top + side, left:left + side], (height, width)))
-  return np.stack(windows).astype(np.float32)
+  return np.stack(crops).astype(np.float32)
