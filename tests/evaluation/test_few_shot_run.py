@@ -151,7 +151,7 @@ def test_mean_needs_several_data_sets(evaluate, capsys):
     (['digits'], [1, 5], 'at least 2 shots .*; received 1, 5'),
     (['digits'], [], 'received none'),
     (['digit'], [5], "Unknown TFDS data set 'digit'. .*digits"),
-    (['digits@train'], [5], "'digits@train' is not a data set of few-shot"),
+    (['digits@train'], [5], "'digits@train' is not a data set for few-shot"),
     (['digits@train@@'], [5], 'name@train@test'),
     ([''], [5], "'' is not a data set"),
     (['digits@train@val'], [5], "Unknown split of digits/.* 'val'. Known: "),
