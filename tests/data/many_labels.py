@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 
 class ManyLabels(tfds.core.GeneratorBasedBuilder):
-  """Random clips with any number of five labels; nobody has the last one."""
+  """Random clips with any number of five labels; the last one is unused."""
 
   VERSION = tfds.core.Version('1.0.0')
   NEEDS_NO_DOWNLOAD = True

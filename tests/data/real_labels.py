@@ -10,7 +10,7 @@ NUM_IMAGES = 23
 
 
 def labels_of(i):
-  """None, one or several of ten labels."""
+  """Returns 0 to 3 of ten labels."""
   return np.random.default_rng(i).permutation(10)[:i % 4]
 
 

@@ -27,7 +27,7 @@ def image_bytes(seed, kind='jpeg'):
 
 
 def make_folder(folder, parts=('',), each=10):
-  """{path: bytes}; half of the files are PNG."""
+  """Writes images and returns {path: bytes}; half of them are PNG."""
   written = {}
   for part in parts:
     for name in CLASSES:
@@ -49,13 +49,13 @@ def read(source, split):
 
 
 def labelled(written, part=None):
-  """What read should give, of all files or those below a folder."""
+  """Returns the expected result of `read` for all files or a folder."""
   return sorted((data, path.split('/')[-2]) for path, data in written.items()
                 if part is None or path.startswith(f'{part}/'))
 
 
 class Opener:
-  """Opens tmp_path/'photos' with one data_dir, and keeps what was said."""
+  """Opener of tmp_path/'photos' with one data_dir; records the lines."""
 
   def __init__(self, tmp_path):
     self.folder = tmp_path / 'photos'
@@ -115,11 +115,11 @@ def test_copy_is_made_once(opener, monkeypatch):
     second = opener()
     assert not opener.lines
     assert second.builder.data_dir == first.builder.data_dir
-    # By its own path, as any TFDS data set.
+    # The copy opens by its path, as any TFDS data set.
     third = tfds_source.open_image_source(first.builder.data_dir)
     assert read(third, 'train') == read(first, 'train')
     assert third.label_names == CLASSES
-    # What does not change the copy does not make another.
+    # Options that do not change the copy do not make another.
     opener(max_unreadable_fraction=0.5)
     assert not opener.lines
   opener(seed=1)
@@ -268,7 +268,7 @@ def test_class_names_stay_strings(opener):
 
 
 def test_names_with_spaces_dots_and_invalid_utf8(opener):
-  """Spaces, dots and bytes that are no UTF-8, in folders and files."""
+  """Names of folders and files with spaces, dots and invalid UTF-8."""
   folder = opener.folder.parent / 'mes photos [été] *?'
   folder.mkdir()
   opener.folder = folder
@@ -288,7 +288,7 @@ VIDEO_CLASSES = ('jump', 'run', 'swim')
 
 
 def make_video_folder(folder, parts=('',), each=5):
-  """Videos whose number of frames differ: {name: number}."""
+  """Writes videos and returns {name: number of frames}; all differ."""
   written = {}
   for part in parts:
     for name in VIDEO_CLASSES:
@@ -302,7 +302,7 @@ def make_video_folder(folder, parts=('',), each=5):
 
 
 class Packer:
-  """Packs tmp_path/'clips' into one data_dir, and keeps what was said."""
+  """Packer of tmp_path/'clips' into one data_dir; records the lines."""
 
   def __init__(self, tmp_path):
     self.folder = tmp_path / 'clips'

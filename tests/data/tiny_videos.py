@@ -1,4 +1,4 @@
-"""Small data sets of videos, stored as our own builders store them."""
+"""Small data sets of videos in the format of our own builders."""
 
 import io
 
@@ -19,26 +19,26 @@ def video_feature(encoding_format='jpeg'):
 
 
 def numbered_frames(length, height=6, width=8):
-  """uint8 [F, H, W, 3], each frame of one grey: 5 times its number."""
+  """Returns uint8 [F, H, W, 3]; frame i has the grey value 5 i."""
   shape = [length, height, width, 3]
   return np.broadcast_to(
       5 * np.arange(length, dtype=np.uint8)[:, None, None, None], shape)
 
 
 def noise(length, height=24, width=40, seed=0):
-  """uint8 [F, H, W, 3], smooth enough for a JPEG to be much like it."""
+  """Returns uint8 [F, H, W, 3], smooth so that JPEG changes little."""
   small = np.random.default_rng(seed).integers(
       0, 256, [length, height // 4, width // 4, 3])
   return tf.cast(tf.image.resize(small, [height, width]), tf.uint8).numpy()
 
 
 def encode(frames, encode_frame=tf.io.encode_jpeg):
-  """Bytes of each frame."""
+  """Returns the frames as image files."""
   return [encode_frame(frame).numpy() for frame in frames]
 
 
 class TinyVideos(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """The examples that it is given."""
+  """Builder of given examples."""
 
   VERSION = tfds.core.Version('1.0.0')
 
@@ -64,10 +64,10 @@ def store(folder, examples, features=None, num_files=1):
   """Prepares a data set of these examples, split 'train'; returns its folder.
 
   Args:
-    folder: where data sets lie.
-    examples: dicts; 'video' is bytes of frames, or pixels.
-    features: of TFDS; by default JPEG frames, one label and a name.
-    num_files: that the examples are spread over.
+    folder: of the data sets.
+    examples: dicts; 'video' is a list of encoded frames, or pixels.
+    features: of TFDS. Default: JPEG frames, one label and a name.
+    num_files: number of files.
   """
   builder = TinyVideos(
       features=features or {'video': video_feature(), **ONE_LABEL, **NAME},

@@ -81,7 +81,7 @@ class Listing:
     return digest.hexdigest()[:16]
 
   def describe_ignored(self) -> str:
-    """Returns a line on what is passed over; '' if nothing is."""
+    """Returns a line on the ignored files and folders; '' without any."""
     if not self.ignored:
       return ''
     count = sum(map(len, self.ignored.values()))
@@ -91,7 +91,7 @@ class Listing:
 
 
 def layout(file_type: file_types.FileType) -> str:
-  """Returns a sentence that says how a folder should look."""
+  """Returns a sentence that describes the expected folders."""
   files = f'*{file_type.extensions[0]}'
   return (f'Expected folder/<class>/{files} with two classes or more, or '
           f'folder/<split>/<class>/{files} with splits train and validation, '
@@ -306,7 +306,7 @@ class _Scan:
 
 
 def split_of(folder_name: str) -> Optional[str]:
-  """Returns the split that a folder's name means, None if it is no split.
+  """Returns the split for a folder's name; None for other names.
 
   Example:
     >>> split_of('Training'), split_of('val_images'), split_of('cat')

@@ -1,4 +1,4 @@
-"""Decodes image files inside a graph, alike for training and for exports."""
+"""Decodes image files inside a graph, for training and for exports."""
 
 from typing import Tuple
 

@@ -91,7 +91,7 @@ def jpeg_columns(
 def decode_box(image: tf.Tensor, box: BoxFn, channels: int) -> tf.Tensor:
   """Cuts a box out of an upright image.
 
-  Of a JPEG only the box is decoded, which halves the cost of random crops.
+  Decodes only the box of a JPEG, which halves the cost of random crops.
 
   Args:
     image: string [], the content of an image file, or uint8 [H, W, C].

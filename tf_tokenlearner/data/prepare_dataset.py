@@ -25,7 +25,7 @@ _PROBE_SECONDS = 5.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-# Which progress bars TFDS shows is one setting of the process.
+# Guards the progress bar and logging settings, which are global.
 _ONE_AT_A_TIME = threading.RLock()
 
 

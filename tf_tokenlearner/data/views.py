@@ -1,7 +1,7 @@
 """Views: what evaluation does to pixels, as data with a JSON form.
 
 Evaluation, every export and predict share one view object, so that a model
-answers alike wherever it runs. Exports keep its JSON form in their manifest.
+gives the same scores everywhere. Exports keep its JSON form in their manifest.
 """
 
 import dataclasses

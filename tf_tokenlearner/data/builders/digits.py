@@ -86,7 +86,7 @@ SIZE = 32  # Height and width of a frame, in pixels.
 _DIGIT_SIZE = 16  # In pixels; twice scikit-learn's.
 CLIPS_PER_DIGIT = {'train': 4, 'test': 2}
 _FPS = 8.
-_QUALITY = 95  # Of JPEG; a frame takes 1 KB.
+_QUALITY = 95  # JPEG quality; a frame takes 1 KB.
 
 # Takes times t in frames and a speed in pixels per frame. Returns the position
 # (x, y) relative to the start, in pixels; y points down.

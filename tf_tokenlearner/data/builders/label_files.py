@@ -38,8 +38,8 @@ def find_files(folder: str) -> List[str]:
 def find_videos(files: Sequence[str]) -> Dict[str, str]:
   """Returns {name without extension: path} of the videos among files.
 
-  Of several videos with one name, one in a folder called 'replacement...' is
-  taken, which Kinetics-400 has for corrupt files, else the first path.
+  If several videos have one name, the first path is returned, or preferably one
+  in a folder 'replacement...', which Kinetics-400 has for corrupt files.
   """
   videos = {}
   for path in reversed(files):
