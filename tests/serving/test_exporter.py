@@ -4,12 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow_hub as hub
 
 from tf_tokenlearner import errors
+from tf_tokenlearner import files
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.prediction import predictors
+from tf_tokenlearner.serving import hub_module
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable
+from tf_tokenlearner.serving import streaming
 from tf_tokenlearner.serving import tflite_file
 from tf_tokenlearner.serving import verification
 
@@ -41,6 +45,29 @@ def test_names_of_a_tflite_file(odd_names, tmp_path):
   # The names are not those of the evaluation data, on which it would be tried.
   tflite_file.export(folder, str(out), checkpoint, verify=False)
   assert predictors.Export(str(out)).load().label_names == NAMES
+
+
+def test_names_of_a_hub_module(odd_names, tmp_path):
+  folder, checkpoint = odd_names
+  out = tmp_path / 'hub [x]*'
+  hub_module.export(folder, str(out), checkpoint, verify=False)
+  written = (*NAMES[:-1], 'two lines')
+  assert tuple((out / 'labels.txt').read_text().splitlines()) == written
+  card = ' '.join((out / 'README.md').read_text().split())
+  assert ', 10: ' + ', '.join(f'`{name}`' for name in written) in card
+  with files.without_wildcards(str(out)) as path:
+    assert hub.load(path)(np.zeros([1, 8, 8, 3], np.float32)).shape == [1, 10]
+
+
+@pytest.mark.parametrize('export_format', streaming.EXPORT_FORMATS)
+def test_names_and_brackets_of_streams(stream_run, tmp_path, export_format):
+  run, checkpoint = servable.find(stream_run)
+  folder, out = str(tmp_path / 'sweep [lr=1e-3]*'), str(tmp_path / 'out [x]?')
+  names = NAMES[-8:]
+  run_folder.save(run_folder.Run(folder, run.experiment, run.params, names))
+  streaming.export(
+      folder, out, checkpoint, export_format=export_format, verify=False)
+  assert predictors.Export(out).load().label_names == names
 
 
 def test_refused_exports_can_be_kept(
