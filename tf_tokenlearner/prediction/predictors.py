@@ -157,7 +157,7 @@ class Predictor(abc.ABC):
 
   @abc.abstractmethod
   def _probabilities(self, examples):
-    """As probabilities, of a batch of a size that the model takes."""
+    """Returns the probabilities of a batch whose size the model accepts."""
 
   def _in_batches(self, function, examples, batch_size):
     size = self._batch_size or len(examples)

@@ -1,4 +1,4 @@
-"""The frame of all exporters: find, build, write, verify, keep."""
+"""Base class of the exporters: find, build, write, verify, keep."""
 
 import abc
 from typing import Any, Dict, Optional

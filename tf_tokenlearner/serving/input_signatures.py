@@ -30,7 +30,7 @@ _ENCODED_KEY = 'image/encoded'  # Key of the Model Garden's tf.Examples.
 
 
 class ModelInputs(abc.ABC):
-  """Base class of the inputs of exports, and their way to the network's pixels.
+  """Base class of the inputs of exports and of their preprocessing.
 
   Attributes:
     name: name of the pixels, 'images' or 'clips'.
@@ -59,7 +59,11 @@ class ModelInputs(abc.ABC):
 
   @abc.abstractmethod
   def read_files(self, files: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
-    """Reads one example, string bytes_shape; returns as image_bytes.read."""
+    """Decodes one example, string bytes_shape.
+
+    Returns:
+      Pixels and reason; see image_bytes.read.
+    """
 
   @abc.abstractmethod
   def parse(self, serialized: tf.Tensor) -> tf.Tensor:
@@ -71,7 +75,11 @@ class ModelInputs(abc.ABC):
     """Serializes an example, files as bytes or pixels, for `parse`."""
 
   def read_example(self, serialized: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
-    """Reads one serialized example; returns as image_bytes.read."""
+    """Decodes one serialized example, string [].
+
+    Returns:
+      Pixels and reason; see image_bytes.read.
+    """
     nothing = tf.zeros([size or 0 for size in self.bytes_shape], tf.string)
     files, is_parsed = image_bytes.attempt(
         lambda: (self.parse(serialized), True), (nothing, False))

@@ -6,8 +6,8 @@ Signatures, for B images or clips; B is free unless it was fixed:
                     size -> probabilities and logits [B, classes]; top_classes,
                     top_probabilities and top_names [B, 5 or classes].
   image_bytes       string [B] image files, or [B, T] the frames of clips -> the
-                    same, and errors [B]: why an example cannot be read, or ''.
-                    Such an example gets 0, -1 and no names.
+                    same, and errors [B]: the reason why an example cannot be
+                    decoded, or ''. Such an example gets 0, -1 and no names.
   tf_example        string [B], serialized tf.Examples with image/encoded, or
                     SequenceExamples of frames -> as image_bytes.
   features          as serving_default -> pre_logits [B, C].
@@ -15,7 +15,7 @@ Signatures, for B images or clips; B is free unless it was fixed:
                     S, H, W], of the first TokenLearner; absent without one.
   label_names       nothing -> label_names [classes].
 
-Preprocessing is that of evaluation; image_bytes lists which files are read.
+Preprocessing is that of evaluation; image_bytes.py lists the file formats.
 """
 
 import itertools

@@ -1,10 +1,10 @@
-"""Inputs of TFLite files: what clients give, and how it becomes pixels.
+"""Conversion of the input of TFLite files to the network's pixels.
 
-A generic client resizes the whole picture to the size of the input, as RGB. So
-the input of an image file is larger than the network's by the margin that the
-evaluation view leaves out, and the file itself takes the centre. For square
-pictures this is the evaluation view; others are squeezed unless the client
-first takes the largest centred box of the network's aspect ratio.
+A generic client resizes the whole RGB image to the size of the input. The input
+of an image model is therefore larger than the network's by the margin that the
+evaluation view cuts off, and the file itself cuts out the centre. For square
+images this equals the evaluation view. Other images are squeezed unless the
+client first cuts out the largest centred box of the network's aspect ratio.
 """
 
 import importlib.util
@@ -27,8 +27,8 @@ _GREY = (0.2989, 0.5870, 0.1140)
 def input_shape(view: views.View) -> Tuple[int, ...]:
   """Returns the shape of a file's input, without the batch.
 
-  (H, W, 3) of images, (T, H, W, 3) of clips, whose frames are resized and cut
-  by the client.
+  The shape is (H, W, 3) for images and (T, H, W, 3) for clips. The client
+  resizes and crops the frames of clips.
   """
   *size, _ = view.input_size
   if isinstance(view, views.ImageView):

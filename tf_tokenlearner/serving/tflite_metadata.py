@@ -1,8 +1,8 @@
 """Operations and metadata of TFLite files.
 
-Metadata are where other software looks for them: a buffer named TFLITE_METADATA
-holds a ModelMetadata table (schema 1.1.0 of tflite-support, which has no
-release for this Python), and files are appended to the model as a zip archive.
+The metadata follow schema 1.1.0 of tflite-support, which has no release for
+this Python: a buffer named TFLITE_METADATA holds a ModelMetadata table, and
+files are appended to the model as a zip archive.
 """
 
 import io
@@ -35,18 +35,18 @@ _TENSOR_AXIS_LABELS = 2
 
 
 class Operations(NamedTuple):
-  """Names of the operations in a model, sorted.
+  """Sorted names of the operations in a model.
 
   Attributes:
-    builtin: as in the schema, such as FULLY_CONNECTED.
-    custom: of Flex and others.
+    builtin: names in the schema, such as FULLY_CONNECTED.
+    custom: names of Flex and other custom operations.
   """
   builtin: Tuple[str, ...]
   custom: Tuple[str, ...]
 
 
 class _Byte(int):
-  """Number that takes a byte in a table."""
+  """Integer that is stored as one byte in a table."""
 
 
 def operations(data: bytes) -> Operations:
