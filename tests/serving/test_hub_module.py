@@ -1,5 +1,6 @@
 """A module is what TensorFlow Hub expects, also where this package is not."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -216,8 +217,11 @@ def test_wrong_use_is_one_line(finished_run, tmp_path):
 
 
 @pytest.mark.parametrize('form, change, message', [
-    ('classifier', dict(load=1.), 'The result of hub.load of .* differs by'),
-    ('feature_vector', dict(layer=1.), 'The result of hub.KerasLayer of the'),
+    # Rounding, which is accepted.
+    ('classifier', dict(load=2e-5, layer=-2e-5), ''),
+    ('feature_vector', dict(load=2e-5, layer=-2e-5), ''),
+    ('classifier', dict(load=1e-2), 'The result of hub.load of .* differs by'),
+    ('feature_vector', dict(layer=1e-2), 'The result of hub.KerasLayer of the'),
     ('classifier', dict(counts=1), 'The number of variables or losses of the'),
     ('feature_vector', dict(layer_in_training=np.nan),
      'The number of infinite results in training of'),
@@ -247,8 +251,9 @@ def test_what_does_not_verify_is_not_kept(
         answers[name] = answers[name] + wrong
     return answers
   monkeypatch.setattr(hub_module.verification, 'ask', ask)
-  with pytest.raises(errors.UserError, match=f'(?s){message}'):
+  with (pytest.raises(errors.UserError, match=f'(?s){message}') if message
+        else contextlib.nullcontext()):
     hub_module.export(
         finished_run, str(tmp_path / 'out'), output_type=form,
         verify_examples=20)
-  assert not os.listdir(tmp_path)
+  assert bool(message) == (not os.listdir(tmp_path))
