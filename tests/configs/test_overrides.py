@@ -124,9 +124,24 @@ def test_duplicate_keys_are_refused_with_both_lines():
 
 @pytest.mark.parametrize('text', [
     '{label_map: {on: 007, 1e3: 0x1f}}',
-    'label_map.on=007,label_map.1e3=0x1f'])
+    'label_map.on=007,label_map.1e3=0x1f',
+    'label_map={on: 007, 1e3: 0x1f}'])
 def test_class_names_are_text(text):
   assert overrides.read(text) == {'label_map': {'on': '007', '1e3': '0x1f'}}
+
+
+def test_label_map_of_one_assignment():
+  """As the error about other classes suggests it."""
+  from tf_tokenlearner.configs import experiments
+  params = experiments.parse('tokenlearner_image_folder', [
+      'task.validation_data.label_map={zebra: cat, on: "a, b=c"},'
+      'trainer.train_steps=600'])
+  assert params.task.validation_data.label_map == (
+      '{"on": "a, b=c", "zebra": "cat"}')
+  assert params.trainer.train_steps == 600
+  params = experiments.parse('tokenlearner_image_folder', [
+      'task.train_data.label_map={zebra: cat}', 'task.train_data.label_map={}'])
+  assert params.task.train_data.label_map == ''
 
 
 def test_files_are_utf8_or_utf16(tmp_path):

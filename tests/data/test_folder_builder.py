@@ -151,6 +151,9 @@ def test_options_of_the_split(opener):
   source = opener(validation_fraction=0)
   assert list(source.builder.info.splits) == ['train']
   assert source.num_examples('train') == 30
+  source = opener(validation_fraction=1)
+  assert list(source.builder.info.splits) == ['validation']
+  assert source.num_examples('all') == 30
   # One at least, however small the share.
   assert opener(validation_fraction=1e-3).num_examples('validation') == 1
 
@@ -214,8 +217,8 @@ def test_too_few_images_to_hold_out(opener):
 
 
 @pytest.mark.parametrize('options,message', [
-    ({'validation_fraction': 1},
-     r'validation_fraction must lie in \[0, 1\), received 1\.'),
+    ({'validation_fraction': 2},
+     r'validation_fraction must lie in \[0, 1\], received 2\.'),
     ({'max_unreadable_fraction': 1.5},
      r'max_unreadable_fraction must lie in \[0, 1\], received 1\.5\.'),
 ])
@@ -487,7 +490,7 @@ def test_read_only_data_dir(packer, monkeypatch):
 @pytest.mark.parametrize('options,message', [
     ({'fps': 0}, 'fps must lie in'),
     ({'short_side': 1}, 'short_side .* must lie'),
-    ({'validation_fraction': 1}, 'validation_fraction must lie'),
+    ({'validation_fraction': 2}, 'validation_fraction must lie'),
     ({'max_unreadable_fraction': 2}, 'max_unreadable_fraction must lie')])
 def test_video_options_out_of_range(packer, options, message):
   make_video_folder(packer.folder, each=1)

@@ -23,8 +23,9 @@ def test_same_classes_pass():
                        '{zebra: cat}'),
     (('cat', 'dog', 'emu'), 'expected the 2 classes of the model, got 3 '
                             r'\(new emu\)'),
-    (('cat',), r'got 1 \(missing dog\)'),
-    (('dog', 'cat'), "label 0 is 'dog' in the data and 'cat' in the model")])
+    (('cat',), r'got 1 \(missing dog\).*such as {cat: cat}'),
+    (('dog', 'cat'), "label 0 is 'dog' in the data and 'cat' in the model.*"
+                     'such as {dog: dog}')])
 def test_other_classes_are_listed(names, message):
   with pytest.raises(errors.UserError, match=message) as caught:
     class_names.require_same(names, ('cat', 'dog'), 'data', 'label_map')

@@ -120,7 +120,7 @@ def _read_assignments(text: str) -> Dict[str, Any]:
       raise errors.UserError(f'{match[1]} is set twice: {text!r}.')
     value = part[match.end():].strip()
     is_text = set(match[1].split('.')) & set(_NAME_KEYS)
-    inner[name] = _unquoted(value) if is_text else _read_value(value)
+    inner[name] = _read_names(value) if is_text else _read_value(value)
   return values
 
 
@@ -154,9 +154,15 @@ def _read_value(text: str) -> Any:
     return text
 
 
-def _unquoted(text: str) -> str:
-  value = _read_value(text)
-  return value if text[:1] in tuple(_QUOTES) else text
+def _read_names(text: str) -> Any:
+  """Reads class names, whatever they look like, as text."""
+  if text[:1] not in tuple('[{\'"'):
+    return text
+  try:
+    # The loader reads the values of this key as text.
+    return yaml.load(f'label_map: {text}', Loader=_Loader)['label_map']
+  except yaml.YAMLError:
+    return text
 
 
 def apply(config: hyperparams.Config, values: Mapping[str, Any]) -> None:
@@ -173,11 +179,16 @@ def apply(config: hyperparams.Config, values: Mapping[str, Any]) -> None:
 
 def _with_json_maps(values: Mapping[str, Any]) -> Dict[str, Any]:
   """Returns values with label_map as JSON, as configs cannot hold dicts."""
-  return {
-      key: json.dumps(value, ensure_ascii=False, sort_keys=True)
-      if key == 'label_map' and isinstance(value, dict)
-      else _with_json_maps(value) if isinstance(value, dict) else value
-      for key, value in values.items()}
+  def convert(key, value):
+    if not isinstance(value, dict):
+      return value
+    if key != 'label_map':
+      return _with_json_maps(value)
+    if not value:
+      return ''
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+  return {key: convert(key, value) for key, value in values.items()}
 
 
 def require_used(config: hyperparams.Config, values: Mapping[str, Any],

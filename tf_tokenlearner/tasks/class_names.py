@@ -7,7 +7,7 @@ the wrong outputs, without a word.
 
 import dataclasses
 import json
-from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Mapping, Sequence, Tuple
 
 import tensorflow as tf
 
@@ -83,12 +83,14 @@ def require_same(names: Sequence[str], model_names: Sequence[str],
     differences = [
         f'label {label} is {names[label]!r} in the data and '
         f'{model_names[label]!r} in the model']
+  # A class of the same name is suggested, if the data have no other.
+  ours, theirs = (new[0], (missing or list(model_names))[0]) if new else (
+      names[0], names[0])
   raise errors.UserError(
       f'{data}: expected the {len(model_names)} classes of the model, got '
       f'{len(names)} ({"; ".join(differences)}). Use data with the same '
       f'classes, or map them on purpose with {label_map}, such as '
-      f'{{{_quoted((new or list(names))[0])}: '
-      f'{_quoted((missing or list(model_names))[0])}}}.')
+      f'{{{_quoted(ours)}: {_quoted(theirs)}}}.')
 
 
 def mapped(source: labelled_source.LabelledSource, label_map: Mapping[str, str],

@@ -33,7 +33,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   Args:
     listing: of the folder.
     validation_fraction: share of every class that becomes split 'validation' if
-      the folder has no splits; 0 for none.
+      the folder has no splits; 0 for none, 1 for all.
     seed: selects the examples that are held out.
     max_unreadable_fraction: largest share of unreadable files; they are left
       out.
@@ -54,9 +54,9 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                max_unreadable_fraction: float = 0.01,
                announce: Callable[[str], None] = print,
                content_options: Sequence[object] = (), **kwargs):
-    if not 0 <= validation_fraction < 1:
+    if not 0 <= validation_fraction <= 1:
       raise errors.UserError(
-          'validation_fraction must lie in [0, 1), received '
+          'validation_fraction must lie in [0, 1], received '
           f'{validation_fraction}.')
     unreadable_files.require_fraction(
         'max_unreadable_fraction', max_unreadable_fraction)
@@ -173,10 +173,11 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._announce(line)
 
   def _hold_out(self, paths_by_class: Dict[str, List[str]]):
-    """Splits paths of all classes into 'train' and, if wanted, 'validation'.
+    """Splits paths of all classes into 'train' and 'validation', or into one.
     """
-    if not self._validation_fraction:
-      return {'train': paths_by_class}
+    if self._validation_fraction in (0, 1):
+      return {'validation' if self._validation_fraction else 'train':
+              paths_by_class}
     total = sum(map(len, paths_by_class.values()))
     held_out = stratified_split.held_out(
         paths_by_class, max(1, round(total * self._validation_fraction)),
