@@ -17,7 +17,9 @@ from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
+from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.training import runner
+from tests.conftest import TINY_DIGITS
 
 
 @pytest.fixture(name='run_copy')
@@ -362,6 +364,73 @@ def test_initialised_from_another_run(tmp_path, parse, finished_run, capsys):
   assert f'starting from {finished_run}' in error_output
   assert '(run of this project):' in error_output
   assert '  fresh: head' in error_output
+
+
+CLASSES = """
+task:
+  model: {input_size: [8, 8, 3]}
+  train_data: {input_path: DATA, tfds_data_dir: COPIES, validation_fraction: 0}
+  validation_data: {input_path: DATA, tfds_data_dir: COPIES,
+                    validation_fraction: 1}
+trainer: {train_steps: 30, steps_per_loop: 5, summary_interval: 5,
+          checkpoint_interval: 5, validation_interval: 15, max_to_keep: 2}
+"""
+
+
+def write_classes(folder, **levels):
+  """Writes a folder of 10 pictures a class, each of one level and noise."""
+  shutil.rmtree(folder, ignore_errors=True)
+  noise = np.random.default_rng(0)
+  for name, level in levels.items():
+    (folder / name).mkdir(parents=True)
+    for i in range(10):
+      (folder / name / f'{i}.png').write_bytes(tf.io.encode_png(
+          noise.integers(level, level + 40, [8, 8, 3], np.uint8)).numpy())
+
+
+def test_changed_classes_in_a_folder_with_wildcards(tmp_path):
+  """A class renamed, then one added: refused, or mapped on purpose."""
+  folder, data = str(tmp_path / 'sweep [lr=1e-3] *?'), tmp_path / 'data'
+  def parse_with(*more):
+    return experiments.for_training('tokenlearner_image_folder', folder, [
+        TINY_DIGITS, CLASSES.replace('DATA', str(data)).replace(
+            'COPIES', str(tmp_path / 'copies')), *more])
+  def train_with(*more):
+    runner.train('tokenlearner_image_folder', parse_with(*more), folder, True)
+  def evaluate_with(*more):
+    return runner.evaluate(experiments.load(folder, more), folder)['accuracy']
+
+  write_classes(data, cat=20, dog=180)
+  train_with()
+  assert evaluate_with() == 1.
+  kept = {name for name in os.listdir(folder) if name.endswith('.index')}
+  assert kept == {'ckpt-25.index', 'ckpt-30.index'}
+  assert len(os.listdir(os.path.join(folder, 'best_ckpt'))) == 5
+
+  write_classes(data, dog=180, zebra=20)
+  differences = r'got 2 \(missing cat; new zebra\)'
+  with pytest.raises(errors.UserError, match=differences):
+    evaluate_with()
+  with pytest.raises(errors.UserError, match=differences):
+    train_with('trainer.train_steps=35')
+  with pytest.raises(errors.UserError, match=differences):
+    saved_model.export(folder, str(tmp_path / 'export'))
+  assert run_folder.load(folder).label_names == ('cat', 'dog')
+  assert evaluate_with(
+      'task.validation_data.label_map={zebra: cat}') == 1.
+  train_with('trainer.train_steps=35',
+             'task.train_data.label_map={zebra: cat},'
+             'task.validation_data.label_map={zebra: cat}')
+  assert evaluate_with() == 1.
+  assert run_folder.load(folder).label_names == ('cat', 'dog')
+
+  write_classes(data, cat=20, dog=180, emu=100)
+  unmapped = ('task.train_data.label_map={},'
+              'task.validation_data.label_map={}')
+  with pytest.raises(errors.UserError, match=r'got 3 \(new emu\)'):
+    evaluate_with(unmapped)
+  with pytest.raises(errors.UserError, match=r'got 3 \(new emu\)'):
+    train_with('trainer.train_steps=40', unmapped)
 
 
 def test_full_disk_is_one_line(tiny_digits, tmp_path, monkeypatch):
