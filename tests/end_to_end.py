@@ -99,6 +99,8 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_integer(
       'examples', 40, 'Maximum number of evaluation examples.',
       lower_bound=1, **owner)
+  flags.DEFINE_bool(
+      'verify', True, 'Whether the exporters verify as well.', **owner)
   flags.DEFINE_list(
       'quantize', 'none,float16,dynamic,int8,int16x8', 'TFLite files.', **owner)
   flags.DEFINE_list(
@@ -186,7 +188,7 @@ def _answers(asked: Asked, model_dir: str, work_dir: str,
   def write(module, name, **options):
     folder = os.path.join(work_dir, name)
     with contextlib.redirect_stdout(sys.stderr):
-      module.export(model_dir, folder, values.checkpoint,
+      module.export(model_dir, folder, values.checkpoint, verify=values.verify,
                     verify_examples=values.examples, **options)
     return folder
 

@@ -39,7 +39,9 @@ def test_every_client_agrees_with_the_checkpoint(
   layer_checks.draw_weights(servable.model)
   tf.train.Checkpoint(model=servable.model).write(checkpoint)
   capfd.readouterr()
-  assert run(f'--model_dir={model_dir}', f'--checkpoint={checkpoint}', *options)
+  # What the exporters verify, tests/serving holds.
+  assert run(f'--model_dir={model_dir}', f'--checkpoint={checkpoint}',
+             '--noverify', *options)
   head, _, *lines = capfd.readouterr().out.splitlines()
   assert head.startswith('12 evaluation ')
   assert [line[:36].rstrip() for line in lines] == clients

@@ -1,4 +1,4 @@
-"""train.py, run in separate processes as users do."""
+"""train.py as users run it, in separate processes where that matters."""
 
 import os
 import pathlib
@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 
+from absl import flags
+from absl.testing import flagsaver
 import pytest
 
 from tests import conftest
+from tf_tokenlearner import errors
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRAIN = str(ROOT / 'tf_tokenlearner' / 'train.py')
@@ -21,6 +24,24 @@ def run(*arguments):
       [sys.executable, TRAIN, *arguments], capture_output=True, text=True,
       check=False, cwd='/')
   return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope='module', name='main')
+def fixture_main():
+  """Yields main(flag, ...), which runs train.py in this process."""
+  known = set(flags.FLAGS)
+  from tf_tokenlearner import train
+
+  def main(*arguments):
+    with flagsaver.flagsaver():
+      flags.FLAGS(['train.py', *arguments])
+      train.main(['train.py'])
+
+  yield main
+  # Other programs define flags of the same names.
+  for name in set(flags.FLAGS) - known:
+    delattr(flags.FLAGS, name)
+  del sys.modules['tf_tokenlearner.train']
 
 
 def test_help_lists_the_experiments_without_tensorflow():
@@ -60,7 +81,7 @@ def test_mistakes_in_flags_are_one_line(arguments, message):
   assert message in err and err.count('\n') == 1
 
 
-def test_mistakes_found_after_loading_tensorflow_are_one_line(tmp_path):
+def test_mistakes_found_after_loading_tensorflow_are_one_line(tmp_path, main):
   code, _, err = run(
       '--experiment=tokenlearner_digits', '--mode=train',
       f'--model_dir={tmp_path / "run"}',
@@ -70,12 +91,14 @@ def test_mistakes_found_after_loading_tensorflow_are_one_line(tmp_path):
       "train.py: Unknown config key 'trainer.train_step'. Nearest of the "
       + err.split('Nearest of the ')[1].strip()]
   assert 'known: trainer.train_steps' in err
-  code, _, err = run('--mode=eval', f'--model_dir={tmp_path / "run"}')
-  assert code == 2 and 'is not the folder of a training run' in err
+  with pytest.raises(
+      errors.UserError, match='is not the folder of a training run'):
+    main('--mode=eval', f'--model_dir={tmp_path / "run"}')
   assert not (tmp_path / 'run').exists()
 
 
-def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
+def test_killed_run_continues_to_its_end_and_exports(
+    tmp_path, data_dir, main, capfd):
   """SIGKILL comes after a checkpoint; the same command continues the run."""
   overrides = tmp_path / 'tiny.yaml'
   overrides.write_text(conftest.TINY_DIGITS.replace(
@@ -110,20 +133,20 @@ def test_killed_run_continues_to_its_end_and_exports(tmp_path, data_dir):
   assert (tmp_path / 'exported' / 'saved_model.pb').exists()
   assert 'Traceback' not in err
 
-  code, out, err = run(*command)
-  assert code == 0, err
+  capfd.readouterr()
+  main(*command)
+  out = capfd.readouterr().out
   assert 'Finished already' in out and 'Exported already' in out
 
-  code, out, err = run('--mode=eval', f'--model_dir={tmp_path / "run"}',
-                       '--experiment=tokenlearner_tfds')
-  assert code == 2 and 'is a run of tokenlearner_digits, not of' in err
-  code, out, err = run('--mode=eval', f'--model_dir={tmp_path / "run"}')
-  assert code == 0, err
-  assert 'evaluated at step' in err
-  code, out, err = run(
-      '--mode=few_shot', f'--model_dir={tmp_path / "run"}',
-      '--few_shot_data=digits', '--shots=5', '--few_shot_seed=3')
-  assert code == 0, err
-  assert 'Few-shot evaluation, seed 3, of' in out
+  model_dir = f'--model_dir={tmp_path / "run"}'
+  with pytest.raises(
+      errors.UserError, match='is a run of tokenlearner_digits, not of'):
+    main('--mode=eval', model_dir, '--experiment=tokenlearner_tfds')
+  main('--mode=eval', model_dir)
+  assert 'evaluated at step' in capfd.readouterr().err
+  main('--mode=few_shot', model_dir, '--few_shot_data=digits', '--shots=5',
+       '--few_shot_seed=3')
+  captured = capfd.readouterr()
+  assert 'Few-shot evaluation, seed 3, of' in captured.out
+  assert 'WARNING' not in captured.err
   assert (tmp_path / 'run' / 'few_shot.json').exists()
-  assert 'WARNING' not in err
