@@ -226,3 +226,28 @@ def test_refuses_spec_of_another_kind(kind):
       f'{type(kind.make_spec()).__name__}, received a '
       f'{type(other.make_spec()).__name__}')):
     kind.model_class(other.make_spec(), kind.input_size)
+
+
+@pytest.mark.parametrize('make', [tiny.vit, tiny.vivit, tiny.factorized])
+def test_freeze_below(make):
+  """Frozen parts have no dropout and no trainable variables."""
+  rates = dict(dropout_rate=.5, attention_dropout_rate=.5)
+  model = make(**rates, token_learner_location=2)
+  inputs = tf.random.normal([2, *model.input_size])
+  model.freeze_below(2)
+  stages = model.first_encoder.stages
+  assert not any(stage.trainable_variables for stage in stages[:2])
+  assert all(stage.trainable_variables for stage in stages[2:])
+  assert not any('_embedding/' in v.name and 'temporal' not in v.name
+                 for v in model.trainable_variables)
+  tokens = []
+  learner = stages[2]
+  call = learner.call
+  learner.call = lambda x, training=None: tokens.append(x) or call(
+      x, training=training)
+  evaluated = model(inputs, training=False)['features']
+  trained = model(inputs, training=True)['features']
+  np.testing.assert_array_equal(tokens[0], tokens[1])
+  assert not np.allclose(evaluated, trained)
+  with pytest.raises(errors.UserError, match='freeze_below=3 expects 3 blocks'):
+    model.freeze_below(3)

@@ -14,6 +14,7 @@ from tensorflow.python.framework import config as determinism
 from tests import goldens
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.checkpoints import initialization
+from tf_tokenlearner.checkpoints import pretrained
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
@@ -59,11 +60,12 @@ def test_start_from_pretrained_weights(tmp_path, data_dir, capsys):
   text = f'''
 task:
   init_checkpoint: {weights}
+  freeze_below: 1
   model: {{backbone: {{token_learner_vit: {{
       variant: auto, token_learner_location: 1, num_tokens: 3}}}}}}
   train_data: {{tfds_data_dir: {data_dir}, global_batch_size: 8, seed: 1}}
-trainer: {{train_steps: 1, validation_interval: 1, checkpoint_interval: 1,
-  steps_per_loop: 1, summary_interval: 1, validation_steps: 1,
+trainer: {{train_steps: 2, validation_interval: 2, checkpoint_interval: 2,
+  steps_per_loop: 2, summary_interval: 2, validation_steps: 1,
   optimizer_config: {{warmup: {{type: null}}}}}}
 runtime: {{distribution_strategy: one_device}}
 '''
@@ -77,6 +79,23 @@ runtime: {{distribution_strategy: one_device}}
   assert run.start == {'weights': weights, 'licence': 'apache-2.0'}
   assert initialization.origin(folder) == run.start
   assert experiments.of_run(run).as_dict() == params.as_dict()
+  # Frozen variables are the same bit for bit, the others are not.
+  trained = tf.train.load_checkpoint(run.latest_checkpoint())
+  source = pretrained.from_pretrained(weights, num_classes=10).backbone
+  blocks = source.encoder.stages
+  for name, variable, is_frozen in (
+      ('patch_embedding/projection/kernel',
+       source.patch_embedding.projection.kernel, True),
+      ('position_embedding/embedding', source.position_embedding.embedding,
+       True),
+      ('class_token/embedding', source.class_token.embedding, True),
+      ('encoder/stages/0/mlp/hidden/kernel', blocks[0].mlp.hidden.kernel, True),
+      ('encoder/stages/2/mlp/hidden/kernel', blocks[1].mlp.hidden.kernel,
+       False),
+      ('encoder/norm/gamma', source.encoder.norm.gamma, False)):
+    value = trained.get_tensor(
+        f'model/backbone/{name}/.ATTRIBUTES/VARIABLE_VALUE')
+    assert np.array_equal(value, variable.numpy()) == is_frozen, name
 
 
 def test_run_leaves_what_others_read(finished_run):
@@ -246,6 +265,7 @@ def test_folder_of_something_else(tmp_path, parse):
     ('runtime.distribution_strategy=mirored', "'mirored'. Known: "),
     ('runtime.num_gpus=64', 'TensorFlow sees'),
     ('task.freeze_backbone=true', 'random for good'),
+    ('task.freeze_below=1', 'keeps the weights of task.init_checkpoint'),
     ('task.train_data.mixup_and_cutmix.prob=1', 'smoothed twice'),
     ('task.train_data.deterministic=true,task.train_data.seed=null',
      'deterministic needs a seed'),

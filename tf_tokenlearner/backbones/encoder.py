@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner.backbones import specs
+from tf_tokenlearner import errors
 from tf_tokenlearner import layers
 from tf_tokenlearner.layers import shapes
 
@@ -44,6 +45,7 @@ class Encoder(tf_keras.layers.Layer):
     self._grid_size = tuple(grid_size)
     self._num_frames = num_frames
     self._num_prefix_tokens = spec.num_prefix_tokens()
+    self._num_frozen = 0  # Stages, from the first on.
     self.stages = make_stages(spec, self._grid_size, num_frames)
     self.norm = (
         layers.LayerNorm(spec.norm_epsilon, name='norm')
@@ -70,9 +72,26 @@ class Encoder(tf_keras.layers.Layer):
 
   def call(self, inputs, training=None):
     x = inputs  # [B, T*N, C]
-    for stage in self.stages:
-      x = stage(x, training=training)  # [B, T*S, C] after a TokenLearnerStage
+    for i, stage in enumerate(self.stages):  # [B, T*S, C] after TokenLearner
+      x = stage(x, training=training if i >= self._num_frozen else False)
     return self.norm(x)
+
+  def freeze_below(self, block: int) -> None:
+    """Freezes the blocks before one, and turns their dropout off.
+
+    Raises:
+      UserError: a TokenLearner stands before that block.
+    """
+    frozen = self.stages[:block]
+    if not all(isinstance(stage, layers.TransformerEncoderBlock)
+               for stage in frozen) or len(frozen) < block:
+      raise errors.UserError(
+          f'freeze_below={block} expects {block} blocks before the first '
+          'TokenLearner, whose weights must be trained. Set it to '
+          'token_learner_location or less.')
+    self._num_frozen = block
+    for stage in frozen:
+      stage.trainable = False
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
     """Returns where the first TokenLearner looks.

@@ -66,13 +66,17 @@ class FactorizedVideoVisionTransformer(
         spec.temporal_spec(), (1, spec.tokens_per_frame()),
         spec.num_frames(self.input_size), name='temporal_encoder')
 
+  @property
+  def first_encoder(self) -> encoder.Encoder:
+    return self.spatial_encoder
+
   def call(self, inputs, training=None):
     tokens = self.spatial(inputs, training=training)
     return self.temporal(tokens, training=training)
 
   def spatial(self, clips: tf.Tensor, training: Optional[bool] = None):
     """Returns tokens [B, T*S, C] of clips with any number T of tubelets."""
-    x = self.embed(clips, training=training)  # [B * T, N, C]
+    x = self.embed(clips, self.embed_training(training))  # [B * T, N, C]
     x = self.spatial_encoder(x, training=training)  # [B * T, N or S, C]
     if not self.spec.token_learners():  # One pooled token for each index.
       x = self.pool_tokens(x)[:, tf.newaxis]  # [B * T, 1, C]

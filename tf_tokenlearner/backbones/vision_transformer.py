@@ -17,6 +17,10 @@ from tf_tokenlearner.backbones import encoder
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner import layers
 
+# Layers before the first block, by the names of their attributes.
+_EMBEDDING = ('patch_embedding', 'tubelet_embedding', 'class_token',
+              'position_embedding', 'registers', 'pre_norm')
+
 
 class TransformerBackbone(tf_keras.Model):
   """Base class for ViT backbones. Subclasses implement make_layers and embed.
@@ -43,6 +47,7 @@ class TransformerBackbone(tf_keras.Model):
     self.input_size = tuple(input_size)
     self.spec = spec.completed(self.input_size)
     self.pool_tokens = _make_pooler(self.spec)  # [B, N, C] -> [B, C]
+    self.is_embedding_frozen = False
     self.make_layers(self.spec)
     self.pooled_norm = (
         layers.LayerNorm(self.spec.pooled_norm_epsilon, name='pooled_norm')
@@ -59,9 +64,34 @@ class TransformerBackbone(tf_keras.Model):
     """Makes self.encoder and the layers that embed uses."""
 
   def call(self, inputs, training=None):
-    x = self.embed(inputs, training=training)  # [B, T*N, C]
+    x = self.embed(inputs, self.embed_training(training))  # [B, T*N, C]
     x = self.encoder(x, training=training)  # [B, T*S, C], or T*N with a Fuser
     return self.pool(x)
+
+  @property
+  def first_encoder(self) -> encoder.Encoder:
+    """The encoder that sees the embedded pixels."""
+    return self.encoder
+
+  def freeze_below(self, block: int) -> None:
+    """Freezes the embedding and the blocks before one; 0 freezes nothing.
+
+    Frozen layers have no gradients, no updates and no dropout.
+
+    Raises:
+      UserError: a TokenLearner stands before that block.
+    """
+    if not block:
+      return
+    self.first_encoder.freeze_below(block)
+    self.is_embedding_frozen = True
+    for name in _EMBEDDING:
+      if hasattr(self, name):
+        getattr(self, name).trainable = False
+
+  def embed_training(self, training: Optional[bool]) -> Optional[bool]:
+    """Returns the training flag of the embedding, False if it is frozen."""
+    return False if self.is_embedding_frozen else training
 
   @abc.abstractmethod
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):

@@ -153,6 +153,8 @@ class ClassificationTask(cfg.TaskConfig):
       lacks: 'random'; or 'mean', each token as the mean of one part of the map,
       fitted on a few training examples, so that short fine-tuning suffices.
     freeze_backbone: trains only the head.
+    freeze_below: number of the first block that is trained; the embedding and
+      the blocks before it keep their weights, without dropout. 0 trains all.
     label_names: classes of the model, in the order of its outputs; [] takes
       those of the training data.
     SOURCE_KEYS: keys of validation_data that are taken from train_data if
@@ -166,6 +168,7 @@ class ClassificationTask(cfg.TaskConfig):
   init_checkpoint_modules: str = 'all'
   init_token_learner: str = 'random'
   freeze_backbone: bool = False
+  freeze_below: int = 0
   label_names: List[str] = dataclasses.field(default_factory=list)
 
 

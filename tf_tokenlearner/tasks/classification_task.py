@@ -112,7 +112,8 @@ class ClassificationTask(base_task.Task):
     for data in (train, validation):
       if data.aug_rand_hflip is None:
         data.aug_rand_hflip = mirroring.may_mirror(data, names)
-    task.model.backbone.get().completed(tuple(task.model.input_size))
+    config_checks.check_frozen(task, task.model.backbone.get().completed(
+        tuple(task.model.input_size)))
     return names
 
   @classmethod
@@ -169,6 +170,8 @@ class ClassificationTask(base_task.Task):
         backbone_config=model_config.backbone,
         norm_activation_config=None)
     backbone.trainable = not self.task_config.freeze_backbone
+    if self.task_config.freeze_below:
+      backbone.freeze_below(self.task_config.freeze_below)
     return backbones.Classifier(
         backbone, model_config.num_classes, model_config.dropout_rate,
         model_config.head_bias)

@@ -4,6 +4,7 @@ from typing import Tuple
 
 from official.core import config_definitions as cfg
 
+from tf_tokenlearner.backbones import specs
 from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import token_learner_init
@@ -36,6 +37,27 @@ def inherit_source(train: cfg.DataConfig, validation: cfg.DataConfig,
           'tfds_name or input_path of their own, validation data are read with '
           f'task.train_data.{key}={theirs}. Set that.')
     setattr(validation, key, theirs)
+
+
+def check_frozen(task: config.ClassificationTask,
+                 spec: specs.TransformerSpec) -> None:
+  """Refuses freeze_below for what a completed spec cannot freeze."""
+  if not task.freeze_below:
+    return
+  if not isinstance(spec, specs.TransformerSpec):
+    raise errors.UserError(
+        'task.freeze_below counts the blocks of a transformer: expected 0 for '
+        f'{task.model.backbone.type}, got {task.freeze_below}.')
+  if task.freeze_backbone or not task.init_checkpoint:
+    raise errors.UserError(
+        'task.freeze_below keeps the weights of task.init_checkpoint: set that,'
+        ' and not task.freeze_backbone, which freezes all blocks.')
+  locations = [location for location, _ in spec.token_learners()]
+  limit = min([spec.num_layers, *locations])
+  if not 0 < task.freeze_below <= limit:
+    raise errors.UserError(
+        f'task.freeze_below: expected 0 to {limit}, the number of blocks before'
+        f' the first TokenLearner, got {task.freeze_below}.')
 
 
 def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
