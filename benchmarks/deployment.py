@@ -38,7 +38,7 @@ _NAMES = {
 
 
 def define_flags(values: flags.FlagValues) -> None:
-  # --help lists what the program itself defines.
+  # --help lists the flags of the module __main__.
   owner = dict(flag_values=values, module_name='__main__')
   flags.DEFINE_list('variants', 'Ti/16,B/16', 'Variants, such as Ti/16.',
                     **owner)

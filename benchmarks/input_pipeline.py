@@ -29,7 +29,7 @@ _WARM_UP = 3  # Batches until every buffer has been filled and emptied.
 
 
 def define_flags(values: flags.FlagValues) -> None:
-  # --help lists what the program itself defines.
+  # --help lists the flags of the module __main__.
   owner = dict(flag_values=values, module_name='__main__')
   flags.DEFINE_list('kinds', 'images,clips', 'Inputs to time.', **owner)
   for name, default, what in (

@@ -40,7 +40,7 @@ _PLAIN = _TRAININGS[0][0]
 
 
 def define_flags(values: flags.FlagValues) -> None:
-  # --help lists what the program itself defines.
+  # --help lists the flags of the module __main__.
   owner = dict(flag_values=values, module_name='__main__')
   trainings.define_flags(values, work_dir='runs/insertion',
                          results='docs/results/insertion.jsonl')

@@ -12,7 +12,7 @@ _MODES = ('graph', 'xla')
 def define(values: flags.FlagValues, variant: str, modes: str,
            rounds: int) -> None:
   """Defines the flags with the defaults of one benchmark."""
-  # --help lists what the program itself defines.
+  # --help lists the flags of the module __main__.
   owner = dict(flag_values=values, module_name='__main__')
   flags.DEFINE_string(
       'variant', variant, 'Variant of all models, such as B/16.', **owner)

@@ -32,7 +32,7 @@ from tf_tokenlearner.analysis import cost
 
 
 def define_flags(values: flags.FlagValues) -> None:
-  # --help lists what the program itself defines.
+  # --help lists the flags of the module __main__.
   owner = dict(flag_values=values, module_name='__main__')
   trainings.define_flags(values, work_dir='runs/study',
                          results='docs/results/study.jsonl')

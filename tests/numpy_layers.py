@@ -45,7 +45,7 @@ def mlp(x, layer):
 
 
 def attention(x, layer):
-  """One head after the other."""
+  """Computes one head after the other."""
   q, k, v = np.split(dense(x, layer.qkv), 3, axis=-1)
   size = x.shape[-1] // layer.num_heads
   heads = []
@@ -98,7 +98,7 @@ def token_fuser(x, original, layer):
 
 
 def token_reprojection(x, original, layer):
-  """One head after the other."""
+  """Computes one head after the other."""
   q = dense(layer_norm(original, layer.original_norm), layer.query)
   k, v = np.split(
       dense(layer_norm(x, layer.token_norm), layer.key_value), 2, axis=-1)

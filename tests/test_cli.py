@@ -73,7 +73,7 @@ def test_help_lists_flags_and_descriptions(run, monkeypatch):
   assert '  --colour\n      A colour.\n' in out
   assert ('  --[no]loud\n      Whether it says what it does (default: true).\n'
           in out)
-  # Folded, and no second default behind what a text says of it.
+  # Texts are folded, and a default that a text states is not repeated.
   assert '  --times\n      How often' in out and out.count('efault: 7') == 1
   assert max(map(len, out.splitlines())) < 80
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-# What the profiler counts and we do not: BiasAdd and Softmax, and the products,
+# The profiler counts more than we do: BiasAdd and Softmax, and the products,
 # sums, means, powers and roots of LayerNorm and residuals. GELU's and sigmoid's
 # kernels it does not count either.
 COUNTED = ('MatMul', 'BatchMatMulV2', 'Conv2D')

@@ -156,7 +156,7 @@ def report(spec: Spec, input_size: Sequence[int], num_classes: int) -> str:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-  # --help lists what the program itself defines.
+  # --help lists the flags of the module __main__.
   owner = dict(flag_values=values, module_name='__main__')
   flags.DEFINE_string(
       'experiment', None, 'Name of the experiment.', **owner)
