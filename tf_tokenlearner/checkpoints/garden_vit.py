@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner import errors
+from tf_tokenlearner import run_folder
 
 _SOURCE = 'ViT of the Model Garden'
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -59,16 +60,15 @@ def read(path: str, normalized: bool = True) -> flax_names.Weights:
   Raises:
     UserError: variables are missing or unknown, or cannot be read.
   """
-  with tf_checkpoint.readable(path) as readable_path:
-    reader = tf.train.load_checkpoint(readable_path)
-    keys = [key.removesuffix(_VALUE)
-            for key in reader.get_variable_to_shape_map()
-            if key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key
-            and not key.startswith('optimizer/')]
-    names = _official_names(path, keys)
-    with tf_checkpoint.damage_reported(path):
-      arrays = {name: reader.get_tensor(key + _VALUE)
-                for key, name in names.items()}
+  reader = tf.train.load_checkpoint(run_folder.readable(path))
+  keys = [key.removesuffix(_VALUE)
+          for key in reader.get_variable_to_shape_map()
+          if key.endswith(_VALUE) and '.OPTIMIZER_SLOT' not in key
+          and not key.startswith('optimizer/')]
+  names = _official_names(path, keys)
+  with tf_checkpoint.damage_reported(path):
+    arrays = {name: reader.get_tensor(key + _VALUE)
+              for key, name in names.items()}
   kernel = arrays.get('embedding/kernel', np.zeros(0))
   if (normalized and kernel.shape[2:3] == (3,)
       and 'embedding/bias' in arrays):  # Its absence is told later.

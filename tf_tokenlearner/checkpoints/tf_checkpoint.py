@@ -7,15 +7,14 @@ the differences, and nothing is loaded.
 
 import contextlib
 import dataclasses
-import os
 import sys
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner import errors
-from tf_tokenlearner import files
+from tf_tokenlearner import run_folder
 
 
 _VALUE = '/.ATTRIBUTES/VARIABLE_VALUE'
@@ -127,20 +126,9 @@ def read(path: str, model: Any) -> None:
   Raises:
     UserError: the values cannot be read.
   """
-  with damage_reported(path), readable(path) as readable_path:
-    tf.train.Checkpoint(model=model).read(readable_path).expect_partial()
-
-
-@contextlib.contextmanager
-def readable(path: str) -> Iterator[str]:
-  """Yields a path by which TensorFlow can read a checkpoint.
-
-  TensorFlow's readers take the path for a pattern: with brackets in it, they
-  find no file.
-  """
-  folder, name = os.path.split(path)
-  with files.without_wildcards(folder or '.') as plain:
-    yield os.path.join(plain, name)
+  with damage_reported(path):
+    tf.train.Checkpoint(model=model).read(
+        run_folder.readable(path)).expect_partial()
 
 
 @contextlib.contextmanager
@@ -167,8 +155,8 @@ def global_step(path: str) -> int:
   """
   key = 'global_step' + _VALUE
   try:
-    with readable(path) as readable_path:
-      return int(tf.train.load_checkpoint(readable_path).get_tensor(key))
+    return int(tf.train.load_checkpoint(
+        run_folder.readable(path)).get_tensor(key))
   except (tf.errors.OpError, ValueError) as error:
     raise errors.UserError(
         f'{path} is not a checkpoint of a training run: it holds no '
@@ -182,9 +170,8 @@ def variables(path: str) -> Dict[str, List[int]]:
     UserError: path is not a readable checkpoint.
   """
   try:
-    with readable(path) as readable_path:
-      found = tf.train.load_checkpoint(
-          readable_path).get_variable_to_shape_map()
+    found = tf.train.load_checkpoint(
+        run_folder.readable(path)).get_variable_to_shape_map()
   except (tf.errors.OpError, ValueError) as error:
     raise errors.UserError(
         f'{path} cannot be read as a checkpoint: {error}') from error

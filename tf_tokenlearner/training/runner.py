@@ -1,7 +1,7 @@
 """Trains and evaluates experiments, and reports progress and results."""
 
 import time
-from typing import Dict, Iterable, Iterator, Tuple
+from typing import Dict, Iterable, Iterator
 
 import tensorflow as tf
 import tf_keras
@@ -222,9 +222,8 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
     trainer = experiment_runner.build_trainer(
         task, params, train=False, evaluate=False)
     tf_checkpoint.require_fit(path, trainer.model)
-    with tf_checkpoint.readable(path) as readable_path:
-      trainer.checkpoint.restore(readable_path).expect_partial()
-      trainer.use_averages(True)
+    trainer.checkpoint.restore(run_folder.readable(path)).expect_partial()
+    trainer.use_averages(True)
   return trainer.model
 
 
