@@ -28,11 +28,11 @@ head                                   [7]          0.091       0.084   0.1 %
 -----------------------------------------------------------------------------
 total                                               5.768      69.732 100.0 %"""
 
-DEARER = [
-    'TokenLearner increases the cost of this model. Use an earlier '
-    'token_learner_location (now',
-    '1), fewer num_tokens (now 5), use_token_fuser=false, or leave it out',
-    '(token_learner_location=null).']
+ADVICE = [
+    'TokenLearner increases the cost of this model. Use an earlier',
+    'token_learner_location (now 1), fewer num_tokens (now 5), '
+    'use_token_fuser=false,',
+    'or leave it out (token_learner_location=null).']
 
 
 def make_spec(**kwargs):
@@ -175,7 +175,7 @@ def test_report_compares_with_plain_model():
   assert plain < fused
   assert cost.report(spec, SQUARE, 7).splitlines()[-4:] == [
       f'Without TokenLearner: {plain / 1e3:.3f} K MACs, '
-      f'{1 - plain / fused:.0%} fewer.', *DEARER]
+      f'{1 - plain / fused:.0%} fewer.', *ADVICE]
   learned = make_spec(token_learner_location=1)
   assert cost.report(learned, SQUARE, 7).splitlines()[-1] == (
       f'Without TokenLearner: {plain / 1e3:.3f} K MACs, '
@@ -194,7 +194,7 @@ def test_summary_has_two_lines():
   fused = make_spec(token_learner_location=1, use_token_fuser=True)
   assert cost.summary(fused, SQUARE, 7, 'an image').splitlines()[1:] == [
       'the same model without TokenLearner: 0.10 M, '
-      f'{1 - macs(plain) / macs(fused):.0%} fewer.', *DEARER]
+      f'{1 - macs(plain) / macs(fused):.0%} fewer.', *ADVICE]
 
 
 @pytest.mark.parametrize('kwargs, advice', [
