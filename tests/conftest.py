@@ -159,3 +159,25 @@ def fixture_video_export(tmp_path_factory, finished_video_run):
   folder = str(tmp_path_factory.mktemp('exported') / 'moving_digits')
   saved_model.export(finished_video_run, folder, verify_examples=20)
   return folder
+
+
+@pytest.fixture(scope='session', name='tflite_export')
+def fixture_tflite_export(tmp_path_factory, finished_run):
+  """A TFLite export of finished_run, not verified, that looks like a file."""
+  from tf_tokenlearner.serving import tflite_file
+  folder = str(tmp_path_factory.mktemp('exported') / 'digits.tflite')
+  tflite_file.export(finished_run, folder, verify=False)
+  return folder
+
+
+@pytest.fixture(scope='session', name='stream_exports')
+def fixture_stream_exports(tmp_path_factory, stream_run):
+  """{format: folder of an export of stream_run, not verified}."""
+  from tf_tokenlearner.serving import streaming
+  parent = tmp_path_factory.mktemp('exported')
+  folders = {}
+  for name in streaming.EXPORT_FORMATS:
+    folders[name] = str(parent / f'stream_{name}')
+    streaming.export(
+        stream_run, folders[name], export_format=name, verify=False)
+  return folders

@@ -12,19 +12,10 @@ import tensorflow as tf
 from tf_tokenlearner import errors
 from tf_tokenlearner.prediction import examples
 from tf_tokenlearner.prediction import predictors
-from tf_tokenlearner.serving import tflite_file
 
 IMAGE = tf.constant(np.arange(12 * 9 * 3).reshape(12, 9, 3), tf.uint8)
 FACTS = {'kind': 'tflite', 'preprocessing': {
     'inputs': 'images', 'input_size': [8, 8, 1], 'center_crop_fraction': 1.}}
-
-
-@pytest.fixture(scope='module', name='tflite_folder')
-def fixture_tflite_folder(finished_run, tmp_path_factory):
-  """A TFLite export that looks like a file. Not to be changed."""
-  folder = tmp_path_factory.mktemp('exported') / 'digits.tflite'
-  tflite_file.export(finished_run, str(folder), verify=False)
-  return folder
 
 
 def write_origin(folder, facts):
@@ -32,13 +23,12 @@ def write_origin(folder, facts):
   return str(folder)
 
 
-def test_the_file_named_is_the_one_loaded(tflite_folder, tmp_path, monkeypatch):
+def test_the_file_named_is_the_one_loaded(tflite_export, tmp_path, monkeypatch):
   folder = tmp_path / 'x'
-  shutil.copytree(tflite_folder, folder)
+  shutil.copytree(tflite_export, folder)
   (folder / 'model.tflite').rename(folder / 'other.tflite')
   (folder / 'model.tflite').write_bytes(b'torn')
-  expected, = predictors.Export(
-      str(tflite_folder)).load().probabilities([IMAGE], 1)
+  expected, = predictors.Export(tflite_export).load().probabilities([IMAGE], 1)
   monkeypatch.chdir(folder)
   for path in (str(folder / 'other.tflite'), 'other.tflite'):
     export = predictors.Export(path)

@@ -66,15 +66,14 @@ def by_class(said, names):
 
 @pytest.mark.parametrize('kind, batch_size', [
     ('any', 2), ('any', 16), ('fixed', 16), ('tflite', 4)])
-def test_images(finished_run, image_export, images, tmp_path, capsys, kind,
-                batch_size):
+def test_images(finished_run, image_export, tflite_export, images, tmp_path,
+                capsys, kind, batch_size):
   model = image_export
   if kind == 'fixed':
     model = str(tmp_path / 'fixed')
     saved_model.export(finished_run, model, batch_size=2, verify=False)
   elif kind == 'tflite':
-    tflite_file.export(finished_run, str(tmp_path / 'tflite'), verify=False)
-    model = str(tmp_path / 'tflite' / 'model.tflite')
+    model = os.path.join(tflite_export, 'model.tflite')
   capsys.readouterr()
   said, err = ask(capsys, model, [images], code=1, batch_size=batch_size)
   assert [os.path.basename(answer['file']) for answer in said] == [
@@ -186,9 +185,9 @@ def test_pictures_of_phones_are_upright(image_export, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('form', streaming.EXPORT_FORMATS)
-def test_stream(stream_run, videos, tmp_path, capsys, monkeypatch, form):
-  model = str(tmp_path / 'stream')
-  streaming.export(stream_run, model, export_format=form, verify=False)
+def test_stream(
+    stream_run, stream_exports, videos, tmp_path, capsys, monkeypatch, form):
+  model = stream_exports[form]
   capsys.readouterr()
   said, err = ask(capsys, model, [videos], stream=True)
   assert err == ''
@@ -268,15 +267,13 @@ def test_wrong_models(images, tmp_path, change, message):
 
 
 def test_what_does_not_go_together(
-    finished_run, image_export, images, videos, tmp_path, capsys):
+    image_export, tflite_export, images, videos):
   with pytest.raises(errors.UserError, match='--stream needs an export of'):
     run.predict(image_export, [images], run.Options(stream=True))
   with pytest.raises(errors.UserError, match='found none in .* only 2 videos'):
     run.predict(image_export, [videos], run.Options())
-  folder = str(tmp_path / 'tflite')
-  tflite_file.export(finished_run, folder, verify=False)
   with pytest.raises(errors.UserError, match='TFLite file has no attention'):
-    run.predict(folder, [images], run.Options(attention_dir='x'))
+    run.predict(tflite_export, [images], run.Options(attention_dir='x'))
   assert not os.path.exists('x')
   predictor = predictors.Export(image_export).load()
   predictor._signatures = {}  # pylint: disable=protected-access
