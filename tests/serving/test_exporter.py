@@ -77,6 +77,7 @@ def test_refused_exports_can_be_kept(
     return {'signature': 'serving_default', 'label_names': list('0123456789'),
             'logits': np.ones([5, 10]), 'probabilities': np.zeros([5, 10])}
   monkeypatch.setattr(verification, 'ask', ask)
+  monkeypatch.setattr(tflite_file, 'make', lambda *arguments: b'')
   out = tmp_path / 'out'
   options = dict(verify_examples=5)
   with pytest.raises(errors.UserError, match=(
