@@ -41,8 +41,10 @@ def test_mirroring_is_decided_and_explained(
   source = types.SimpleNamespace(
       label_names=names, multi_label=False, num_examples=lambda split: 1)
   used = []
-  monkeypatch.setattr(task_class, 'open_source', staticmethod(lambda params: source))
-  monkeypatch.setattr(task_class, 'check_options', staticmethod(lambda task: None))
+  monkeypatch.setattr(
+      task_class, 'open_source', staticmethod(lambda params: source))
+  monkeypatch.setattr(
+      task_class, 'check_options', staticmethod(lambda task: None))
   monkeypatch.setattr(
       task_class, 'build_dataset', lambda self, params, *args, **options:
       used.append(params.aug_rand_hflip))
