@@ -181,3 +181,29 @@ def fixture_stream_exports(tmp_path_factory, stream_run):
     streaming.export(
         stream_run, folders[name], export_format=name, verify=False)
   return folders
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+  """Returns read_only(folder), which reports it as not writable.
+
+  At the end of the test nothing in the folder may have changed. The file system
+  itself cannot refuse: tests may run as root.
+  """
+  # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner import files
+  before = {}
+
+  def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
+
+  def set_read_only(folder):
+    before[folder] = contents(folder)
+    is_writable = files.is_writable
+    monkeypatch.setattr(
+        files, 'is_writable',
+        lambda path: str(path) != str(folder) and is_writable(path))
+
+  yield set_read_only
+  assert before and all(
+      contents(folder) == expected for folder, expected in before.items())

@@ -84,6 +84,33 @@ def test_saved_config_is_loaded_unchanged(tmp_path):
       'trainer.train_steps: 7700 -> 5000']
 
 
+def test_paths_are_absolute_and_a_moved_run_finds_its_data(
+    tmp_path, monkeypatch):
+  """Paths are looked for where one works, then around the run."""
+  (tmp_path / 'work' / 'pictures').mkdir(parents=True)
+  monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+  monkeypatch.chdir(tmp_path / 'work')
+  params = experiments.parse('tokenlearner_image_folder', [
+      'task.train_data.input_path=pictures,'
+      "task.validation_data.input_path='~/more',"
+      'task.train_data.tfds_data_dir=data,task.init_checkpoint=start/ckpt-1'])
+  data = params.task.train_data
+  assert data.input_path == str(tmp_path / 'work' / 'pictures')
+  assert data.tfds_data_dir == str(tmp_path / 'work' / 'data')
+  assert params.task.validation_data.input_path == str(
+      tmp_path / 'home' / 'more')
+  assert params.task.init_checkpoint == str(
+      tmp_path / 'work' / 'start' / 'ckpt-1')
+
+  data.input_path = 'pictures'  # As runs of version 0.1.0 store it.
+  folder = str(tmp_path / 'work' / 'runs' / 'first')
+  run_folder.save(run_folder.Run(
+      folder, 'tokenlearner_image_folder', params.as_dict(), ['a', 'b']))
+  monkeypatch.chdir(tmp_path)
+  assert experiments.load(folder).task.train_data.input_path == str(
+      tmp_path / 'work' / 'pictures')
+
+
 def test_other_folders_are_refused(tmp_path):
   with pytest.raises(errors.UserError, match='not the folder of a training'):
     experiments.load(str(tmp_path))

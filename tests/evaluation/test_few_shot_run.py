@@ -140,6 +140,12 @@ def test_repeated_evaluation_prints_and_writes_the_same(
   assert evaluate('digits', seed=1) != scores[::2]
 
 
+def test_scores_of_a_run_on_a_read_only_disk(evaluate, read_only, tmp_path):
+  read_only(tmp_path)
+  score, = evaluate('digits', shots=[2])
+  assert score.trial.num_test == 360
+
+
 def test_mean_needs_several_data_sets(evaluate, capsys):
   evaluate('digits@train[:50%]@test[:40]', shots=[3, 3])
   lines = capsys.readouterr().out.splitlines()[3:]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -216,6 +217,14 @@ def test_evaluation_equals_the_model_by_hand(finished_run, capsys):
   np.testing.assert_allclose(scores['accuracy'], hits.mean(), atol=1e-6)
   np.testing.assert_allclose(
       scores['validation_loss'], np.concatenate(losses).mean(), rtol=1e-5)
+
+
+def test_evaluation_of_a_run_on_a_read_only_disk(
+    run_copy, read_only, finished_run):
+  read_only(pathlib.Path(run_copy))
+  scores = runner.evaluate(experiments.load(run_copy), run_copy)
+  assert scores['accuracy'] == runner.evaluate(
+      experiments.load(finished_run), finished_run)['accuracy']
 
 
 def test_evaluation_never_scores_random_weights(tmp_path, finished_run):
