@@ -93,7 +93,7 @@ trainer: {{train_steps: 1, steps_per_loop: 1, summary_interval: 1,
   validation_interval: 1, checkpoint_interval: 1,
   optimizer_config: {{warmup: {{type: null}}}}}}
 runtime: {{distribution_strategy: one_device}}'''])
-  runner.train('tokenlearner_image_folder', params, 'runs/from_vit')
+  runner.train('tokenlearner_image_folder', params, 'runs/from_vit', True)
   run = run_folder.load('runs/from_vit')
   assert run.start['licence'] == 'apache-2.0'
   assert run.params['task']['validation_data']['center_crop_fraction'] == .9
