@@ -10,7 +10,10 @@ import pytest
 from safetensors import numpy as safetensors_numpy
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.checkpoints import hub_files
 from tf_tokenlearner.checkpoints import pretrained
+from tf_tokenlearner.checkpoints import pretrained_arrays
+from tf_tokenlearner.checkpoints import pretrained_config
 from tests import goldens
 
 FOLDER = os.path.join(goldens.FOLDER, 'pretrained')
@@ -45,6 +48,7 @@ def test_equals_its_library(name):
       np.testing.assert_allclose(endpoints[OUTPUTS[key]], values, atol=1e-5)
       compared += 1
   assert compared
+  assert model.backbone.spec.variant == 'auto'  # No letter names these sizes.
   answer = 'pre_logits' if model.num_classes is None else 'logits'
   np.testing.assert_array_equal(model(pixels), endpoints[answer])
 
@@ -78,6 +82,7 @@ def test_with_a_token_learner(name, num_prefix, frames):
   assert model(pixels).shape == (2, 5)
   assert set(line for line in model.loading_report if 'fresh' in line) == {
       'fresh: encoder/learn_1', 'fresh: head'}
+  assert ('left out: head' in model.loading_report) == bool(plain.head.weights)
   tokens = model.backbone.embed(pixels)
   np.testing.assert_array_equal(tokens, plain.backbone.embed(pixels))
   block, learn = model.backbone.encoder.stages[:2]
@@ -106,6 +111,183 @@ def save(tensors, folder, name='model.safetensors'):
   safetensors_numpy.save_file(
       {key: np.ascontiguousarray(value) for key, value in tensors.items()},
       os.path.join(folder, name))
+
+
+def edit_config(folder, name='config.json', **values):
+  path = os.path.join(folder, name)
+  config = {}
+  if os.path.exists(path):
+    with open(path) as file:
+      config = json.load(file)
+  with open(path, 'w') as file:
+    json.dump({**config, **values}, file)
+
+
+def test_head_of_the_same_size_is_fresh():
+  """The docstring promises a fresh head, which starts at zero."""
+  model = load('hf_vit', num_classes=7)
+  np.testing.assert_array_equal(model.head.kernel, np.zeros([24, 7]))
+  assert {'fresh: head', 'left out: head'} <= set(model.loading_report)
+
+
+def test_other_pooler_is_reported():
+  report = load('hf_vit', pooler='gap').loading_report
+  assert any('trained with pooler=token' in line for line in report)
+
+
+def test_pooling_that_a_classifier_does_not_use(tmp_path):
+  """SiglipForImageClassification averages, whatever pooling the file holds."""
+  folder = str(tmp_path / 'model')
+  tensors = copy('hf_siglip_classifier', folder)
+  pooling = {f'vision_model.{name}': value for name, value in copy(
+      'hf_siglip', str(tmp_path / 'other')).items() if name.startswith('head.')}
+  save({**tensors, **pooling}, folder)
+  pixels, expected = read('hf_siglip_classifier')
+  model = pretrained.from_pretrained(folder)
+  np.testing.assert_allclose(model(pixels), expected['logits'], atol=1e-5)
+  assert len(pooling) == 11
+  assert {f'left out: {name}' for name in pooling} <= set(model.loading_report)
+
+
+def test_norm_after_a_pooled_token(tmp_path):
+  """A LayerNorm of one token equals that token after a LayerNorm of all."""
+  folder = str(tmp_path / 'model')
+  tensors = copy('timm_hub_vit', folder)
+  for kind in ('weight', 'bias'):
+    tensors[f'fc_norm.{kind}'] = tensors.pop(f'norm.{kind}')
+  save(tensors, folder)
+  pixels, expected = read('timm_hub_vit')
+  np.testing.assert_allclose(
+      pretrained.from_pretrained(folder)(pixels), expected['logits'], atol=1e-5)
+
+
+def head_after_clip(tensors):
+  tensors['classifier.weight'] = tensors.pop('visual_projection.weight')
+  tensors['classifier.bias'] = np.zeros(16, np.float32)
+
+
+def without_norm(tensors):
+  del tensors['norm.weight'], tensors['norm.bias']
+
+
+def no_change(tensors):
+  del tensors
+
+
+@pytest.mark.parametrize('name, change, values, message', [
+    ('hf_clip_vision', head_after_clip, {}, 'before the last LayerNorm'),
+    ('timm_hub_vit', no_change,
+     dict(global_pool='max', model_args={'num_heads': 3}),
+     'global_pool of the pretrained model .max'),
+    ('timm_hub_vit', no_change,
+     dict(global_pool='avgmax', model_args={'num_heads': 3}),
+     'global_pool of the pretrained model .avgmax'),
+    ('timm_hub_vit', no_change,
+     dict(global_pool='avg',
+          model_args={'num_heads': 3, 'pool_include_prefix': True}),
+     'got pool_include_prefix=true'),
+    ('timm_hub_vit', without_norm,
+     dict(model_args={'num_heads': 3, 'final_norm': False}),
+     'expected a LayerNorm before or after the pooling'),
+    ('hf_videomae', no_change, dict(use_mean_pooling=False),
+     'its head reads the first patch'),
+    ('hf_vit', no_change, dict(model_type='vit_next', hidden_act=None),
+     'expected hidden_act in config.json'),
+], ids=lambda value: getattr(value, '__name__', None))
+def test_forward_path_that_is_not_supported(
+    tmp_path, name, change, values, message):
+  folder = str(tmp_path / 'model')
+  tensors = copy(name, folder)
+  change(tensors)
+  save(tensors, folder)
+  edit_config(folder, **values)
+  with pytest.raises(errors.UserError, match=message) as caught:
+    pretrained.from_pretrained(folder)
+  assert '\n' not in str(caught.value)
+
+
+def make_config(config, preprocessor=None):
+  return pretrained_config.Config(
+      hub_files.PretrainedFiles('here', None, config, preprocessor or {}, None))
+
+
+@pytest.mark.parametrize('model_type, activation, epsilon', [
+    ('vit', 'gelu', 1e-12), ('deit', 'gelu', 1e-12), ('dinov2', 'gelu', 1e-6),
+    ('dinov2_with_registers', 'gelu', 1e-6), ('clip', 'quick_gelu', 1e-5),
+    ('clip_vision_model', 'quick_gelu', 1e-5), ('siglip', 'gelu_tanh', 1e-6),
+    ('siglip_vision_model', 'gelu_tanh', 1e-6), ('videomae', 'gelu', 1e-12),
+    ('vivit', 'gelu_tanh', 1e-6)])
+def test_defaults_of_transformers(model_type, activation, epsilon):
+  """A config.json that states nothing means the defaults of its class."""
+  for values in ({'model_type': model_type},
+                 {'vision_config': {'model_type': model_type}}):
+    config = make_config(values)
+    assert config.activation() == activation
+    assert config.norm_epsilon() == epsilon
+    assert config.num_heads(768) == 12
+  if model_type in ('videomae', 'vivit'):
+    frames = {'videomae': 16, 'vivit': 32}[model_type]
+    assert config.grid([2, 16, 16], 0) == (frames // 2, 14, 14)
+
+
+@pytest.mark.parametrize('architecture, activation', [
+    ('vit_base_patch16_siglip_224', 'gelu'),
+    ('vit_base_patch16_siglip_gap_512', 'gelu'),
+    ('vit_large_patch16_siglip_256', 'gelu'),
+    ('vit_large_patch16_siglip_gap_384', 'gelu'),
+    ('vit_so400m_patch14_siglip_378', 'gelu'),
+    ('vit_so400m_patch14_siglip_gap_224', 'gelu'),
+    ('vit_base_patch32_siglip_256', 'gelu_tanh'),
+    ('vit_large_patch16_siglip_512', 'gelu_tanh'),
+    ('vit_so400m_patch16_siglip_256', 'gelu_tanh'),
+    ('vit_giantopt_patch16_siglip_gap_384', 'gelu_tanh'),
+    ('vit_base_patch32_clip_quickgelu_224', 'quick_gelu'),
+    ('vit_base_patch16_clip_224', 'gelu')])
+def test_activations_of_timm(architecture, activation):
+  assert make_config({'architecture': architecture}).activation() == activation
+
+
+def test_unknown_siglip_of_timm():
+  values = {'architecture': 'vit_huge_patch8_siglip_224'}
+  with pytest.raises(errors.UserError, match='Put act_layer'):
+    make_config(values).activation()
+  values['model_args'] = {'act_layer': 'gelu_tanh'}
+  assert make_config(values).activation() == 'gelu_tanh'
+
+
+@pytest.mark.parametrize('preprocessor, mean, deviation', [
+    ({}, .5, .5),
+    ({'do_normalize': False, 'image_mean': .4, 'image_std': .2}, 0, 1),
+    ({'image_mean': .4, 'image_std': .2, 'do_rescale': False},
+     .4 / 255, .2 / 255),
+    # ViViT: 2 * pixels - 1, then normalised: black is -3, white is 1.
+    ({'image_mean': .5, 'image_std': .5, 'rescale_factor': 1 / 127.5,
+      'offset': True}, .75, .25)])
+def test_rescaling_of_pixels(preprocessor, mean, deviation):
+  config = make_config({}, preprocessor)
+  statistics = config.pixel_statistics(3)
+  np.testing.assert_allclose(statistics[0], [mean] * 3, rtol=1e-6)
+  np.testing.assert_allclose(statistics[1], [deviation] * 3, rtol=1e-6)
+  assert config.states_pixels() == bool(preprocessor)
+
+
+def test_pixels_that_are_not_normalised(tmp_path):
+  """The library of this model saw pixels in [0, 1]."""
+  folder = str(tmp_path / 'model')
+  copy('hf_vit', folder)
+  edit_config(folder, 'preprocessor_config.json', do_normalize=False)
+  pixels, expected = read('hf_vit')
+  np.testing.assert_allclose(pretrained.from_pretrained(folder)(
+      pixels * 2 - 1), expected['logits'], atol=1e-5)
+
+
+def test_assumptions_are_reported():
+  note = 'assumed: pixels in [-1, 1], no file states their mean and deviation'
+  notes = lambda name, heads=0: pretrained_arrays.convert(
+      hub_files.read(os.path.join(FOLDER, name)), heads).notes
+  assert note in notes('hf_vit')
+  assert note not in notes('timm_hub_vit')
+  assert any(line.startswith('assumed: GELU') for line in notes('timm_vit', 3))
 
 
 @pytest.mark.parametrize('dtype, tolerance', [
@@ -212,6 +394,10 @@ def damage_nan(tensors):
   tensors['vit.embeddings.cls_token'][0, 0, 3] = np.nan
 
 
+def damage_twice(tensors):
+  tensors['norm.weight'] = tensors['vit.layernorm.weight']
+
+
 def damage_short(tensors):
   name = 'vit.embeddings.position_embeddings'
   tensors[name] = tensors[name][:, :12]
@@ -228,7 +414,8 @@ def damage_integers(tensors):
     (damage_transposed, r'Dense_0/kernel .*does not fit.*transpose'),
     (damage_renamed, r'no supported model: vit\.layer_norm\.weight'),
     (damage_nan, r'vit\.embeddings\.cls_token holds NaN'),
-    (damage_short, '12 positions fit no grid'),
+    (damage_short, '12 positions fit no grid.*image size of config.json'),
+    (damage_twice, 'both are norm.weight'),
     (damage_integers, r'vit\.layernorm\.weight has type I8'),
 ], ids=lambda value: getattr(value, '__name__', None))
 def test_damaged_file(tmp_path, damage, message):
@@ -239,6 +426,15 @@ def test_damaged_file(tmp_path, damage, message):
   with pytest.raises(errors.UserError, match=message) as caught:
     pretrained.from_pretrained(folder)
   assert '\n' not in str(caught.value)
+
+
+def test_positions_without_config(tmp_path):
+  folder = str(tmp_path / 'model')
+  tensors = copy('timm_vit', folder)
+  tensors['pos_embed'] = tensors['pos_embed'][:, :12]
+  save(tensors, folder)
+  with pytest.raises(errors.UserError, match='Put config.json next to'):
+    pretrained.from_pretrained(folder, num_heads=3)
 
 
 def test_truncated_file(tmp_path):

@@ -83,7 +83,8 @@ def _adapted(model: backbones.Classifier, num_classes: Optional[int], options):
       type(model.backbone)(
           dataclasses.replace(spec, **options), model.backbone.input_size),
       model.num_classes if num_classes is None else num_classes)
-  head = 'keep' if num_classes in (None, model.num_classes) else 'fresh'
+  head = 'keep' if num_classes is None else 'fresh'
   done = transfer.transfer(model, wanted, head)
   return wanted, (*model.loading_report,
-                  *(f'fresh: {name}' for name in done.fresh))
+                  *(f'fresh: {name}' for name in done.fresh),
+                  *(f'left out: {name}' for name in done.unused), *done.notes)

@@ -6,12 +6,13 @@ sin-cos positions that its code adds.
 """
 
 import math
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.backbones import specs
+from tf_tokenlearner.backbones import variants
 from tf_tokenlearner.checkpoints import flax_names
 from tf_tokenlearner.checkpoints import hub_files
 from tf_tokenlearner.checkpoints import pretrained_config
@@ -63,7 +64,7 @@ class _Converter:
     self._config = pretrained_config.Config(files, num_heads)
     self._names, left_out = pretrained_names.translate(
         files.source, files.tensors)
-    self._used: Dict[str, np.ndarray] = {}
+    self._used: Set[str] = set()
     self._notes = [f'left out: {name}' for name in left_out]
 
   def convert(self) -> Pretrained:
@@ -83,14 +84,18 @@ class _Converter:
       self._block(i, width, arrays)
     options = self._norms_and_pooling(width, num_class_tokens, arrays)
     num_classes = self._head(num_class_tokens, options, arrays)
-    spare = sorted(set(self._names) - set(self._used))
+    spare = sorted(set(self._names) - self._used)
     if spare:
       raise self._error('no place for ' + ', '.join(
           self._names[name] for name in spare[:5]))
     size_key = 'patch_size' if patch.ndim == 4 else 'tubelet_size'
     first_mlp = f'Transformer/encoderblock_0/{flax_names.MLP}/'
+    if self._config.is_assumed():
+      self._notes.append(
+          'assumed: GELU by the error function and LayerNorm epsilon 1e-6, no '
+          'config.json states them')
     spec = spec_class(
-        num_layers=num_layers, hidden_size=width,
+        variant=variants.AUTO, num_layers=num_layers, hidden_size=width,
         mlp_dim=len(arrays[f'{first_mlp}Dense_0/bias']),
         num_heads=self._config.num_heads(width),
         num_class_tokens=num_class_tokens, num_registers=num_registers,
@@ -119,7 +124,7 @@ class _Converter:
     value = self._files.tensors[name]
     if not np.isfinite(value).all():
       raise self._error(f'{name} holds NaN or infinity')
-    self._used[short] = value
+    self._used.add(short)
     return value
 
   def _dense(self, short: str, path: str, arrays: Dict[str, np.ndarray],
@@ -146,6 +151,9 @@ class _Converter:
     if self._has('patch.bias') or not self._has('pre_norm.weight'):
       bias = self._take('patch.bias')
     mean, std = self._config.pixel_statistics(patch.shape[1])
+    if not self._config.states_pixels():
+      self._notes.append(
+          'assumed: pixels in [-1, 1], no file states their mean and deviation')
     if not (np.allclose(mean, .5) and np.allclose(std, .5)):
       # (x / 2 + 1 / 2 - mean) / std of pixels x in [-1, 1].
       axes = tuple(range(kernel.ndim - 2))
@@ -182,9 +190,9 @@ class _Converter:
       if grid and math.prod(grid) == count - num_prefix:
         break
     else:
-      raise self._error(
-          f'{count} positions fit no grid of patches; the image size of '
-          'config.json does not belong to this file')
+      raise self._error(f'{count} positions fit no grid of patches' + (
+          '; the image size of config.json does not belong to this file'
+          if self._files.config else '. Put config.json next to the weights'))
     before, positions = positions[:num_prefix], positions[num_prefix:]
     if num_prefix > len(prefix):
       registers = registers + before[len(prefix):]
@@ -258,34 +266,60 @@ class _Converter:
   def _norms_and_pooling(self, width: int, num_class_tokens: int,
                          arrays) -> Dict[str, Any]:
     """Stores the norms around the blocks; returns the spec's options."""
-    options: Dict[str, Any] = dict(
-        pooler='token' if num_class_tokens else 'gap')
+    options: Dict[str, Any] = dict(pooler=self._pooler(width, num_class_tokens))
     if self._has('pre_norm.weight'):
       self._norm('pre_norm', 'pre_norm', arrays)
       options['pre_norm'] = True
-    after = (self._has('pooled_norm.weight') or not self._has('norm.weight')
-             or self._config.is_clip() or self._has('projection.weight'))
+    after = not self._has('norm.weight') or self._is_clip()
     options['final_norm'] = 'after_pooling' if after else 'before_pooling'
     if self._has('pooled_norm.weight'):
-      options['pooler'] = 'gap'
       self._norm('pooled_norm', 'pooled_norm', arrays)
     elif self._has('norm.weight'):
       self._norm('norm', 'pooled_norm' if after else 'Transformer/encoder_norm',
                  arrays)
+    elif self._has('head.weight') or not self._config.has_final_norm():
+      raise self._error('expected a LayerNorm before or after the pooling, got '
+                        'none, which is not supported')
     else:
       self._notes.append('filled: the file has no final LayerNorm, it starts '
                          'at scale 1')
       arrays['pooled_norm/scale'] = np.ones(width, np.float32)
       arrays['pooled_norm/bias'] = np.zeros(width, np.float32)
-    if self._config.pools_by_mean():
-      options['pooler'] = 'gap'
-    if self._has('pooling.query'):
-      options['pooler'] = 'attention'
+    if options['pooler'] == 'attention':
       self._attention_pooling(width, arrays)
-    if self._has('head.weight') and num_class_tokens == 1 and (
-        self._shape('head.weight')[-1] == 2 * width):
-      options['pooler'] = 'token_and_mean'
     return options
+
+  def _is_clip(self) -> bool:
+    """Tells whether this is CLIP of transformers, which norms the class token.
+    """
+    return self._has('class_token') and self._names.get(
+        'norm.weight', '').endswith('post_layernorm.weight')
+
+  def _pooler(self, width: int, num_class_tokens: int) -> str:
+    """Returns the pooler that the library uses."""
+    has_head, stated = self._has('head.weight'), self._config.pooler()
+    if has_head and self._is_clip():
+      raise self._error(
+          'its head reads the mean of the patches before the last LayerNorm '
+          '(CLIPForImageClassification), which is not supported')
+    if has_head and self._config.pools_first_patch():
+      raise self._error('its head reads the first patch (use_mean_pooling='
+                        'false), which is not supported')
+    if self._has('pooling.query'):
+      # SiglipForImageClassification averages, and never calls this pooling.
+      if not has_head or 'probe' not in self._names['pooling.query']:
+        return 'attention'
+      unused = [name for name in self._names if name.startswith('pooling.')]
+      self._used.update(unused)
+      self._notes += [f'left out: {self._names[name]}' for name in unused]
+      return 'gap'
+    if has_head and num_class_tokens == 1 and (
+        self._shape('head.weight')[-1] == 2 * width):
+      return 'token_and_mean'
+    if stated is not None:
+      return stated
+    return 'token' if num_class_tokens and (
+        not self._has('pooled_norm.weight')) else 'gap'
 
   def _shape(self, short: str) -> Tuple[int, ...]:
     return self._files.tensors.shape(self._names[short])
@@ -296,7 +330,7 @@ class _Converter:
     kernels, biases = [], []
     for short in ('qkv', 'q', 'kv'):
       if self._has(f'pooling.{short}.weight'):
-        parts = max(len(short), 1)
+        parts = len(short)
         kernels += np.split(self._take(f'pooling.{short}.weight'), parts)
         biases += np.split(self._take(f'pooling.{short}.bias'), parts)
     if len(kernels) != 3:

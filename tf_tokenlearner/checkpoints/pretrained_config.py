@@ -1,7 +1,8 @@
 """Options of a pretrained model, as its config.json states or implies them."""
 
 import math
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+import re
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -12,6 +13,25 @@ _ACTIVATIONS = {
     'gelu': 'gelu', 'gelu_new': 'gelu_tanh', 'gelu_fast': 'gelu_tanh',
     'gelu_pytorch_tanh': 'gelu_tanh', 'gelu_tanh': 'gelu_tanh',
     'quick_gelu': 'quick_gelu'}
+# Defaults of transformers by model_type. A config.json may omit them.
+_DEFAULTS = {
+    'vit': ('gelu', 1e-12), 'deit': ('gelu', 1e-12), 'dinov2': ('gelu', 1e-6),
+    'dinov2_with_registers': ('gelu', 1e-6), 'clip': ('quick_gelu', 1e-5),
+    'clip_vision_model': ('quick_gelu', 1e-5),
+    'siglip': ('gelu_pytorch_tanh', 1e-6),
+    'siglip_vision_model': ('gelu_pytorch_tanh', 1e-6),
+    'videomae': ('gelu', 1e-12), 'vivit': ('gelu_fast', 1e-6)}
+_DEFAULT_HEADS = 12
+_DEFAULT_IMAGE_SIZE = 224
+_DEFAULT_FRAMES = {'videomae': 16, 'vivit': 32}
+# SigLIP models of timm, some of which differ from the original activation.
+_TIMM_SIGLIP = (
+    (r'vit_(base_patch16|so400m_patch14)_siglip_(gap_)?\d+', 'gelu'),
+    (r'vit_large_patch16_siglip_(gap_)?(256|384)', 'gelu'),
+    (r'vit_(base_patch32|so400m_patch16|giantopt_patch16)_siglip_(gap_)?\d+',
+     'gelu_tanh'),
+    (r'vit_large_patch16_siglip_(gap_)?512', 'gelu_tanh'))
+_TIMM_POOLERS = {'avg': 'gap', 'token': 'token', 'map': 'attention'}
 _TORCH_EPSILON = 1e-5
 _HEAD_WIDTH = 64  # Of nearly all vision transformers.
 
@@ -22,7 +42,7 @@ class Config:
   Args:
     files: the configs of a pretrained model.
     num_heads: attention heads, for files without config.json; 0: as in the
-      config, else one per 64 channels.
+      config, else transformers' default or one per 64 channels.
   """
 
   def __init__(self, files: hub_files.PretrainedFiles, num_heads: int = 0):
@@ -39,6 +59,8 @@ class Config:
     """
     heads = (self._num_heads or self._values.get('num_attention_heads')
              or self._values.get('num_heads'))
+    if not heads and self._values.get('model_type') in _DEFAULTS:
+      heads = _DEFAULT_HEADS
     if not heads and width % _HEAD_WIDTH == 0:
       heads = width // _HEAD_WIDTH
     if not isinstance(heads, int) or heads < 1 or width % heads:
@@ -51,23 +73,48 @@ class Config:
   def grid(self, tubelet: Sequence[int], positions: int) -> Tuple[int, ...]:
     """Returns ((T,) H, W) by the image size, else a square of positions."""
     size = self._values.get('image_size', self._values.get('img_size'))
+    if size is None and self._values.get('model_type') in _DEFAULTS:
+      size = _DEFAULT_IMAGE_SIZE
     if size is None:
       side = math.isqrt(max(positions, 0))
       return () if len(tubelet) == 3 else (side, side)
     size = list(size) if isinstance(size, (list, tuple)) else [size, size]
     if len(tubelet) == 3:
-      size = [self._values.get('num_frames', 0), *size]
+      frames = _DEFAULT_FRAMES.get(self._values.get('model_type'), 0)
+      size = [self._values.get('num_frames', frames), *size]
     return tuple(n // step for n, step in zip(size, tubelet))
 
   def pixel_statistics(self, channels: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation of pixels in [0, 1], [channels]."""
-    pretrained = self._files.config.get('pretrained_cfg', {})
-    mean, deviation = (
-        self._files.preprocessor.get(key, pretrained.get(short, .5))
-        for key, short in (('image_mean', 'mean'), ('image_std', 'std')))
+    """Returns mean and standard deviation of pixels in [0, 1], [channels].
+
+    The statistics include the rescaling of preprocessor_config.json. Values
+    that no file states are .5, which stands for pixels in [-1, 1].
+    """
+    processor = self._files.preprocessor
+    mean, deviation = self._stated_statistics()
+    if not processor.get('do_normalize', True):
+      mean, deviation = 0., 1.
+    # The library normalises scale * x - offset of pixels x in [0, 1].
+    scale = 255. * (processor.get('rescale_factor', 1 / 255)
+                    if processor.get('do_rescale', True) else 1.)
+    offset = float(bool(processor.get('offset')))
     spread = lambda value: np.broadcast_to(
         np.asarray(value, np.float32).ravel(), channels)
-    return spread(mean), spread(deviation)
+    return ((spread(.5 if mean is None else mean) + offset) / scale,
+            spread(.5 if deviation is None else deviation) / scale)
+
+  def states_pixels(self) -> bool:
+    """Returns whether a file states the statistics of the pixels."""
+    return (not self._files.preprocessor.get('do_normalize', True)
+            or None not in self._stated_statistics())
+
+  def _stated_statistics(self) -> Tuple[Any, Any]:
+    """Returns mean and deviation as a file states them, or None."""
+    pretrained = self._files.config.get('pretrained_cfg', {})
+    mean, deviation = (
+        self._files.preprocessor.get(key, pretrained.get(short))
+        for key, short in (('image_mean', 'mean'), ('image_std', 'std')))
+    return mean, deviation
 
   def crop_fraction(self) -> float:
     """Returns the share of the shorter side that the source evaluates on."""
@@ -81,22 +128,60 @@ class Config:
         'crop_pct', 1.))
 
   def activation(self) -> str:
-    """Returns the activation of the MLPs, one of specs.ACTIVATIONS."""
+    """Returns the activation of the MLPs, one of specs.ACTIVATIONS.
+
+    Raises:
+      UserError: it is unknown, or nothing states it.
+    """
     name = self._values.get('hidden_act') or self._values.get('act_layer')
     if name is None:
-      name = ('gelu_tanh' if 'siglip' in self._architecture else
-              'quick_gelu' if 'quickgelu' in self._architecture else 'gelu')
+      name = self._default(0, 'hidden_act', self._timm_activation)
     if name not in _ACTIVATIONS:
       raise errors.unknown_name('activation of the pretrained model', name,
                                 _ACTIVATIONS)
     return _ACTIVATIONS[name]
 
+  def _timm_activation(self) -> str:
+    if 'siglip' not in self._architecture:
+      return 'quick_gelu' if 'quickgelu' in self._architecture else 'gelu'
+    for pattern, name in _TIMM_SIGLIP:
+      if re.fullmatch(pattern, self._architecture.split('.')[0]):
+        return name
+    raise errors.UserError(
+        f'{self._files.source}: the activation of {self._architecture} is '
+        'unknown. Put act_layer (gelu or gelu_tanh) into model_args of '
+        'config.json.')
+
   def norm_epsilon(self) -> float:
-    """Returns the epsilon of the LayerNorms."""
-    is_timm_clip = ('clip' in self._architecture
-                    and 'siglip' not in self._architecture)
-    default = 1e-5 if is_timm_clip else 1e-6
-    return float(self._values.get('layer_norm_eps', default))
+    """Returns the epsilon of the LayerNorms.
+
+    Raises:
+      UserError: nothing states it.
+    """
+    value = self._values.get('layer_norm_eps')
+    if value is None:
+      value = self._default(1, 'layer_norm_eps', self._timm_epsilon)
+    return float(value)
+
+  def _timm_epsilon(self) -> float:
+    is_clip = 'clip' in self._architecture and (
+        'siglip' not in self._architecture)
+    return _TORCH_EPSILON if is_clip else 1e-6
+
+  def _default(self, i: int, key: str, timm_default: Callable[[], Any]) -> Any:
+    """Returns an entry of _DEFAULTS, or timm's default for its models."""
+    model_type = self._values.get('model_type')
+    if model_type is None:
+      return timm_default()
+    if model_type not in _DEFAULTS:
+      raise errors.UserError(
+          f'{self._files.source}: expected {key} in config.json, whose '
+          f'model_type={model_type} has no known default. Add it.')
+    return _DEFAULTS[model_type][i]
+
+  def is_assumed(self) -> bool:
+    """Returns whether nothing tells which library made the model."""
+    return not self._architecture and 'model_type' not in self._values
 
   def pooled_norm_epsilon(self) -> Optional[float]:
     """Returns the epsilon of a LayerNorm after pooling; None: the same."""
@@ -104,13 +189,31 @@ class Config:
     is_videomae = self._values.get('model_type') == 'videomae'
     return _TORCH_EPSILON if is_videomae else None
 
-  def pools_by_mean(self) -> bool:
-    """Returns whether the config states a mean over positions."""
-    return self._values.get('global_pool') == 'avg'
+  def pooler(self) -> Optional[str]:
+    """Returns the pooler that the config of timm states, or None.
 
-  def is_clip(self) -> bool:
-    """Returns whether this is CLIP, whose last norm follows the pooling."""
-    return 'clip' in str(self._values.get('model_type', ''))
+    Raises:
+      UserError: the pooling is not supported.
+    """
+    stated = self._values.get('global_pool')
+    if stated is None:
+      return None
+    if stated not in _TIMM_POOLERS:
+      raise errors.unknown_name('global_pool of the pretrained model', stated,
+                                _TIMM_POOLERS)
+    if stated == 'avg' and self._values.get('pool_include_prefix'):
+      raise errors.UserError(
+          f'{self._files.source}: expected a mean over patches, got '
+          'pool_include_prefix=true, which is not supported.')
+    return _TIMM_POOLERS[stated]
+
+  def pools_first_patch(self) -> bool:
+    """Returns whether a VideoMAE classifies its first token, not the mean."""
+    return self._values.get('use_mean_pooling') is False
+
+  def has_final_norm(self) -> bool:
+    """Returns False if the config of timm leaves out the last LayerNorm."""
+    return self._values.get('final_norm') is not False
 
 
 def _vision_values(config: Mapping[str, Any]) -> Dict[str, Any]:
@@ -119,7 +222,6 @@ def _vision_values(config: Mapping[str, Any]) -> Dict[str, Any]:
   vision = config.get('vision_config')
   if isinstance(vision, dict):
     merged.update(vision)
-    merged.setdefault('model_type', config.get('model_type'))
   pretrained = config.get('pretrained_cfg', {})
   if 'img_size' not in merged and 'input_size' in pretrained:
     merged['img_size'] = pretrained['input_size'][1:]

@@ -10,8 +10,8 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 from tf_tokenlearner import errors
 
 _MODEL_PREFIX = re.compile(
-    r'(?:(?:vit|deit|dinov2|dinov2_with_registers|videomae|vivit'
-    r'|vision_model|base_model|backbone)\.)')
+    r'^(?:vit|deit|dinov2|dinov2_with_registers|videomae|vivit'
+    r'|vision_model|base_model|backbone)\.')
 
 # Parts of a file that a vision classifier does not need.
 _LEFT_OUT = re.compile(
@@ -80,15 +80,20 @@ def translate(source: str, names: Mapping[str, object]) -> Names:
     names: names in the file.
 
   Raises:
-    UserError: a name belongs to no supported model; the names are listed.
+    UserError: names belong to no supported model, or two are the same tensor;
+      the message lists them.
   """
   found, left_out, unknown = {}, [], []
   for name in names:
     short = _short_name(name)
     if _LEFT_OUT.fullmatch(_without_prefix(name)):
       left_out.append(name)
-    elif short is None or short in found:
+    elif short is None:
       unknown.append(name)
+    elif short in found:
+      raise errors.UserError(
+          f'{source}: {found[short]} and {name} both are {short} (in the names '
+          'of this package). Keep one of them in the file.')
     else:
       found[short] = name
   if unknown:
@@ -101,8 +106,7 @@ def translate(source: str, names: Mapping[str, object]) -> Names:
 
 
 def _without_prefix(name: str) -> str:
-  return _MODEL_PREFIX.sub('', name, count=1) if _MODEL_PREFIX.match(
-      name) else name
+  return _MODEL_PREFIX.sub('', name)
 
 
 def _short_name(name: str) -> Optional[str]:
