@@ -139,6 +139,8 @@ def test_mlp_dropout_after_both_dense_layers():
     ({'mlp_dim': 0}, 'MlpBlock: mlp_dim must be .* at least 1, received 0'),
     ({'mlp_dim': 4, 'out_dim': 2.}, 'out_dim must be .* received 2.0'),
     ({'mlp_dim': 4, 'dropout_rate': 1.}, r'dropout_rate must lie in \[0, 1\)'),
+    ({'mlp_dim': 4, 'activation': 'relu'},
+     "activation must be one of gelu_tanh, .*received 'relu'"),
 ])
 def test_mlp_refuses(kwargs, message):
   with pytest.raises(ValueError, match=message):

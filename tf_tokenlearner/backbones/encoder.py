@@ -1,8 +1,8 @@
 """The transformer encoder with TokenLearner, for images and clips.
 
 An image is a clip of one frame. Shapes: B batch, T frames, N positions per
-frame, S learned tokens per frame, C channels. TokenLearner is called in
-TokenLearnerStage, TokenFuser in TokenFuserStage.
+frame, S learned tokens per frame, P class tokens and registers, C channels.
+TokenLearner is called in TokenLearnerStage, TokenFuser in TokenFuserStage.
 """
 
 from typing import List, Optional, Tuple
@@ -32,11 +32,12 @@ class Encoder(tf_keras.layers.Layer):
     num_frames: T.
 
   Call arguments:
-    inputs: float tensor [B, T*N, C].
+    inputs: float tensor [B, P + T*N, C].
     training: bool. Turns dropout and stochastic depth on.
 
   Returns:
-    float tensor [B, T*S, C], or [B, T*N, C] without TokenLearner or with Fuser.
+    float tensor [B, P + T*S, C], or [B, P + T*N, C] without TokenLearner or
+    with a Fuser.
   """
 
   def __init__(self, spec: specs.TransformerSpec, grid_size: Tuple[int, int],
@@ -54,14 +55,16 @@ class Encoder(tf_keras.layers.Layer):
 
   def build(self, input_shape):
     batch, positions, width = input_shape
-    expected = self._num_prefix_tokens + (
+    prefix = self._num_prefix_tokens
+    expected = prefix + (
         self._num_frames * self._grid_size[0] * self._grid_size[1])
     learns = any(isinstance(s, TokenLearnerStage) for s in self.stages)
     if learns and positions != expected:
       raise ValueError(
           f'Encoder: expected {expected} positions ({self._num_frames} frames '
-          f'of {self._grid_size[0]} x {self._grid_size[1]}), received '
-          f'{positions}.')
+          f'of {self._grid_size[0]} x {self._grid_size[1]}'
+          + (f', {prefix} class tokens and registers' if prefix else '')
+          + f'), received {positions}.')
     for stage in self.stages:
       shapes.build(stage, [batch, positions, width])
       if type(stage) is TokenLearnerStage:  # Fuser stages keep the length.
@@ -71,8 +74,8 @@ class Encoder(tf_keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs, training=None):
-    x = inputs  # [B, T*N, C]
-    for i, stage in enumerate(self.stages):  # [B, T*S, C] after TokenLearner
+    x = inputs  # [B, P + T*N, C]
+    for i, stage in enumerate(self.stages):  # Later P + T*S tokens.
       x = stage(x, training=training if i >= self._num_frozen else False)
     return self.norm(x)
 
@@ -100,7 +103,7 @@ class Encoder(tf_keras.layers.Layer):
     again; the first one reads the picture.
 
     Args:
-      inputs: float tensor [B, T*N, C].
+      inputs: float tensor [B, P + T*N, C].
 
     Returns:
       float tensor [B, T, S, H, W].
@@ -159,7 +162,7 @@ class TokenLearnerStage(tf_keras.layers.Layer):
     """Returns the weights of the positions for each token.
 
     Args:
-      inputs: float tensor [B, T*N, C].
+      inputs: float tensor [B, P + T*N, C].
 
     Returns:
       float tensor [B, T, S, N].
@@ -210,7 +213,8 @@ class TokenUnpoolingStage(TokenFuserStage):
 
   def call(self, inputs, training=None):
     frames = split_frames(inputs, self.num_frames)  # [B*T, N, C]
-    tokens, weights = self.token_learner(frames, return_attention=True)
+    tokens, weights = self.token_learner(
+        frames, training=training, return_attention=True)
     tokens = join_frames(tokens, self.num_frames)  # [B, T*S, C]
     tokens = self.block(tokens, training=training)
     tokens = split_frames(tokens, self.num_frames)  # [B*T, S, C]

@@ -87,7 +87,8 @@ class TransformerSpec:
       they pass by a TokenLearner.
     activation: of the MLP of a block: 'gelu_tanh', 'gelu' (by the error
       function) or 'quick_gelu'.
-    norm_epsilon: added to the variance in every LayerNorm.
+    norm_epsilon: added to the variance in every LayerNorm of the transformer.
+      TokenLearner and TokenFuser keep 1e-6, as in the official code.
     pooled_norm_epsilon: the same of the LayerNorm after pooling. None: as
       norm_epsilon.
     pre_norm: whether a LayerNorm precedes the first block.
@@ -195,8 +196,8 @@ class TransformerSpec:
       grid_size = cells
     return maps
 
-  def _given_sizes(self, *names: str) -> Dict[str, Any]:
-    """Returns {}; raises UserError for a size that variant=auto misses."""
+  def _require_sizes(self, *names: str) -> None:
+    """Raises UserError for a size that variant=auto misses."""
     missing = [name for name in (*variants.Size._fields, *names)
                if getattr(self, name) is None]
     if missing:
@@ -204,7 +205,6 @@ class TransformerSpec:
           'variant=auto takes the sizes from the pretrained weights in '
           f'task.init_checkpoint, received none for {", ".join(missing)}. Set '
           'task.init_checkpoint=hf://OWNER/NAME, or another variant.')
-    return {}
 
   def _check(self):
     """Raises UserError for options that contradict each other."""
@@ -278,7 +278,8 @@ class ViTSpec(TransformerSpec):
 
   def _implied_sizes(self) -> Dict[str, Any]:
     if self.variant == variants.AUTO:
-      return self._given_sizes('patch_size')
+      self._require_sizes('patch_size')
+      return {}
     size, patch_size = variants.parse_image_variant(self.variant)
     return {**size._asdict(), 'patch_size': patch_size}
 
@@ -313,7 +314,8 @@ class VideoSpec(TransformerSpec):
 
   def _implied_sizes(self) -> Dict[str, Any]:
     if self.variant == variants.AUTO:
-      return self._given_sizes('tubelet_size')
+      self._require_sizes('tubelet_size')
+      return {}
     size, tubelet_size = variants.parse_video_variant(self.variant)
     return {**size._asdict(), 'tubelet_size': tubelet_size}
 

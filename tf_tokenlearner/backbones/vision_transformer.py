@@ -2,7 +2,8 @@
 
 The forward pass: `embed`, then the encoder (encoder.py), then `pool`.
 Shapes: B batch, T frames, N positions per frame, S learned tokens per frame,
-C channels, H W map.
+P class tokens and registers, C channels, H W map. Poolers that concatenate make
+several C wide vectors one; spec.pooled_size() is their width, D below.
 """
 
 import abc
@@ -46,7 +47,7 @@ class TransformerBackbone(tf_keras.Model):
           f'received a {type(spec).__name__}.')
     self.input_size = tuple(input_size)
     self.spec = spec.completed(self.input_size)
-    self.pool_tokens = _make_pooler(self.spec)  # [B, N, C] -> [B, C]
+    self.pool_tokens = _make_pooler(self.spec)  # [B, P + N, C] -> [B, D]
     self.is_embedding_frozen = False
     self.make_layers(self.spec)
     self.pooled_norm = (
@@ -64,8 +65,8 @@ class TransformerBackbone(tf_keras.Model):
     """Makes self.encoder and the layers that embed uses."""
 
   def call(self, inputs, training=None):
-    x = self.embed(inputs, self.embed_training(training))  # [B, T*N, C]
-    x = self.encoder(x, training=training)  # [B, T*S, C], or T*N with a Fuser
+    x = self.embed(inputs, self.embed_training(training))  # P + T*N
+    x = self.encoder(x, training=training)  # P + T*S, or P + T*N
     return self.pool(x)
 
   @property
@@ -95,11 +96,11 @@ class TransformerBackbone(tf_keras.Model):
 
   @abc.abstractmethod
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
-    """Returns what the encoder sees, [B, T*N, C], for pixels."""
+    """Returns the encoder's input [B, P + T*N, C] for pixels."""
 
   def pool(self, features: tf.Tensor) -> Dict[str, tf.Tensor]:
-    """Returns features [B, N, C] and pre_logits [B, C]."""
-    x = self.pooled_norm(self.pool_tokens(features))  # [B, C]
+    """Returns features [B, P + N, C] and pre_logits [B, D]."""
+    x = self.pooled_norm(self.pool_tokens(features))  # [B, D]
     return {'features': features, 'pre_logits': self.pre_logits(x)}
 
   def attention_maps(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -137,7 +138,7 @@ class TransformerBackbone(tf_keras.Model):
 
 def _make_pooler(
     spec: specs.TransformerSpec) -> Callable[[tf.Tensor], tf.Tensor]:
-  """Returns a function or layer [B, P + N, C] -> [B, C] for spec.pooler.
+  """Returns a function or layer [B, P + N, C] -> [B, D] for spec.pooler.
 
   The first P tokens are the class tokens, then the registers. Several class
   tokens are concatenated, as are class token and mean of token_and_mean.
@@ -186,8 +187,8 @@ class VisionTransformer(TransformerBackbone):
     training: bool. Turns dropout and stochastic depth on.
 
   Returns:
-    dict of float tensors: features [B, N or S, C], the encoder's output, and
-    pre_logits [B, C or representation_size], the input of a head.
+    dict of float tensors: features [B, P + N or P + S, C], the encoder's
+    output, and pre_logits [B, D or representation_size], the input of a head.
 
   Raises:
     UserError (a ValueError): options of the spec contradict each other.
@@ -213,10 +214,10 @@ class VisionTransformer(TransformerBackbone):
         spec, spec.grid_size(self.input_size), name='encoder')
 
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
-    """Images [B, height, width, channels] -> [B, N, C]."""
+    """Images [B, height, width, channels] -> [B, P + N, C]."""
     x = self.patch_embedding(inputs)  # [B, H, W, C]
     x = tf.reshape(x, [-1, x.shape[1] * x.shape[2], x.shape[3]])  # [B, N, C]
-    x = self.class_token(x)  # [B, N or 1 + N, C]
+    x = self.class_token(x)  # [B, class tokens + N, C]
     x = self.position_embedding(x)
     x = self.registers(x)  # [B, P + N, C]
     return self.pre_norm(self.dropout(x, training=training))
@@ -243,8 +244,8 @@ class VideoVisionTransformer(TransformerBackbone):
     training: bool. Turns dropout and stochastic depth on.
 
   Returns:
-    dict of float tensors: features [B, T*N or T*S, C], the encoder's output,
-    and pre_logits [B, C or representation_size], the input of a head.
+    dict of float tensors: features [B, P + T*N or P + T*S, C], the encoder's
+    output, and pre_logits [B, D or representation_size], the input of a head.
 
   Raises:
     UserError (a ValueError): options of the spec contradict each other.
@@ -275,13 +276,13 @@ class VideoVisionTransformer(TransformerBackbone):
         spec, spec.grid_size(self.input_size), num_frames, name='encoder')
 
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
-    """Clips [B, frames, height, width, channels] -> [B, T*N, C]."""
+    """Clips [B, frames, height, width, channels] -> [B, P + T*N, C]."""
     x = self.sample_frames(inputs)
     x = self.tubelet_embedding(x)  # [B, T, H, W, C]
     x = tf.reshape(x, [-1, math.prod(x.shape[1:4]), x.shape[4]])  # [B, T*N, C]
-    x = self.class_token(x)  # [B, T*N or 1 + T*N, C]
+    x = self.class_token(x)  # [B, class tokens + T*N, C]
     x = self.position_embedding(x)
-    x = self.registers(x)  # [B, P + N, C]
+    x = self.registers(x)  # [B, P + T*N, C]
     return self.pre_norm(self.dropout(x, training=training))
 
   def sample_frames(self, clips: tf.Tensor) -> tf.Tensor:

@@ -33,6 +33,13 @@ def quick_gelu(x: tf.Tensor) -> tf.Tensor:
 ACTIVATIONS = {'gelu_tanh': gelu, 'gelu': gelu_erf, 'quick_gelu': quick_gelu}
 
 
+def _require_activation(layer: str, activation: str) -> None:
+  if activation not in ACTIVATIONS:
+    raise ValueError(
+        f'{layer}: activation must be one of {", ".join(ACTIVATIONS)}, '
+        f'received {activation!r}.')
+
+
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class LayerNorm(shapes.Layer):
   """Normalizes the last axis to mean 0 and variance 1, then scales and shifts.
@@ -119,10 +126,10 @@ class MatmulDense(shapes.Layer, tf_keras.layers.Dense):
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
 class MlpBlock(shapes.Layer):
-  """Dense, GELU, dropout, dense, dropout over the last axis.
+  """Dense, activation, dropout, dense, dropout over the last axis.
 
   Source: Dosovitskiy et al. 2021 (arXiv 2010.11929), section 3.1, and
-  MlpBlock of the official Scenic code; no difference.
+  MlpBlock of the official Scenic code, which knows gelu_tanh only.
 
   Args:
     mlp_dim: int > 0. Hidden width.
@@ -138,7 +145,7 @@ class MlpBlock(shapes.Layer):
     float tensor [B, ..., out_dim].
 
   Raises:
-    ValueError: a size below 1, a rate outside [0, 1).
+    ValueError: a size below 1, a rate outside [0, 1), an unknown activation.
 
   Example:
     >>> MlpBlock(mlp_dim=32)(tf.zeros([2, 9, 8])).shape
@@ -153,6 +160,7 @@ class MlpBlock(shapes.Layer):
     if out_dim is not None:
       shapes.require_positive('MlpBlock', out_dim=out_dim)
     shapes.require_rate('MlpBlock', dropout_rate=dropout_rate)
+    _require_activation('MlpBlock', activation)
     self.mlp_dim = mlp_dim
     self.out_dim = out_dim
     self.dropout_rate = dropout_rate
@@ -295,7 +303,8 @@ class TransformerEncoderBlock(shapes.Layer):
     float tensor of the shape of inputs.
 
   Raises:
-    ValueError: wrong rank or size, C no multiple of num_heads.
+    ValueError: wrong rank or size, C no multiple of num_heads, an unknown
+      activation.
 
   Example:
     >>> TransformerEncoderBlock(2, mlp_dim=32)(tf.zeros([1, 9, 8])).shape
@@ -314,6 +323,7 @@ class TransformerEncoderBlock(shapes.Layer):
         'TransformerEncoderBlock', dropout_rate=dropout_rate,
         attention_dropout_rate=attention_dropout_rate,
         stochastic_depth_rate=stochastic_depth_rate)
+    _require_activation('TransformerEncoderBlock', activation)
     self.num_heads = num_heads
     self.mlp_dim = mlp_dim
     self.dropout_rate = dropout_rate
