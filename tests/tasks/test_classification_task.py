@@ -49,6 +49,17 @@ def test_new_token_learner_starts_as_the_config_says(
     assert ('encoder/learn_1 starts as means of 3 parts' in said) == expected
 
 
+@pytest.mark.parametrize('size, message', [
+    ('[32, 32, 4]', r'then 1 channel \(grey\) or 3 \(RGB\), got \[32, 32, 4\]'),
+    ('[0, 32, 3]', r'sizes of at least 1'),
+    ('[32, 32]', r'\[height, width, channels\], received \[32, 32\]')])
+def test_input_size_is_refused(size, message):
+  params = experiments.parse(
+      'tokenlearner_digits', [f'task.model.input_size={size}'])
+  with pytest.raises(errors.UserError, match=message):
+    classification_task.complete(params.task)
+
+
 def test_unknown_start(tiny_digits):
   params = experiments.parse(
       'tokenlearner_digits', [tiny_digits, 'task.init_token_learner=median'])

@@ -180,6 +180,16 @@ def plain_copy(spec_class: type, other: Any) -> Any:
       for field in dataclasses.fields(spec_class)})
 
 
+def require_known_sizes(spec: Any, *names: str) -> None:
+  """Raises UserError for a size that variant=auto misses."""
+  missing = [name for name in names if getattr(spec, name) is None]
+  if missing:
+    raise errors.UserError(
+        'variant=auto takes the sizes from the pretrained weights in '
+        f'task.init_checkpoint, got none for {", ".join(missing)}. Set '
+        'task.init_checkpoint=hf://OWNER/NAME, or another variant.')
+
+
 def require_positive(name: str, value: Any) -> None:
   """Raises UserError unless value is a whole number of at least 1."""
   if isinstance(value, bool) or not isinstance(value, int) or value < 1:

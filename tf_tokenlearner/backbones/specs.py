@@ -196,16 +196,6 @@ class TransformerSpec:
       grid_size = cells
     return maps
 
-  def _require_sizes(self, *names: str) -> None:
-    """Raises UserError for a size that variant=auto misses."""
-    missing = [name for name in (*variants.Size._fields, *names)
-               if getattr(self, name) is None]
-    if missing:
-      raise errors.UserError(
-          'variant=auto takes the sizes from the pretrained weights in '
-          f'task.init_checkpoint, received none for {", ".join(missing)}. Set '
-          'task.init_checkpoint=hf://OWNER/NAME, or another variant.')
-
   def _check(self):
     """Raises UserError for options that contradict each other."""
     spec_checks.check_fields(self)
@@ -278,7 +268,8 @@ class ViTSpec(TransformerSpec):
 
   def _implied_sizes(self) -> Dict[str, Any]:
     if self.variant == variants.AUTO:
-      self._require_sizes('patch_size')
+      spec_checks.require_known_sizes(
+          self, *variants.Size._fields, 'patch_size')
       return {}
     size, patch_size = variants.parse_image_variant(self.variant)
     return {**size._asdict(), 'patch_size': patch_size}
@@ -314,7 +305,8 @@ class VideoSpec(TransformerSpec):
 
   def _implied_sizes(self) -> Dict[str, Any]:
     if self.variant == variants.AUTO:
-      self._require_sizes('tubelet_size')
+      spec_checks.require_known_sizes(
+          self, *variants.Size._fields, 'tubelet_size')
       return {}
     size, tubelet_size = variants.parse_video_variant(self.variant)
     return {**size._asdict(), 'tubelet_size': tubelet_size}
