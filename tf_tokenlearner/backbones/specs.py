@@ -54,9 +54,8 @@ class TransformerSpec:
   """A transformer with TokenLearner.
 
   Attributes:
-    variant: letter of the size, and patch size, such as 'B/16'. It determines
-      every size below that is None. 'auto', in configs: the architecture is
-      that of the pretrained weights in task.init_checkpoint.
+    variant: letter of the size, and patch size, such as 'B/16', for every size
+      below that is None. 'auto': the sizes of task.init_checkpoint.
     num_layers: transformer blocks in all, before and after the TokenLearner.
     hidden_size: width of a token (C).
     mlp_dim: hidden width of the MLP of a block.
