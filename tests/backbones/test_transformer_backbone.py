@@ -76,7 +76,9 @@ def test_poolers_equal_numpy(kind, pooler):
 
 
 def test_every_pooler_is_tested():
-  assert set(POOL) == set(backbones.specs.POOLERS)
+  # Goldens of pretrained models hold these two: checkpoints/test_pretrained.py.
+  goldens = {'token_and_mean', 'attention'}
+  assert set(POOL) | goldens == set(backbones.specs.POOLERS)
 
 
 @every_kind
