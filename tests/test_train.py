@@ -29,6 +29,10 @@ def run(*arguments):
 @pytest.fixture(scope='module', name='main')
 def fixture_main():
   """Yields main(flag, ...), which runs train.py in this process."""
+  # Modules that define flags come first: flagsaver removes what is defined
+  # while it is active.
+  from absl import logging  # pylint: disable=unused-import
+  from tf_tokenlearner.training import runner  # pylint: disable=unused-import
   known = set(flags.FLAGS)
   from tf_tokenlearner import train
 
