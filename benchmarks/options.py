@@ -61,5 +61,5 @@ def batch_sizes(given: Sequence[str]) -> List[int]:
   if not given or not all(size.isdecimal() and int(size) for size in given):
     raise errors.UserError(
         '--batch_sizes must be whole numbers of at least 1, such as 1,8; '
-        f'received {",".join(given)!r}.')
+        f'got {",".join(given)!r}.')
   return [int(size) for size in given]

@@ -49,7 +49,7 @@ def seeds(given: Sequence[str]) -> List[int]:
     numbers = []
   if not numbers:
     raise errors.UserError(
-        '--seeds must be whole numbers, such as 0,1,2; received '
+        '--seeds must be whole numbers, such as 0,1,2; got '
         f'{",".join(given)!r}.')
   return numbers
 

@@ -147,9 +147,9 @@ def test_one_matmul_has_about_the_given_macs(macs, expected):
 @pytest.mark.parametrize('script, argument, message', [
     (inference, '--modes=xls', "Unknown mode 'xls'. Known: xla, graph"),
     (training, '--modes=', '--modes is empty; give one or more of graph, xla'),
-    (inference, '--batch_sizes=1,x', "at least 1, such as 1,8; received '1,x'"),
-    (inference, '--batch_sizes=0', "at least 1, such as 1,8; received '0'"),
-    (inference, '--batch_sizes=', "at least 1, such as 1,8; received ''"),
+    (inference, '--batch_sizes=1,x', "at least 1, such as 1,8; got '1,x'"),
+    (inference, '--batch_sizes=0', "at least 1, such as 1,8; got '0'"),
+    (inference, '--batch_sizes=', "at least 1, such as 1,8; got ''"),
     (training, '--location=2', 'token_learner_location=2 is outside 0..1'),
     (training, '--image_size=40', 'height 40 is no multiple'),
 ])

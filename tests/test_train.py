@@ -73,7 +73,7 @@ def test_help_lists_the_experiments_without_tensorflow():
     (['--mod=train'], 'Did you mean: mode'),
     (['--mode=few_shot', '--model_dir=x'], '--few_shot_data must be given'),
     (['--mode=few_shot', '--model_dir=x', '--few_shot_data=y', '--shots=5,ten'],
-     '--shots takes whole numbers such as 5,10,25; received 5,ten.'),
+     '--shots takes whole numbers such as 5,10,25; got 5,ten.'),
     (['--mode=few_shot', '--model_dir=x', '--few_shot_data=y', '--tpu=z'],
      '--tpu does not go with --mode=few_shot'),
     (['--mode=eval', '--model_dir=x', '--few_shot_seed=0'],

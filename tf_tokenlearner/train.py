@@ -141,7 +141,7 @@ def _refuse_flags_of_other_modes() -> None:
   if mode == 'few_shot':
     if not all(map(str.isdecimal, _SHOTS.value)):
       raise errors.UserError(
-          '--shots takes whole numbers such as 5,10,25; received '
+          '--shots takes whole numbers such as 5,10,25; got '
           f'{",".join(_SHOTS.value)}.')
     for name in ('tpu', 'tf_data_service'):
       if flags.FLAGS[name].value:

@@ -56,24 +56,24 @@ def test_completed_is_idempotent(kwargs):
     (dict(module='conv2d'), "Unknown module 'conv2d'. Nearest of the 10 known"),
     (dict(tokenizer='split'), "Unknown tokenizer 'split'. Known: fixed_split,"),
     (dict(num_module_blocks=0),
-     'num_module_blocks must be a whole number of at least 1, received 0.'),
+     'num_module_blocks must be a whole number of at least 1, got 0.'),
     (dict(num_module_blocks=3), 'num_module_blocks=3 must be less than the 3 '
      'blocks of the last stage: its first halves the map'),
-    (dict(num_tokens=0), 'num_tokens must be .* received 0.'),
+    (dict(num_tokens=0), 'num_tokens must be .* got 0.'),
     (dict(token_learner_kernel_size=1.5), 'token_learner_kernel_size must be'),
-    (dict(attention_dim=True), 'attention_dim must be .* received True.'),
-    (dict(num_heads=None), 'num_heads must be .* received None.'),
+    (dict(attention_dim=True), 'attention_dim must be .* got True.'),
+    (dict(num_heads=None), 'num_heads must be .* got None.'),
     (dict(representation_size=0), 'representation_size must be .* 0.'),
     (dict(stage_widths=[8, 8]),
-     r'stage_widths must be \[stage 1, stage 2, stage 3, stage 4\], received '
+     r'stage_widths must be \[stage 1, stage 2, stage 3, stage 4\], got '
      r'\[8, 8\].'),
     (dict(num_blocks=[1, 0, 1, 3]), 'num_blocks stage 2 must be .* 0.'),
-    (dict(expansion='2'), "expansion must be a number, received '2'."),
-    (dict(expansion=.5), 'expansion must be at least 1, received 0.5.'),
+    (dict(expansion='2'), "expansion must be a number, got '2'."),
+    (dict(expansion=.5), 'expansion must be at least 1, got 0.5.'),
     (dict(norm_momentum=None),
-     r'norm_momentum must lie in \[0, 1\), received None'),
-    (dict(norm_momentum=1), r'norm_momentum must lie in \[0, 1\), received 1.'),
-    (dict(norm_epsilon=0), 'norm_epsilon must be above 0, received 0.'),
+     r'norm_momentum must lie in \[0, 1\), got None'),
+    (dict(norm_momentum=1), r'norm_momentum must lie in \[0, 1\), got 1.'),
+    (dict(norm_epsilon=0), 'norm_epsilon must be above 0, got 0.'),
     (dict(module='joint_mhsa', attention_dim=12),
      'attention_dim=12 is no multiple of num_heads=8.'),
     (dict(module='spatial_token_learner', num_heads=64),
@@ -86,7 +86,7 @@ def test_completed_is_idempotent(kwargs):
      'conv2d_token_learner, spatial_token_learner.'),
     (dict(tokenizer='dense', token_learner_kernel_size=3),
      'token_learner_kernel_size=3 goes with tokenizer=token_learner only, '
-     'received dense.'),
+     'got dense.'),
     (dict(tokenizer='fixed_split'), 'tokenizer=fixed_split cuts a frame into 2 '
      'x 4 cells, more than its map of 2 x 2 has.'),
 ])
@@ -100,8 +100,8 @@ def test_refuses(kwargs, message):
 
 @pytest.mark.parametrize('input_size, message', [
     ((64, 64, 3),
-     r'input_size must be \[frames, height, width, channels\], received'),
-    ((0, 64, 64, 3), 'input_size frames must be .* received 0.'),
+     r'input_size must be \[frames, height, width, channels\], got'),
+    ((0, 64, 64, 3), 'input_size frames must be .* got 0.'),
 ])
 def test_refuses_input_size(input_size, message):
   with pytest.raises(errors.UserError, match=f'^{message}'):

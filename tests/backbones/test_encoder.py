@@ -169,12 +169,12 @@ def test_attention_maps_need_learned_tokens(kwargs):
 def test_refuses_other_positions():
   spec = tiny.spec(token_learner_location=1).completed(tiny.IMAGE)
   with pytest.raises(ValueError, match=r'Encoder: expected 12 positions \(2 '
-                     r'frames of 2 x 3\), received 6.'):
+                     r'frames of 2 x 3\), got 6.'):
     backbones.Encoder(spec, tiny.GRID, 2).build([None, N, tiny.WIDTH])
   spec = tiny.spec(token_learner_location=1, pooler='token').completed(
       tiny.IMAGE)
   with pytest.raises(ValueError, match=r'expected 13 positions \(2 frames of '
-                     r'2 x 3, 1 class tokens and registers\), received 12.'):
+                     r'2 x 3, 1 class tokens and registers\), got 12.'):
     backbones.Encoder(spec, tiny.GRID, 2).build([None, 2 * N, tiny.WIDTH])
 
 

@@ -141,8 +141,8 @@ def test_one_index_is_an_image_model_and_more():
 
 @pytest.mark.parametrize('shape, message', [
     ((1, 5, 8, 12, 3), 'the clip length 5 is no multiple of the tubelet len'),
-    ((1, 4, 8, 12, 3), r'built for 12 positions, received shape \(1, 8, 8\)'),
-    ((1, 6, 8, 16, 3), r'built for 6 positions, received shape \(3, 8, 8\)'),
+    ((1, 4, 8, 12, 3), r'built for 12 positions, got shape \(1, 8, 8\)'),
+    ((1, 6, 8, 16, 3), r'built for 6 positions, got shape \(3, 8, 8\)'),
 ])
 def test_refuses_clips_of_another_size(shape, message):
   with pytest.raises(ValueError, match=message):

@@ -37,9 +37,9 @@ def test_window_cells():
 
 
 @pytest.mark.parametrize('window, message', [
-    (2, r'pooling_window must be \[height, width\], received 2.'),
-    ([2], r'pooling_window must be \[height, width\], received \[2\].'),
-    ([2, 0], 'pooling_window width must be .* received 0.'),
+    (2, r'pooling_window must be \[height, width\], got 2.'),
+    ([2], r'pooling_window must be \[height, width\], got \[2\].'),
+    ([2, 0], 'pooling_window width must be .* got 0.'),
     ([2, 5], 'The map width 12 is no multiple of the pooling_window width 5. '
      'Nearest that fit: 10 and 15.'),
     ([16, 2], 'The map height 8 is no multiple of the pooling_window height '

@@ -38,14 +38,14 @@ def test_require_positive(value):
   with pytest.raises(errors.UserError) as caught:
     spec_checks.require_positive('width', value)
   assert str(caught.value) == (
-      f'width must be a whole number of at least 1, received {value!r}.')
+      f'width must be a whole number of at least 1, got {value!r}.')
   spec_checks.require_positive('width', 1)
 
 
 @pytest.mark.parametrize('values, message', [
-    (4, r'size must be \[height, width\], received 4.'),
-    ([4], r'size must be \[height, width\], received \[4\].'),
-    ([4, 0], 'size width must be a whole number of at least 1, received 0.'),
+    (4, r'size must be \[height, width\], got 4.'),
+    ([4], r'size must be \[height, width\], got \[4\].'),
+    ([4, 0], 'size width must be a whole number of at least 1, got 0.'),
 ])
 def test_require_sizes(values, message):
   with pytest.raises(errors.UserError, match=f'^{message}'):
@@ -85,14 +85,14 @@ class Checked:
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(width=0), 'its.width must be .* received 0.'),
-    (dict(width=None), 'its.width must be .* received None.'),
-    (dict(depth='1'), "its.depth must be .* received '1'."),
-    (dict(top=0), 'its.top must be .* received 0.'),
-    (dict(rate=1), r'its.rate must lie in \[0, 1\), received 1.'),
-    (dict(rate='1'), r"its.rate must lie in \[0, 1\), received '1'."),
-    (dict(scale=None), 'its.scale must be a number, received None.'),
-    (dict(scale=True), 'its.scale must be a number, received True.'),
+    (dict(width=0), 'its.width must be .* got 0.'),
+    (dict(width=None), 'its.width must be .* got None.'),
+    (dict(depth='1'), "its.depth must be .* got '1'."),
+    (dict(top=0), 'its.top must be .* got 0.'),
+    (dict(rate=1), r'its.rate must lie in \[0, 1\), got 1.'),
+    (dict(rate='1'), r"its.rate must lie in \[0, 1\), got '1'."),
+    (dict(scale=None), 'its.scale must be a number, got None.'),
+    (dict(scale=True), 'its.scale must be a number, got True.'),
     (dict(colour='rad'), "Unknown its.colour 'rad'. Known: red, green."),
     (dict(window=[1]), r'its.window must be \[height, width\]'),
 ])

@@ -96,7 +96,7 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
      'token_learner.dropout_rate=0.1 has no effect with token_learner.version='
      'v1.0: leave it out.'),
     (dict(token_learner=backbones.TokenLearnerSpec(dropout_rate=1)),
-     r'token_learner.dropout_rate must lie in \[0, 1\), received 1.'),
+     r'token_learner.dropout_rate must lie in \[0, 1\), got 1.'),
     (dict(POOLED, token_learner=tiny.V10), 'token_learner.version=v1.0 has no '
      'effect with tokenizer=grid_pooling, which learns nothing: leave it out.'),
     (dict(POOLED, token_learner=tiny.V11),
@@ -109,15 +109,15 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
      r'num_tokens=4 does not go with pooling_window=\[1, 3\], which makes '
      r'\[2\] of a map of 2 x 3. Set num_tokens=null, or pooling_window=null.'),
     (dict(POOLED, num_tokens=None),
-     'num_tokens must be .* received None.'),
+     'num_tokens must be .* got None.'),
     (dict(num_tokens=None, token_learner_location=1),
-     'num_tokens must be .* received None.'),
+     'num_tokens must be .* got None.'),
     (dict(token_learner=backbones.TokenLearnerSpec(num_convolutions=1)),
      'token_learner.num_convolutions=1 has no effect with '
      'token_learner.version='
      'v1.1: leave it out.'),
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', kernel_size=0)),
-     'token_learner.kernel_size must be .* received 0.'),
+     'token_learner.kernel_size must be .* got 0.'),
     (dict(fuser='unpool'), "Unknown fuser 'unpool'. Known: unpooling, "),
     (dict(fuser='reprojection', token_learner_location=1),
      'fuser=reprojection goes with use_token_fuser=true only.'),
@@ -129,14 +129,14 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
           dict(), dict(token_learner=tiny.V10),
           tiny.POOLED)],
     (dict(num_layers=0),
-     'num_layers must be a whole number of at least 1, received 0.'),
-    (dict(hidden_size='64'), "hidden_size must be .* received '64'."),
-    (dict(mlp_dim=True), 'mlp_dim must be .* received True.'),
+     'num_layers must be a whole number of at least 1, got 0.'),
+    (dict(hidden_size='64'), "hidden_size must be .* got '64'."),
+    (dict(mlp_dim=True), 'mlp_dim must be .* got True.'),
     (dict(num_heads=3), 'hidden_size=8 is no multiple of num_heads=3.'),
-    (dict(dropout_rate=1), r'dropout_rate must lie in \[0, 1\), received 1.'),
+    (dict(dropout_rate=1), r'dropout_rate must lie in \[0, 1\), got 1.'),
     (dict(attention_dropout_rate=-.1), 'attention_dropout_rate .* -0.1.'),
     (dict(stochastic_depth_rate='0.1'),
-     r"stochastic_depth_rate must lie in \[0, 1\), received '0.1'."),
+     r"stochastic_depth_rate must lie in \[0, 1\), got '0.1'."),
     (dict(token_learner=backbones.TokenLearnerSpec('v11')),
      "Unknown token_learner.version 'v11'. Known: v1.1, v1.0."),
     (dict(token_learner=backbones.TokenLearnerSpec('v1.0', pooling='max')),
@@ -145,7 +145,7 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
      'token_learner.pooling=mean has no effect with '
      'token_learner.version=v1.1'),
     (dict(token_learner=backbones.TokenLearnerSpec(bottleneck_dim=0)),
-     'token_learner.bottleneck_dim must be .* received 0.'),
+     'token_learner.bottleneck_dim must be .* got 0.'),
     (dict(token_learner_location=3), r'token_learner_location=3 is outside '
      r'0..2: it names the first of the 3 blocks, counted from 0'),
     (dict(token_learner_location=-1), 'token_learner_location=-1 is outside'),
@@ -162,27 +162,27 @@ POOLED = dict(tiny.POOLED, token_learner_location=1)
     (dict(token_learner_location=[1, 1]),
      r'token_learner_location=\[1, 1\] names a block twice.'),
     (dict(use_token_fuser=True), 'use_token_fuser needs exactly one '
-     'token_learner_location, received None'),
+     'token_learner_location, got None'),
     (dict(use_token_fuser=True, token_learner_location=[0, 1]),
-     r'use_token_fuser needs exactly one .* received \[0, 1\]'),
+     r'use_token_fuser needs exactly one .* got \[0, 1\]'),
     (dict(token_learner_location=[0, 1], token_learner=tiny.V10),
      'token_learner.version=v1.0 reads a map of positions, so it can stand '
      'at '),
     (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
     (dict(pooler='token', num_class_tokens=0),
-     'pooler=token reads a class token, received num_class_tokens=0. Set '
+     'pooler=token reads a class token, got num_class_tokens=0. Set '
      'num_class_tokens=null, or another pooler.'),
     (dict(num_class_tokens=-1),
-     'num_class_tokens must be a whole number of at least 0, received -1.'),
-    (dict(norm_epsilon=0.), r'norm_epsilon must lie in \(0, 1\), received 0'),
+     'num_class_tokens must be a whole number of at least 0, got -1.'),
+    (dict(norm_epsilon=0.), r'norm_epsilon must lie in \(0, 1\), got 0'),
     (dict(activation='relu'), "Unknown activation 'relu'. Known: "),
     (dict(num_registers=1, token_learner_location=1, use_token_fuser=True),
      'use_token_fuser cannot go with class tokens or registers'),
-    (dict(representation_size=0), 'representation_size must be .* received 0.'),
+    (dict(representation_size=0), 'representation_size must be .* got 0.'),
     (dict(patch_size=4),
-     r'patch_size must be \[height, width\], received 4.'),
+     r'patch_size must be \[height, width\], got 4.'),
     (dict(patch_size=[4, 4, 2]), r'patch_size must be \[height, width\]'),
-    (dict(patch_size=[4, 0]), 'patch_size width must be .* received 0.'),
+    (dict(patch_size=[4, 0]), 'patch_size width must be .* got 0.'),
     (dict(patch_size=[3, 4]), 'The image height 8 is no multiple of the patch '
      'height 3. Nearest that fit: 6 and 9.'),
     (dict(patch_size=[4, 16]), 'The image width 12 is no multiple of the patch '
@@ -198,12 +198,12 @@ def test_refuses(kwargs, message):
 
 
 @pytest.mark.parametrize('input_size, message', [
-    ((8, 12), r'input_size must be \[height, width, channels\], received '
+    ((8, 12), r'input_size must be \[height, width, channels\], got '
      r'\(8, 12\).'),
     ((1, 8, 12, 3), 'input_size must be'),
-    (8, 'input_size must be .* received 8.'),
-    ((0, 12, 3), 'input_size height must be .* received 0.'),
-    ((8, 12, None), 'input_size channels must be .* received None.'),
+    (8, 'input_size must be .* got 8.'),
+    ((0, 12, 3), 'input_size height must be .* got 0.'),
+    ((8, 12, None), 'input_size channels must be .* got None.'),
 ])
 def test_refuses_input_size(input_size, message):
   with pytest.raises(errors.UserError, match=f'^{message}'):

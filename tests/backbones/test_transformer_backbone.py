@@ -225,7 +225,7 @@ def test_refuses_spec_of_another_kind(kind):
   other = KINDS[KINDS.index(kind) - 1]
   with pytest.raises(ValueError, match=(
       f'{kind.model_class.__name__}: spec must be a '
-      f'{type(kind.make_spec()).__name__}, received a '
+      f'{type(kind.make_spec()).__name__}, got a '
       f'{type(other.make_spec()).__name__}')):
     kind.model_class(other.make_spec(), kind.input_size)
 

@@ -95,7 +95,7 @@ def test_temporal_spec():
 @pytest.mark.parametrize('kwargs, message', [
     (dict(variant='Ti/4'), "Variant 'Ti/4' is not of the form"),
     (dict(tubelet_size=4),
-     r'tubelet_size must be \[frames, height, width\], received 4.'),
+     r'tubelet_size must be \[frames, height, width\], got 4.'),
     (dict(tubelet_size=[2, 4]), 'tubelet_size must be'),
     (dict(tubelet_size=[0, 4, 4]), 'tubelet_size frames must be .* 0.'),
     (dict(tubelet_size=[4, 4, 4]), 'The clip length 6 is no multiple of the '
@@ -107,13 +107,13 @@ def test_temporal_spec():
     (dict(num_heads=3), 'hidden_size=8 is no multiple of num_heads=3.'),
     (dict(pooler='cls'), "Unknown pooler 'cls'. Known: "),
     (dict(pooler='token', num_class_tokens=0),
-     'pooler=token reads a class token, received num_class_tokens=0. Set '
+     'pooler=token reads a class token, got num_class_tokens=0. Set '
      'num_class_tokens=null, or another pooler.'),
     (dict(num_class_tokens=-1),
-     'num_class_tokens must be a whole number of at least 0, received -1.'),
-    (dict(norm_epsilon=0.), r'norm_epsilon must lie in \(0, 1\), received 0'),
+     'num_class_tokens must be a whole number of at least 0, got -1.'),
+    (dict(norm_epsilon=0.), r'norm_epsilon must lie in \(0, 1\), got 0'),
     (dict(activation='relu'), "Unknown activation 'relu'. Known: "),
-    (dict(representation_size=0), 'representation_size must be .* received 0.'),
+    (dict(representation_size=0), 'representation_size must be .* got 0.'),
 ])
 def test_both_refuse(kwargs, message):
   for make in (tiny.vivit_spec, tiny.factorized_spec):
@@ -134,7 +134,7 @@ def test_both_refuse(kwargs, message):
     (dict(num_sampled_frames=4), 'num_sampled_frames=4 goes with '
      'tubelet_embedding=temporal_sampling only'),
     (dict(tubelet_embedding='temporal_sampling'),
-     'num_sampled_frames must be .* received None.'),
+     'num_sampled_frames must be .* got None.'),
     (dict(tubelet_embedding='temporal_sampling', num_sampled_frames=3),
      'tubelet_embedding=temporal_sampling embeds single frames, but a tubelet '
      r'holds 2: use a variant that ends in x1, or tubelet_size=\[1, height'),
@@ -150,9 +150,9 @@ def test_vivit_refuses(kwargs, message):
      r'them; null'),
     (dict(token_learner_location=1, use_token_fuser=True),
      'use_token_fuser cannot go with a factorised encoder'),
-    (dict(temporal_num_layers=0), 'temporal_num_layers must be .* received 0.'),
-    (dict(temporal_mlp_dim=1.5), 'temporal_mlp_dim must be .* received 1.5.'),
-    (dict(temporal_num_heads=0), 'temporal_num_heads must be .* received 0.'),
+    (dict(temporal_num_layers=0), 'temporal_num_layers must be .* got 0.'),
+    (dict(temporal_mlp_dim=1.5), 'temporal_mlp_dim must be .* got 1.5.'),
+    (dict(temporal_num_heads=0), 'temporal_num_heads must be .* got 0.'),
     (dict(temporal_num_heads=3),
      'hidden_size=8 is no multiple of temporal_num_heads=3.'),
 ])
@@ -169,9 +169,9 @@ def check_refused(spec, message):
 
 @pytest.mark.parametrize('input_size, message', [
     ((8, 12, 3), r'input_size must be \[frames, height, width, channels\], '
-     r'received \(8, 12, 3\).'),
-    ((0, 8, 12, 3), 'input_size frames must be .* received 0.'),
-    ((6, 8, 12, None), 'input_size channels must be .* received None.'),
+     r'got \(8, 12, 3\).'),
+    ((0, 8, 12, 3), 'input_size frames must be .* got 0.'),
+    ((6, 8, 12, None), 'input_size channels must be .* got None.'),
 ])
 def test_refuses_input_size(input_size, message):
   for make in (tiny.vivit_spec, tiny.factorized_spec):

@@ -58,7 +58,7 @@ def test_empty_share_of_a_batch(learner):
 
 @pytest.mark.parametrize('shape, message', [
     ((1, 9, 12, 3), 'the image height 9 is no multiple of the patch height 4'),
-    ((1, 12, 12, 3), r'built for 6 positions, received shape \(1, 9, 8\)'),
+    ((1, 12, 12, 3), r'built for 6 positions, got shape \(1, 9, 8\)'),
 ])
 def test_refuses_images_of_another_size(shape, message):
   with pytest.raises(ValueError, match=message):

@@ -104,13 +104,13 @@ def test_sampled_frames_are_a_shorter_clip():
       **layer_checks.CLOSE)
   for frames in (1, 8):
     with pytest.raises(ValueError, match=r'VideoVisionTransformer: frames '
-                       r'\[2, 3, 4\] of clips of 6 are sampled, received'):
+                       r'\[2, 3, 4\] of clips of 6 are sampled, got'):
       sampling(tf.zeros([1, frames, *tiny.IMAGE]))
 
 
 @pytest.mark.parametrize('shape, message', [
     ((1, 5, 8, 12, 3), 'the clip length 5 is no multiple of the tubelet len'),
-    ((1, 4, 8, 12, 3), r'built for 18 positions, received shape \(1, 12, 8\)'),
+    ((1, 4, 8, 12, 3), r'built for 18 positions, got shape \(1, 12, 8\)'),
     ((1, 8, 12, 3), 'expected clips'),
 ])
 def test_refuses_clips_of_another_size(shape, message):

@@ -234,7 +234,7 @@ def test_run_of_ours(tmp_path):
     (lambda: make_plain(token_learner_location=1), 1,
      'has a TokenLearner at 1 already'),
     (make_plain, 2, 'outside 0..1'),
-    (make_plain, None, 'the number of a block, received None'),
+    (make_plain, None, 'the number of a block, got None'),
     (lambda: backbones.Classifier(tiny_clips.model(), 2), 1,
      'BottleneckTransformer cannot start'),
 ])
@@ -255,5 +255,5 @@ def test_more_tokens_than_positions_are_refused():
 @pytest.mark.parametrize('examples', [IMAGES[:0], IMAGES[:, :8], IMAGES[0]])
 def test_examples_of_another_size_are_refused(examples):
   with pytest.raises(errors.UserError, match=(
-      r'examples must be \[B, 16, 16, 3\] with B of at least 1, received \[')):
+      r'examples must be \[B, 16, 16, 3\] with B of at least 1, got \[')):
     checkpoints.insert_token_learner(make_plain(), 1, 4, examples)

@@ -42,7 +42,7 @@ def test_later_overrides_take_precedence(tmp_path):
 
 
 @pytest.mark.parametrize('override, message', [
-    ('trainer.train_steps=0', 'train_steps must be at least 1, received 0'),
+    ('trainer.train_steps=0', 'train_steps must be at least 1, got 0'),
     ('trainer.validation_steps=0', 'validation_steps must be above 0, or -1'),
     ('trainer.summary_interval=150', 'summary_interval=150 must be a multiple'),
     ('trainer.best_checkpoint_metric_comp=more', "metric_comp 'more'. Known: "),

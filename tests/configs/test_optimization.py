@@ -90,25 +90,25 @@ def test_saved_config_without_wrapper_equals_the_gardens():
     ('{type: lookahead, lookahead: {optimizer: swa}}',
      "Unknown optimizer.lookahead.optimizer 'swa'"),
     ('{type: lookahead, lookahead: {sync_period: 0}}',
-     'lookahead.sync_period must be at least 1, received 0'),
+     'lookahead.sync_period must be at least 1, got 0'),
     ('{type: lookahead, lookahead: {slow_step_size: 1.5}}',
-     r'slow_step_size must be in \(0, 1\], received 1.5'),
+     r'slow_step_size must be in \(0, 1\], got 1.5'),
     ('{type: swa, swa: {start_averaging: -1}}',
-     'start_averaging must be at least 0, received -1'),
+     'start_averaging must be at least 0, got -1'),
     ('{type: swa, swa: {average_period: 1.5}}',
-     'optimizer.swa.average_period must be of type int, received 1.5'),
+     'optimizer.swa.average_period must be of type int, got 1.5'),
     ('{type: yogi, yogi: {beta1: high}}',
-     "optimizer.yogi.beta1 must be of type float, received 'high'"),
+     "optimizer.yogi.beta1 must be of type float, got 'high'"),
     ('{type: yogi, yogi: {beta1: true}}', 'must be of type float'),
     ('{type: novograd, novograd: {amsgrad: 1}}', 'must be of type bool'),
-    ('{type: yogi, yogi: {beta2: 1}}', r'must be in \[0, 1\), received 1'),
+    ('{type: yogi, yogi: {beta2: 1}}', r'must be in \[0, 1\), got 1'),
     ('{type: yogi, yogi: {epsilon: 0}}', 'epsilon must be above 0'),
     ('{type: yogi, yogi: {activation: tan}}',
      "Unknown optimizer.yogi.activation 'tan'. Known: tanh, sign"),
     ('{type: swa, swa: {optimizer: yogi}, yogi: {beta1: 2}}',
      'optimizer.yogi.beta1 must be in'),
     ('{type: rectified_adam, rectified_adam: {sma_threshold: 3}}',
-     'sma_threshold must be at least 4, received 3'),
+     'sma_threshold must be at least 4, got 3'),
     ('{type: rectified_adam, rectified_adam: {warmup_proportion: 2}}',
      r'warmup_proportion must be in \[0, 1\]'),
 ])
@@ -156,5 +156,5 @@ def test_step_cosine_must_last_until_the_end_of_training():
 @pytest.mark.parametrize('boundaries, values', [
     ([0, 10], [0.1]), ([5, 10], [0.1, 0.0]), ('null', 'null')])
 def test_step_cosine_must_begin_at_step_zero(boundaries, values):
-  with pytest.raises(errors.UserError, match='the first boundary 0; received'):
+  with pytest.raises(errors.UserError, match='the first boundary 0; got'):
     optimization.check_optimizer(step_cosine(boundaries, values))

@@ -173,11 +173,11 @@ def test_too_little_disk_space_fails_early(maker, monkeypatch):
 
 
 @pytest.mark.parametrize('options,message', [
-    ({'fps': 0}, r'fps must lie in \(0, 240\], received 0\.'),
-    ({'fps': 500}, 'received 500'),
+    ({'fps': 0}, r'fps must lie in \(0, 240\], got 0\.'),
+    ({'fps': 500}, 'got 500'),
     ({'short_side': 4},
      r'short_side \(stored_short_side of task.train_data\) must lie in '
-     r'\[8, 4096\], received 4\.')])
+     r'\[8, 4096\], got 4\.')])
 def test_options_out_of_range(maker, options, message):
   with pytest.raises(errors.UserError, match=message):
     maker.decoded(**options)

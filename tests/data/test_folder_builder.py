@@ -218,9 +218,9 @@ def test_too_few_images_to_hold_out(opener):
 
 @pytest.mark.parametrize('options,message', [
     ({'validation_fraction': 2},
-     r'validation_fraction must lie in \[0, 1\], received 2\.'),
+     r'validation_fraction must lie in \[0, 1\], got 2\.'),
     ({'max_unreadable_fraction': 1.5},
-     r'max_unreadable_fraction must lie in \[0, 1\], received 1\.5\.'),
+     r'max_unreadable_fraction must lie in \[0, 1\], got 1\.5\.'),
 ])
 def test_options_out_of_range(opener, options, message):
   make_folder(opener.folder, each=1)

@@ -82,8 +82,8 @@ def test_rows(tmp_path):
 
 
 @pytest.mark.parametrize('content,message', [
-    (b'a,c\n1,2\n', 'a.csv:1: expected the columns a, b, received a, c'),
-    (b'', 'a.csv:1: expected the columns a, b, received none'),
+    (b'a,c\n1,2\n', 'a.csv:1: expected the columns a, b, got a, c'),
+    (b'', 'a.csv:1: expected the columns a, b, got none'),
     (b'a,b\n1,2\n3\n', 'a.csv:3: has too few columns'),
     (b'a,b\n1,2\n"3,4\n', 'a.csv cannot be read as CSV, near line 3: '),
     (b'a,b\n1,\xff\n', 'a.csv cannot be read as CSV, near line 1: .*utf-8'),
@@ -96,8 +96,8 @@ def test_bad_rows(tmp_path, content, message):
 
 @pytest.mark.parametrize('content,message', [
     ('{"a": ', 'a.json cannot be read as JSON: '),
-    ('[]', r'a.json: expected \{"name.mp4": "label", ...\}, received somethi'),
-    ('{}', 'received something else'), ('{"a": 1}', 'received something else'),
+    ('[]', r'a.json: expected \{"name.mp4": "label", ...\}, got somethi'),
+    ('{}', 'got something else'), ('{"a": 1}', 'got something else'),
 ])
 def test_bad_json(tmp_path, content, message):
   path = tmp_path / 'a.json'

@@ -156,12 +156,12 @@ def test_split_without_videos(preparer):
 
 @pytest.mark.parametrize('texts,message', [
     (dict(train__csv=TRAIN.replace('59,69', '59.5,69')),
-     "train.csv:2: expected a youtube_id and whole seconds, received "
+     "train.csv:2: expected a youtube_id and whole seconds, got "
      "'-3B32lodo2M', '59.5', '69'."),
     (dict(train__csv=TRAIN.replace('_dbcJuKJQNs', '')),
-     "train.csv:3: expected a youtube_id and whole seconds, received ''"),
+     "train.csv:3: expected a youtube_id and whole seconds, got ''"),
     (dict(train__csv=TRAIN.replace('train,1', 'test,1')),
-     "train.csv:4: expected a row of train, received 'test'."),
+     "train.csv:4: expected a row of train, got 'test'."),
     (dict(validate__csv=VALIDATE.replace('zumba', 'samba')),
      "validate.csv:2: the label 'samba' does not occur in train."),
     (dict(train__csv=TRAIN.replace('zumba', 'archery')),
@@ -275,11 +275,11 @@ def test_actions_that_end_before_they_start(preparer):
     ('train.csv', 'c092', 'c157', 'train.csv:2: c157 is not among the 157 '
      'classes of Charades_v1_classes.txt.'),
     ('train.csv', '11.90 21.20', '11.90', "train.csv:2: expected actions such "
-     "as 'c092 11.90 21.20', received 'c092 11.90'."),
+     "as 'c092 11.90 21.20', got 'c092 11.90'."),
     ('test.csv', 'actions', 'acts', 'test.csv:1: expected the columns id, '
-     'actions, received id, subject'),
+     'actions, got id, subject'),
     ('classes.txt', 'c003 ', 'c004 ', "classes.txt:4: expected 'c003 name', "
-     "received 'c004 Doing thing 3'."),
+     "got 'c004 Doing thing 3'."),
     ('classes.txt', 'c156 Doing thing 156\n', '',
      'classes.txt names 156 classes, charades has 157.'),
 ])
@@ -333,8 +333,8 @@ def test_configs(tmp_path, name, fps, short_side):
     ('charades/fast', "Unknown config of charades 'fast'. Known: .*12fps"),
     ('charades/6.0fps', 'Unknown config of charades'),
     ('charades/6fps_256px', 'Unknown config of charades'),
-    ('charades/900fps', r'fps must lie in \(0, 240\], received 900'),
-    ('charades/6fps_4px', r'short_side .* must lie in \[8, 4096\], received 4'),
+    ('charades/900fps', r'fps must lie in \(0, 240\], got 900'),
+    ('charades/6fps_4px', r'short_side .* must lie in \[8, 4096\], got 4'),
     ('video_folder',
      'video_folder cannot be opened by name. Set task.train_data.'
                      'input_path to the folder')])

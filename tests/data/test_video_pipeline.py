@@ -369,10 +369,10 @@ def test_clips_are_augmented_without_cutout():
     np.testing.assert_allclose(clips[:, 1:], clips[:, :-1], atol=1e-6)
   with pytest.raises(errors.UserError, match='task.train_data.aug_type.randaug.'
                      'exclude_ops must leave an operation, other than Cutout, '
-                     'for clips; received AutoContrast, Equalize, '):
+                     'for clips; got AutoContrast, Equalize, '):
     build(training_config(aug_type=randaugment_of('Cutout')), source,
           (4, 24, 24, 3))
-  with pytest.raises(errors.UserError, match='leave an operation; received'):
+  with pytest.raises(errors.UserError, match='leave an operation; got'):
     augmentation.make_augmenter(randaugment_of(), 3)
 
 
@@ -642,15 +642,15 @@ def test_valid_options():
 
 @pytest.mark.parametrize('options, channels, message', [
     (dict(temporal_stride=-1), 3, 'temporal_stride must be at least 1, or 0 .*'
-     '; received -1'),
+     '; got -1'),
     (dict(num_test_clips=2), 3, 'num_test_clips is for evaluation; training '
-     'takes one clip of each video; received 2'),
+     'takes one clip of each video; got 2'),
     (dict(num_test_crops=3), 3, 'num_test_crops is for evaluation; training '
      'takes one crop'),
     (dict(num_test_clips=0), 3, 'num_test_clips must be at least 1'),
     (dict(num_test_crops=2), 3, 'num_test_crops must be 1, the centre, or 3'),
     (dict(min_image_size=5), 3, 'min_image_size must be at least the shorter '
-     'side of input_size, 6; received 5'),
+     'side of input_size, 6; got 5'),
     (dict(scale_jitter=[1.]), 3, 'scale_jitter must be .* two numbers'),
     (dict(scale_jitter=[2., 1.]), 3, 'scale_jitter must be .* two numbers'),
     (dict(scale_jitter=[0., 1.]), 3, 'scale_jitter must be .* two numbers'),
@@ -658,7 +658,7 @@ def test_valid_options():
      'in'),
     (dict(color_drop_probability=-.1), 3, 'color_drop_probability must lie in'),
     (dict(color_drop_probability=.1), 1, 'color_drop_probability needs 3 '
-     'channels; received 0.1'),
+     'channels; got 0.1'),
     (dict(aug_rotation=200.), 3, 'aug_rotation must lie in .* degrees'),
     (dict(short_videos='repeat'), 3,
      "^Unknown task.train_data.short_videos 'repeat'. Known: "),

@@ -154,8 +154,8 @@ def test_mean_needs_several_data_sets(evaluate, capsys):
 
 
 @pytest.mark.parametrize('data_sets, shots, message', [
-    (['digits'], [1, 5], 'at least 2 shots .*; received 1, 5'),
-    (['digits'], [], 'received none'),
+    (['digits'], [1, 5], 'at least 2 shots .*; got 1, 5'),
+    (['digits'], [], 'got none'),
     (['digit'], [5], "Unknown TFDS data set 'digit'. .*digits"),
     (['digits@train'], [5], "'digits@train' is not a data set for few-shot"),
     (['digits@train@@'], [5], 'name@train@test'),

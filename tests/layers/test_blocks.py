@@ -136,11 +136,11 @@ def test_mlp_dropout_after_both_dense_layers():
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    ({'mlp_dim': 0}, 'MlpBlock: mlp_dim must be .* at least 1, received 0'),
-    ({'mlp_dim': 4, 'out_dim': 2.}, 'out_dim must be .* received 2.0'),
+    ({'mlp_dim': 0}, 'MlpBlock: mlp_dim must be .* at least 1, got 0'),
+    ({'mlp_dim': 4, 'out_dim': 2.}, 'out_dim must be .* got 2.0'),
     ({'mlp_dim': 4, 'dropout_rate': 1.}, r'dropout_rate must lie in \[0, 1\)'),
     ({'mlp_dim': 4, 'activation': 'relu'},
-     "activation must be one of gelu_tanh, .*received 'relu'"),
+     "activation must be one of gelu_tanh, .*got 'relu'"),
 ])
 def test_mlp_refuses(kwargs, message):
   with pytest.raises(ValueError, match=message):
@@ -199,8 +199,8 @@ def test_attention_refuses_shape(shape, message):
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    ({'num_heads': True}, 'num_heads must be a whole number .* received True'),
-    ({'num_heads': 2, 'dropout_rate': -.1}, 'received -0.1'),
+    ({'num_heads': True}, 'num_heads must be a whole number .* got True'),
+    ({'num_heads': 2, 'dropout_rate': -.1}, 'got -0.1'),
 ])
 def test_attention_refuses_option(kwargs, message):
   with pytest.raises(ValueError, match=message):
@@ -248,10 +248,10 @@ def test_block_dropout_follows_attention_and_fills_the_mlp():
 
 @pytest.mark.parametrize('kwargs, message', [
     ({'num_heads': 0, 'mlp_dim': 4}, 'num_heads must be a whole number'),
-    ({'num_heads': 2, 'mlp_dim': '4'}, "mlp_dim must be .* received '4'"),
+    ({'num_heads': 2, 'mlp_dim': '4'}, "mlp_dim must be .* got '4'"),
     ({'num_heads': 2, 'mlp_dim': 4, 'stochastic_depth_rate': 1},
      'TransformerEncoderBlock: stochastic_depth_rate must lie in'),
-    ({'num_heads': 2, 'mlp_dim': 4, 'dropout_rate': 2}, 'received 2'),
+    ({'num_heads': 2, 'mlp_dim': 4, 'dropout_rate': 2}, 'got 2'),
     ({'num_heads': 2, 'mlp_dim': 4, 'attention_dropout_rate': -1},
      'attention_dropout_rate must lie in'),
 ])

@@ -70,7 +70,7 @@ def test_positions_start_small():
 
 @pytest.mark.parametrize('shape, message', [
     ([None, 8, 3], r'expected images \[B, height, width, channels\] of known '
-     r'size, received shape \(None, None, 8, 3\)'),
+     r'size, got shape \(None, None, 8, 3\)'),
     ([9, 8, 3], 'the image height 9 is no multiple of the patch height 4. '
      'Nearest that fit: 8 and 12.'),
     ([8, 1, 3], 'the image width 1 is no multiple of the patch width 2. '
@@ -89,10 +89,10 @@ def test_patches_refuse_rank():
 
 
 @pytest.mark.parametrize('patch_size, message', [
-    (4, r'patch_size must be \(height, width\), received 4'),
+    (4, r'patch_size must be \(height, width\), got 4'),
     ((4, 4, 4), r'must be \(height, width\)'),
-    ((4, 0), 'PatchEmbedding: patch_size width must be .* received 0'),
-    ((1.5, 4), 'patch_size height must be a whole number .* received 1.5'),
+    ((4, 0), 'PatchEmbedding: patch_size width must be .* got 0'),
+    ((1.5, 4), 'patch_size height must be a whole number .* got 1.5'),
 ])
 def test_patches_refuse_size(patch_size, message):
   with pytest.raises(ValueError, match=message):
@@ -106,7 +106,7 @@ def test_patches_refuse_width():
 
 def test_class_token_refuses_map():
   with pytest.raises(ValueError, match=r'ClassToken: inputs must be tokens '
-                     r'\[B, N, C\], received shape \(None, 2, 3, 8\)'):
+                     r'\[B, N, C\], got shape \(None, 2, 3, 8\)'):
     layers.ClassToken()(tf_keras.Input([2, 3, 8]))
 
 
@@ -132,7 +132,7 @@ def test_repeated_positions_refuse():
   with pytest.raises(ValueError, match='PositionEmbedding: 9 positions are no '
                      'multiple of num_repeats=2.'):
     layers.PositionEmbedding(2)(tf_keras.Input([9, 8]))
-  with pytest.raises(ValueError, match='built for 9 positions, received shape '
+  with pytest.raises(ValueError, match='built for 9 positions, got shape '
                      r'\(None, 3, 8\)'):
     EMBEDDING[4].make()(tf_keras.Input([3, 8]))
   with pytest.raises(ValueError, match='PositionEmbedding: num_repeats must'):
@@ -186,7 +186,7 @@ def test_tubelet_weights_at_first():
 
 @pytest.mark.parametrize('shape, message', [
     ([6, None, 6, 3], r'expected clips \[B, frames, height, width, channels\] '
-     r'of known size, received shape \(None, 6, None, 6, 3\)'),
+     r'of known size, got shape \(None, 6, None, 6, 3\)'),
     ([8, 6, 3], 'expected clips'),
     ([7, 8, 6, 3], 'the clip length 7 is no multiple of the tubelet length 3. '
      'Nearest that fit: 6 and 9.'),
@@ -203,10 +203,10 @@ def test_tubelet_refuses_clip(shape, message):
 
 @pytest.mark.parametrize('kwargs, message', [
     (dict(tubelet_size=16), r'tubelet_size must be \(frames, height, width\), '
-     'received 16'),
+     'got 16'),
     (dict(tubelet_size=(16, 16)), 'tubelet_size must be'),
-    (dict(tubelet_size=(0, 4, 4)), 'tubelet_size frames must be .* received 0'),
-    (dict(hidden_size=0), 'hidden_size must be .* received 0'),
+    (dict(tubelet_size=(0, 4, 4)), 'tubelet_size frames must be .* got 0'),
+    (dict(hidden_size=0), 'hidden_size must be .* got 0'),
 ])
 def test_tubelet_refuses_size(kwargs, message):
   with pytest.raises(ValueError, match=f'TubeletEmbedding: {message}'):

@@ -74,9 +74,9 @@ def test_refuses_shape(shape, message):
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    (dict(rows=0, columns=2), 'GridPooling: rows must be .* received 0'),
+    (dict(rows=0, columns=2), 'GridPooling: rows must be .* got 0'),
     (dict(rows=2, columns=2, grid_size=3),
-     r'GridPooling: grid_size must be \(height, width\), received 3'),
+     r'GridPooling: grid_size must be \(height, width\), got 3'),
 ])
 def test_refuses_option(kwargs, message):
   with pytest.raises(ValueError, match=message):

@@ -38,7 +38,7 @@ def test_refuses_tensors_of_keras_3(layer, num_inputs):
   tensor = keras.KerasTensor([None, 4, 4, 8])
   with pytest.raises(TypeError, match=(
       f'^{type(layer).__name__}: expected a tensor of TensorFlow or tf_keras, '
-      'received a KerasTensor of Keras 3. Build the model with '
+      'got a KerasTensor of Keras 3. Build the model with '
       '`import tf_keras`, not `import keras`.$')):
     layer(*[tensor] * num_inputs)
 

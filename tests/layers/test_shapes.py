@@ -26,7 +26,7 @@ def test_to_tokens_goes_row_by_row():
 def test_require_positive(value):
   shapes.require_positive('Layer', width=1)
   with pytest.raises(ValueError, match='^Layer: width must be a whole number '
-                     f'of at least 1, received {value!r}.$'):
+                     f'of at least 1, got {value!r}.$'):
     shapes.require_positive('Layer', height=2, width=value)
 
 
@@ -34,7 +34,7 @@ def test_require_positive(value):
 def test_require_rate(value):
   shapes.require_rate('Layer', rate=0, other_rate=.99)
   with pytest.raises(ValueError, match=r'^Layer: rate must lie in \[0, 1\), '
-                     f'received {value}.$'):
+                     f'got {value}.$'):
     shapes.require_rate('Layer', rate=value)
 
 
@@ -51,7 +51,7 @@ def test_require_sizes():
   axes = ('frames', 'height', 'width')
   assert shapes.require_sizes('Layer', 'size', [2, 3, 4], axes) == (2, 3, 4)
   with pytest.raises(ValueError, match=r'^Layer: size must be \(frames, '
-                     r'height, width\), received \[3, 4\].$'):
+                     r'height, width\), got \[3, 4\].$'):
     shapes.require_sizes('Layer', 'size', [3, 4], axes)
   with pytest.raises(ValueError, match='Layer: size frames must be a whole'):
     shapes.require_sizes('Layer', 'size', [0, 3, 4], axes)
@@ -71,10 +71,10 @@ def test_require_tiled(pixels, nearest):
 
 @pytest.mark.parametrize('shape, message', [
     ([2, 8], r'x must be of rank 3, \[B, N, C\], or rank 4, \[B, H, W, C\], '
-     r'received shape \(2, 8\)'),
+     r'got shape \(2, 8\)'),
     ([2, 3, 4, 5, 8], 'must be of rank 3'),
-    (None, 'received shape <unknown>'),
-    ([2, None, 8], r'every axis of x but the batch must be known, received '
+    (None, 'got shape <unknown>'),
+    ([2, None, 8], r'every axis of x but the batch must be known, got '
      r'shape \(2, None, 8\). Fix the image size, .* tf.ensure_shape'),
     ([2, 9, None], 'but the batch must be known'),
 ])

@@ -92,10 +92,10 @@ def test_token_fuser_adds_nothing_at_first_but_can_learn(use_normalization):
 @pytest.mark.parametrize('tokens, original, message', [
     ([4, 8], [8], 'TokenFuser: original must be of rank 3'),
     ([4, 8], [None, 8], 'every axis of original but the batch must be known'),
-    ([4, 8], [9, 6], r'the same width, received \(None, 4, 8\) and '
+    ([4, 8], [9, 6], r'the same width, got \(None, 4, 8\) and '
      r'\(None, 9, 6\)'),
     ([2, 2, 8], [9, 8], r'inputs must be tokens \[B, S, C\] with S and C '
-     r'known, received shape \(None, 2, 2, 8\)'),
+     r'known, got shape \(None, 2, 2, 8\)'),
     ([None, 8], [9, 8], 'with S and C known'),
 ])
 def test_token_fuser_refuses_shape(tokens, original, message):
@@ -104,9 +104,9 @@ def test_token_fuser_refuses_shape(tokens, original, message):
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    ({'bottleneck_dim': -1}, 'TokenFuser: bottleneck_dim must .* received -1'),
-    ({'dropout_rate': 1.}, r'dropout_rate must lie in \[0, 1\), received 1.0'),
-    ({'mlp_dropout_rate': 1.}, 'mlp_dropout_rate must lie in .* received 1.0'),
+    ({'bottleneck_dim': -1}, 'TokenFuser: bottleneck_dim must .* got -1'),
+    ({'dropout_rate': 1.}, r'dropout_rate must lie in \[0, 1\), got 1.0'),
+    ({'mlp_dropout_rate': 1.}, 'mlp_dropout_rate must lie in .* got 1.0'),
 ])
 def test_token_fuser_refuses_option(kwargs, message):
   with pytest.raises(ValueError, match=message):
@@ -147,13 +147,13 @@ def test_space_time_adds_nothing_at_first_but_can_learn():
 
 @pytest.mark.parametrize('tokens, original, message', [
     ([6, 8], [6, 8], r'SpaceTimeTokenFuser: original must be maps \[B, T, H, W,'
-     r' C\], received shape \(None, 6, 8\)'),
+     r' C\], got shape \(None, 6, 8\)'),
     ([6, 8], [3, None, 2, 8], 'every axis of original but the batch must be '),
     ([6, 8], [3, 2, 2, 7], 'each frame of original needs 2 tokens in inputs, '
-     r'of the same width, received \(None, 6, 8\) and \(None, 3, 2, 2, 7\)'),
+     r'of the same width, got \(None, 6, 8\) and \(None, 3, 2, 2, 7\)'),
     ([6, 8], [2, 2, 2, 8], 'each frame of original needs 2 tokens'),
     ([3, 2, 8], [3, 2, 2, 8], r'inputs must be tokens \[B, T\*S, C\] with T\*S '
-     r'and C known, received shape \(None, 3, 2, 8\)'),
+     r'and C known, got shape \(None, 3, 2, 8\)'),
     ([None, 8], [3, 2, 2, 8], r'with T\*S and C known'),
 ])
 def test_space_time_refuses_shape(tokens, original, message):
@@ -163,7 +163,7 @@ def test_space_time_refuses_shape(tokens, original, message):
 
 
 def test_space_time_refuses_option():
-  with pytest.raises(ValueError, match='num_tokens must be .* received 0'):
+  with pytest.raises(ValueError, match='num_tokens must be .* got 0'):
     layers.SpaceTimeTokenFuser(0)
 
 
@@ -185,7 +185,7 @@ def test_unpooling_undoes_a_pooling_by_disjoint_masks():
 
 
 @pytest.mark.parametrize('tokens, masks, message', [
-    ([4, 8], [5, 9], r'received shapes \(None, 4, 8\) and \(None, 5, 9\).'),
+    ([4, 8], [5, 9], r'got shapes \(None, 4, 8\) and \(None, 5, 9\).'),
     ([4, 8], [4], r'expected tokens \[B, S, C\] and as many masks'),
     ([2, 4, 8], [4, 9], r'expected tokens \[B, S, C\] and as many masks'),
     ([4, 8], [4, None], 'every axis of masks but the batch must be known'),
@@ -234,12 +234,12 @@ def test_reprojection_queries_keys_and_values_start_like_glorot():
 @pytest.mark.parametrize('tokens, original, message', [
     ([4, 8], [8], 'TokenReprojection: original must be of rank 3'),
     ([4, 8], [None, 8], 'every axis of original but the batch must be known'),
-    ([4, 8], [9, 6], r'the same width, received \(None, 4, 8\) and '
+    ([4, 8], [9, 6], r'the same width, got \(None, 4, 8\) and '
      r'\(None, 9, 6\)'),
     ([2, 2, 8], [9, 8], r'inputs must be tokens \[B, S, C\] with S and C '
-     r'known, received shape \(None, 2, 2, 8\)'),
+     r'known, got shape \(None, 2, 2, 8\)'),
     ([None, 8], [9, 8], 'with S and C known'),
-    ([4, 9], [9, 9], 'the width 9 must be a multiple of num_heads, received '
+    ([4, 9], [9, 9], 'the width 9 must be a multiple of num_heads, got '
      'num_heads=2'),
 ])
 def test_reprojection_refuses_shape(tokens, original, message):
@@ -249,9 +249,9 @@ def test_reprojection_refuses_shape(tokens, original, message):
 
 
 @pytest.mark.parametrize('kwargs, message', [
-    ({'num_heads': 0}, 'TokenReprojection: num_heads must .* received 0'),
+    ({'num_heads': 0}, 'TokenReprojection: num_heads must .* got 0'),
     ({'num_heads': 2, 'attention_dropout_rate': 1.},
-     r'attention_dropout_rate must lie in \[0, 1\), received 1.0'),
+     r'attention_dropout_rate must lie in \[0, 1\), got 1.0'),
 ])
 def test_reprojection_refuses_option(kwargs, message):
   with pytest.raises(ValueError, match=message):

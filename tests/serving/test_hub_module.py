@@ -189,7 +189,7 @@ def test_mixed_precision_and_no_comparison(
 @pytest.mark.parametrize('options, message', [
     (dict(output_type='features'),
      "Unknown --form 'features'. Known: feature_vector, classifier."),
-    (dict(verify_examples=0), '--verify_examples must be at least 1, received '
+    (dict(verify_examples=0), '--verify_examples must be at least 1, got '
      '0. Give --noverify to skip verification'),
 ])
 def test_options_that_cannot_be(options, message):

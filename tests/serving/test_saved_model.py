@@ -181,7 +181,7 @@ def test_existing_folders_are_left_alone(
 @pytest.mark.parametrize('options, message', [
     (dict(precision='float23'),
      "Unknown --precision 'float23'. Known: float32, bfloat16"),
-    (dict(batch_size=-1), '--batch_size must be at least 0, received -1'),
+    (dict(batch_size=-1), '--batch_size must be at least 0, got -1'),
     (dict(verify_examples=-1), '--verify_examples must be at least 0'),
 ])
 def test_options_that_cannot_be(options, message):

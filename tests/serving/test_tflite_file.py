@@ -142,8 +142,8 @@ def test_wrong_answers_are_refused(
 
 @pytest.mark.parametrize('options, message', [
     (dict(quantize='int4'), "Unknown --quantize 'int4'. Known: int8"),
-    (dict(batch_size=-1), '--batch_size must be at least 0, received -1'),
-    (dict(verify_examples=0), '--verify_examples must be at least 1, received'),
+    (dict(batch_size=-1), '--batch_size must be at least 0, got -1'),
+    (dict(verify_examples=0), '--verify_examples must be at least 1, got'),
 ])
 def test_options_that_cannot_be(options, message):
   with pytest.raises(errors.UserError, match=message):

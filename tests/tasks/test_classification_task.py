@@ -52,7 +52,7 @@ def test_new_token_learner_starts_as_the_config_says(
 @pytest.mark.parametrize('size, message', [
     ('[32, 32, 4]', r'then 1 channel \(grey\) or 3 \(RGB\), got \[32, 32, 4\]'),
     ('[0, 32, 3]', r'sizes of at least 1'),
-    ('[32, 32]', r'\[height, width, channels\], received \[32, 32\]')])
+    ('[32, 32]', r'\[height, width, channels\], got \[32, 32\]')])
 def test_input_size_is_refused(size, message):
   params = experiments.parse(
       'tokenlearner_digits', [f'task.model.input_size={size}'])

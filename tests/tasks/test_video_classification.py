@@ -138,7 +138,7 @@ def test_evaluation_is_repeatable(finished_video_run):
     ('task.init_tubelets=middle', 'central_frame'),
     ('task.model.input_size=[5,16,16,1]', 'length 5 is no multiple'),
     ('task.model.input_size=[16,16,1]',
-     r'must be \[frames, height, width, channels\], received \[16, 16, 1\]'),
+     r'must be \[frames, height, width, channels\], got \[16, 16, 1\]'),
     ('task.validation_data.fps=5', 'fps=5 would be ignored.*train_data.fps=25'),
     ('task: {train_data: {tfds_name: "", input_path: a/b.mp4}}',
      'got the single file input_path=.*a/b.mp4'),

@@ -67,7 +67,7 @@ def classifier_cost(
   """
   if num_classes < 0:
     raise errors.UserError(
-        f'num_classes must be at least 0, received {num_classes}; 0 leaves the '
+        f'num_classes must be at least 0, got {num_classes}; 0 leaves the '
         'head out.')
   input_size = tuple(input_size)
   spec = spec.completed(input_size)

@@ -146,13 +146,13 @@ class BottleneckSpec:
 
 _RULES: Tuple[spec_checks.Rule, ...] = (
     (lambda s: s.expansion < 1,
-     'expansion must be at least 1, received {s.expansion}.'),
+     'expansion must be at least 1, got {s.expansion}.'),
     (lambda s: s.num_module_blocks >= s.num_blocks[-1],
      'num_module_blocks={s.num_module_blocks} must be less than the '
      '{s.num_blocks[3]} blocks of the last stage: its first halves the map and '
      'keeps its convolutions.'),
     (lambda s: not s.norm_epsilon > 0,
-     'norm_epsilon must be above 0, received {s.norm_epsilon}.'),
+     'norm_epsilon must be above 0, got {s.norm_epsilon}.'),
     (lambda s: s._attends and s.attention_dim % s.num_heads,
      'attention_dim={s.attention_dim} is no multiple of num_heads='
      '{s.num_heads}.'),
@@ -169,5 +169,5 @@ _RULES: Tuple[spec_checks.Rule, ...] = (
     (lambda s: (s.token_learner_kernel_size != 1
                 and s.tokenizer != 'token_learner'),
      'token_learner_kernel_size={s.token_learner_kernel_size} goes with '
-     'tokenizer=token_learner only, received {s.tokenizer}.'),
+     'tokenizer=token_learner only, got {s.tokenizer}.'),
 )

@@ -64,7 +64,7 @@ class Encoder(tf_keras.layers.Layer):
           f'Encoder: expected {expected} positions ({self._num_frames} frames '
           f'of {self._grid_size[0]} x {self._grid_size[1]}'
           + (f', {prefix} class tokens and registers' if prefix else '')
-          + f'), received {positions}.')
+          + f'), got {positions}.')
     for stage in self.stages:
       shapes.build(stage, [batch, positions, width])
       if type(stage) is TokenLearnerStage:  # Fuser stages keep the length.

@@ -30,7 +30,7 @@ TRANSFORMER_RULES: Tuple[Rule, ...] = (
      'token_learner.version=v1.0 reads a map of positions, so it can stand at '
      'one location only: after it there is no map. Use v1.1 for several.'),
     (lambda s: s.use_token_fuser and len(s.token_learners()) != 1,
-     'use_token_fuser needs exactly one token_learner_location, received '
+     'use_token_fuser needs exactly one token_learner_location, got '
      '{s.token_learner_location}: from it on, every block learns and fuses.'),
     (lambda s: s.fuser != 'token_fuser' and not s.use_token_fuser,
      'fuser={s.fuser} goes with use_token_fuser=true only.'),
@@ -41,7 +41,7 @@ TRANSFORMER_RULES: Tuple[Rule, ...] = (
      'token_learner.version=v1.0 and token_learner.pooling=mean only: it needs '
      'masks, and sums over all positions would grow from block to block.'),
     (lambda s: s.pooler.startswith('token') and not s.num_class_tokens,
-     'pooler={s.pooler} reads a class token, received num_class_tokens=0. Set '
+     'pooler={s.pooler} reads a class token, got num_class_tokens=0. Set '
      'num_class_tokens=null, or another pooler.'),
     (lambda s: s.use_token_fuser and s.num_prefix_tokens(),
      'use_token_fuser cannot go with class tokens or registers, which have no '
@@ -194,39 +194,39 @@ def require_positive(name: str, value: Any) -> None:
   """Raises UserError unless value is a whole number of at least 1."""
   if isinstance(value, bool) or not isinstance(value, int) or value < 1:
     raise errors.UserError(
-        f'{name} must be a whole number of at least 1, received {value!r}.')
+        f'{name} must be a whole number of at least 1, got {value!r}.')
 
 
 def require_count(name: str, value: Any) -> None:
   """Raises UserError unless value is a whole number of at least 0."""
   if isinstance(value, bool) or not isinstance(value, int) or value < 0:
     raise errors.UserError(
-        f'{name} must be a whole number of at least 0, received {value!r}.')
+        f'{name} must be a whole number of at least 0, got {value!r}.')
 
 
 def require_epsilon(name: str, value: Any) -> None:
   """Raises UserError unless value is a number in (0, 1)."""
   if not isinstance(value, (int, float)) or not 0 < value < 1:
-    raise errors.UserError(f'{name} must lie in (0, 1), received {value!r}.')
+    raise errors.UserError(f'{name} must lie in (0, 1), got {value!r}.')
 
 
 def require_number(name: str, value: Any) -> None:
   """Raises UserError unless value is a number."""
   if isinstance(value, bool) or not isinstance(value, (int, float)):
-    raise errors.UserError(f'{name} must be a number, received {value!r}.')
+    raise errors.UserError(f'{name} must be a number, got {value!r}.')
 
 
 def require_rate(name: str, value: Any) -> None:
   """Raises UserError unless value is a number in [0, 1)."""
   if not isinstance(value, (int, float)) or not 0 <= value < 1:
-    raise errors.UserError(f'{name} must lie in [0, 1), received {value!r}.')
+    raise errors.UserError(f'{name} must lie in [0, 1), got {value!r}.')
 
 
 def require_sizes(name: str, values: Any, axes: Sequence[str]) -> None:
   """Raises UserError unless values holds a whole number for each axis."""
   if not isinstance(values, (list, tuple)) or len(values) != len(axes):
     raise errors.UserError(
-        f'{name} must be [{", ".join(axes)}], received {values!r}.')
+        f'{name} must be [{", ".join(axes)}], got {values!r}.')
   for axis, value in zip(axes, values):
     require_positive(f'{name} {axis}', value)
 

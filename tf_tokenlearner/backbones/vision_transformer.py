@@ -44,7 +44,7 @@ class TransformerBackbone(tf_keras.Model):
     if not isinstance(spec, self.spec_class):
       raise ValueError(
           f'{type(self).__name__}: spec must be a {self.spec_class.__name__}, '
-          f'received a {type(spec).__name__}.')
+          f'got a {type(spec).__name__}.')
     self.input_size = tuple(input_size)
     self.spec = spec.completed(self.input_size)
     self.pool_tokens = _make_pooler(self.spec)  # [B, P + N, C] -> [B, D]
@@ -294,5 +294,5 @@ class VideoVisionTransformer(TransformerBackbone):
     if clips.shape[1] != length:  # tf.gather would accept longer clips.
       raise ValueError(
           f'VideoVisionTransformer: frames {frames} of clips of {length} are '
-          f'sampled, received shape {clips.shape}.')
+          f'sampled, got shape {clips.shape}.')
     return tf.gather(clips, frames, axis=1)

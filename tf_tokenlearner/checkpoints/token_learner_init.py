@@ -207,7 +207,7 @@ def insert_token_learner(
   if location is None:
     raise errors.UserError(
         'insert_token_learner: location must be the number of a block, '
-        'received None.')
+        'got None.')
   if isinstance(plain, str):
     plain = _read(plain)
   backbone = plain.backbone
@@ -222,7 +222,7 @@ def insert_token_learner(
     raise errors.UserError(
         'insert_token_learner: examples must be [B, '
         f'{", ".join(map(str, backbone.input_size))}] with B of at least 1, '
-        f'received {list(examples.shape)}.')
+        f'got {list(examples.shape)}.')
   height, width = backbone.spec.grid_size(backbone.input_size)
   if num_tokens > height * width:
     raise errors.UserError(

@@ -127,12 +127,12 @@ def check(params: cfg.ExperimentConfig) -> None:
   for key in ('train_steps', 'steps_per_loop', 'summary_interval',
               'checkpoint_interval', 'validation_interval', 'max_to_keep'):
     if getattr(trainer, key) < 1:
-      raise errors.UserError(f'trainer.{key} must be at least 1, received '
+      raise errors.UserError(f'trainer.{key} must be at least 1, got '
                              f'{getattr(trainer, key)}.')
   if trainer.validation_steps == 0 or trainer.validation_steps < -1:
     raise errors.UserError(
         'trainer.validation_steps must be above 0, or -1 for all examples, '
-        f'received {trainer.validation_steps}.')
+        f'got {trainer.validation_steps}.')
   if trainer.summary_interval % trainer.steps_per_loop:
     raise errors.UserError(
         f'trainer.summary_interval={trainer.summary_interval} must be a '

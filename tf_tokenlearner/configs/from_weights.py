@@ -48,7 +48,7 @@ def complete(params: cfg.ExperimentConfig, stated: Collection[str]) -> None:
     raise errors.UserError(
         f'{prefix}variant=auto takes the architecture from pretrained weights '
         'in task.init_checkpoint: expected hf://OWNER/NAME, or a folder or '
-        f'file of safetensors, received {path!r}. Set it, or another variant.')
+        f'file of safetensors, got {path!r}. Set it, or another variant.')
   files = hub_files.read(path)
   source = pretrained_arrays.convert(files)
   values: Dict[str, Any] = {

@@ -290,10 +290,10 @@ def _check_values(name: str, config: base_config.Config) -> None:
         not isinstance(value, accepted[field.type])
         or isinstance(value, bool) != (field.type is bool)):
       raise errors.UserError(
-          f'{path} must be of type {field.type.__name__}, received {value!r}.')
+          f'{path} must be of type {field.type.__name__}, got {value!r}.')
     limit, holds = _LIMITS.get(field.name, ('', lambda x: True))
     if not holds(value):
-      raise errors.UserError(f'{path} must be {limit}, received {value!r}.')
+      raise errors.UserError(f'{path} must be {limit}, got {value!r}.')
   if name == 'yogi' and config.activation not in ('sign', 'tanh'):
     raise errors.unknown_name(
         'optimizer.yogi.activation', config.activation, ('sign', 'tanh'))
@@ -325,7 +325,7 @@ def _check_step_cosine(
   if len(boundaries) != len(values) or boundaries[:1] != [0]:
     raise errors.UserError(
         f'{path} needs as many values as boundaries, the first boundary 0; '
-        f'received boundaries={boundaries} and values={values}.')
+        f'got boundaries={boundaries} and values={values}.')
   end = schedule.offset + boundaries[-1]
   if train_steps and train_steps > end:
     raise errors.UserError(

@@ -87,7 +87,7 @@ def read(text_or_path: str) -> Dict[str, Any]:
   if not isinstance(values, dict):
     raise errors.UserError(
         f'{origin} must give keys and values, such as '
-        'trainer.train_steps=100 or {trainer: {train_steps: 100}}; received '
+        'trainer.train_steps=100 or {trainer: {train_steps: 100}}; got '
         f'{text_or_path!r}.')
   return values
 
@@ -234,11 +234,11 @@ def _check(config: hyperparams.Config, values: Mapping[str, Any], path: str):
         _check(inner(), value, f'{key}.')
       else:
         raise errors.UserError(
-            f'{key}: expected {_spell(expected)}, received keys '
+            f'{key}: expected {_spell(expected)}, got keys '
             f'{", ".join(map(str, value))}.')
     elif not _fits(value, expected):
       raise errors.UserError(
-          f'{key}: expected {_spell(expected)}, received {value!r}.')
+          f'{key}: expected {_spell(expected)}, got {value!r}.')
     elif isinstance(config, hyperparams.OneOfConfig) and name == 'type':
       choices = [choice for choice in known if choice != 'type']
       if value is not None and value not in choices:

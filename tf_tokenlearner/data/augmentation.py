@@ -146,7 +146,7 @@ class _Policy:
     self._augmenter = augmenter
 
   def distort(self, images: tf.Tensor) -> tf.Tensor:
-    """Returns changed images, uint8 [..., H, W, C] as received."""
+    """Returns changed images, uint8 [..., H, W, C] as given."""
     return _in_color(images, self._augmenter.distort)
 
 
@@ -185,6 +185,6 @@ def make_augmenter(
   if not getattr(augmenter, 'available_ops', True):
     raise errors.UserError(
         f'{option}.randaug.exclude_ops must leave an operation'
-        f'{", other than Cutout, for clips" if of_clips else ""}; received '
+        f'{", other than Cutout, for clips" if of_clips else ""}; got '
         f'{", ".join(aug_type.get().exclude_ops)}.')
   return _Policy(augmenter)

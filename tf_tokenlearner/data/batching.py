@@ -39,7 +39,7 @@ def for_network(label: tf.Tensor, num_classes: int,
   in_range = tf.reduce_all((label >= 0) & (label < num_classes))
   checked = tf.debugging.Assert(in_range, [
       f'A label is not in 0..{num_classes - 1}; -1 marks a split '
-      'without labels. Received:', label])
+      'without labels. Got:', label])
   with tf.control_dependencies([checked]):
     if not multi_label:
       return tf.cast(label, tf.int32)
@@ -87,7 +87,7 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
     raise errors.UserError(
         'Give either task.train_data.tfds_name (a TFDS data set) or '
         'task.train_data.input_path (a folder of class folders, or TFRecord '
-        f'files); received tfds_name={params.tfds_name!r} and '
+        f'files); got tfds_name={params.tfds_name!r} and '
         f'input_path={params.input_path!r}.')
   if params.tfds_name:
     return open_named()

@@ -54,11 +54,11 @@ class DecodedVideos:
                announce: Callable[[str], None]):
     if not 0 < fps <= clip_sampling.MAX_FPS:
       raise errors.UserError(
-          f'fps must lie in (0, {clip_sampling.MAX_FPS}], received {fps:g}.')
+          f'fps must lie in (0, {clip_sampling.MAX_FPS}], got {fps:g}.')
     if not 8 <= short_side <= 4096:
       raise errors.UserError(
           'short_side (stored_short_side of task.train_data) must lie in '
-          f'[8, 4096], received {short_side}.')
+          f'[8, 4096], got {short_side}.')
     self._folder = folder
     self._fps, self._short_side = fps, short_side
     self._announce = announce

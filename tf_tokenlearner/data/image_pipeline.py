@@ -64,7 +64,7 @@ def check_options(
        'color_jitter', f'must be at least 0, and 0 with {channels} channels')):
     if not holds:
       raise errors.UserError(
-          f'task.{name}.{key} {expected}, received {getattr(params, key)}.')
+          f'task.{name}.{key} {expected}, got {getattr(params, key)}.')
 
 
 def build_dataset(

@@ -92,7 +92,7 @@ def check_options(
         for key in ('color_jitter_probability', 'color_drop_probability'))):
     if not holds:
       raise errors.UserError(
-          f'task.{name}.{key} {expected}; received {getattr(params, key)}.')
+          f'task.{name}.{key} {expected}; got {getattr(params, key)}.')
   augmentation.make_augmenter(
       params.aug_type, channels, f'task.{name}.aug_type')
 

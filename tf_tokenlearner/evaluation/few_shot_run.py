@@ -221,7 +221,7 @@ def evaluate(params: experiments.Config, model_dir: str,
   if not shots or min(shots) < 2:
     raise errors.UserError(
         'Few-shot evaluation needs at least 2 shots to choose l2 by leaving '
-        f'images out; received {", ".join(map(str, shots)) or "none"}.')
+        f'images out; got {", ".join(map(str, shots)) or "none"}.')
   path = run_checks.open_run(params, model_dir).find_checkpoint(checkpoint)
   # Opens all of them first, so that errors do not come after hours.
   opened = [open_data_set(text, params.task.validation_data)

@@ -37,7 +37,7 @@ def _require_activation(layer: str, activation: str) -> None:
   if activation not in ACTIVATIONS:
     raise ValueError(
         f'{layer}: activation must be one of {", ".join(ACTIVATIONS)}, '
-        f'received {activation!r}.')
+        f'got {activation!r}.')
 
 
 @tf_keras.utils.register_keras_serializable(package='tf_tokenlearner')
@@ -69,7 +69,7 @@ class LayerNorm(shapes.Layer):
   def __init__(self, epsilon: float = 1e-6, **kwargs):
     super().__init__(**kwargs)
     if not epsilon > 0:
-      raise ValueError(f'LayerNorm: epsilon must be > 0, received {epsilon}.')
+      raise ValueError(f'LayerNorm: epsilon must be > 0, got {epsilon}.')
     self.epsilon = epsilon
 
   def build(self, input_shape):
@@ -239,7 +239,7 @@ class SelfAttention(shapes.Layer):
     if width % self.num_heads:
       raise ValueError(
           f'SelfAttention: the width {width} must be a multiple of num_heads, '
-          f'received num_heads={self.num_heads}.')
+          f'got num_heads={self.num_heads}.')
     # On [C, 3 C] this draws what Glorot draws on each [C, C] of q, k and v.
     glorot_each = tf_keras.initializers.VarianceScaling(
         1., mode='fan_in', distribution='uniform')

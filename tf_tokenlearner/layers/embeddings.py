@@ -55,7 +55,7 @@ class PatchEmbedding(shapes.Layer):
     if len(shape) != 4 or None in tuple(shape)[1:]:
       raise ValueError(
           'PatchEmbedding: expected images [B, height, width, channels] of '
-          f'known size, received shape {tuple(shape)}.')
+          f'known size, got shape {tuple(shape)}.')
     shapes.require_tiled(
         'PatchEmbedding', 'image', shape[1:3], 'patch', self.patch_size,
         ('height', 'width'))
@@ -107,7 +107,7 @@ class ClassToken(shapes.Layer):
   def build(self, input_shape):
     if len(input_shape) != 3:
       raise ValueError(
-          'ClassToken: inputs must be tokens [B, N, C], received shape '
+          'ClassToken: inputs must be tokens [B, N, C], got shape '
           f'{tuple(input_shape)}.')
     self.embedding = self.add_weight(
         'embedding', [1, self.num_tokens, input_shape[-1]],
@@ -174,7 +174,7 @@ class PositionEmbedding(shapes.Layer):
     built_for = self.embedding.shape[1] * self.num_repeats
     if shapes.num_positions(inputs.shape) != built_for:
       raise ValueError(
-          f'PositionEmbedding: built for {built_for} positions, received shape '
+          f'PositionEmbedding: built for {built_for} positions, got shape '
           f'{inputs.shape}.')
     embedding = tf.tile(self.embedding, [1, self.num_repeats, 1])  # [1, N, C]
     return inputs + tf.reshape(embedding, [1, *inputs.shape[1:]])
@@ -235,7 +235,7 @@ class TubeletEmbedding(shapes.Layer):
     if len(shape) != 5 or None in tuple(shape)[1:]:
       raise ValueError(
           'TubeletEmbedding: expected clips [B, frames, height, width, '
-          f'channels] of known size, received shape {tuple(shape)}.')
+          f'channels] of known size, got shape {tuple(shape)}.')
     shapes.require_tiled(
         'TubeletEmbedding', 'clip', shape[1:4], 'tubelet', self.tubelet_size,
         _AXES)

@@ -15,7 +15,7 @@ class Layer(tf_keras.layers.Layer):
       if type(tensor).__module__.split('.')[0] == 'keras':
         raise TypeError(
             f'{type(self).__name__}: expected a tensor of TensorFlow or '
-            f'tf_keras, received a {type(tensor).__name__} of Keras 3. Build '
+            f'tf_keras, got a {type(tensor).__name__} of Keras 3. Build '
             'the model with `import tf_keras`, not `import keras`.')
     return super().__call__(*args, **kwargs)
 
@@ -37,7 +37,7 @@ def require_positive(layer: str, **values: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
       raise ValueError(
           f'{layer}: {name} must be a whole number of at least 1, '
-          f'received {value!r}.')
+          f'got {value!r}.')
 
 
 def require_sizes(
@@ -45,7 +45,7 @@ def require_sizes(
   """Returns the value as a tuple; ValueError unless it has a size per axis."""
   if not isinstance(value, (list, tuple)) or len(value) != len(axes):
     raise ValueError(
-        f'{layer}: {name} must be ({", ".join(axes)}), received {value!r}.')
+        f'{layer}: {name} must be ({", ".join(axes)}), got {value!r}.')
   require_positive(layer, **{
       f'{name} {axis}': size for axis, size in zip(axes, value)})
   return tuple(value)
@@ -72,7 +72,7 @@ def require_rate(layer: str, **values: float) -> None:
   """Raises ValueError if a rate is not in [0, 1)."""
   for name, value in values.items():
     if not 0 <= value < 1:
-      raise ValueError(f'{layer}: {name} must lie in [0, 1), received {value}.')
+      raise ValueError(f'{layer}: {name} must lie in [0, 1), got {value}.')
 
 
 def require_tokens_or_map(layer: str, name: str, shape: tf.TensorShape) -> None:
@@ -81,7 +81,7 @@ def require_tokens_or_map(layer: str, name: str, shape: tf.TensorShape) -> None:
   if shape.rank not in (3, 4):
     raise ValueError(
         f'{layer}: {name} must be of rank 3, [B, N, C], or rank 4, '
-        f'[B, H, W, C], received shape {shape}.')
+        f'[B, H, W, C], got shape {shape}.')
   require_known(layer, name, shape)
 
 
@@ -89,7 +89,7 @@ def require_known(layer: str, name: str, shape: tf.TensorShape) -> None:
   """Raises ValueError if an axis other than the first is unknown."""
   if None in shape.as_list()[1:]:
     raise ValueError(
-        f'{layer}: every axis of {name} but the batch must be known, received '
+        f'{layer}: every axis of {name} but the batch must be known, got '
         f'shape {shape}. Fix the image size, for instance with '
         'tf.ensure_shape.')
 

@@ -57,7 +57,7 @@ class TokenFuser(shapes.Layer):
     if len(input_shape) != 3 or None in tuple(input_shape)[1:]:
       raise ValueError(
           'TokenFuser: inputs must be tokens [B, S, C] with S and C known, '
-          f'received shape {tuple(input_shape)}.')
+          f'got shape {tuple(input_shape)}.')
     _, num_tokens, width = input_shape
     policy = self.dtype_policy
     norm = lambda name: blocks.LayerNorm(name=name, dtype=policy)
@@ -86,7 +86,7 @@ class TokenFuser(shapes.Layer):
     shapes.require_tokens_or_map('TokenFuser', 'original', original.shape)
     if original.shape[-1] != inputs.shape[-1]:
       raise ValueError(
-          'TokenFuser: inputs and original must have the same width, received '
+          'TokenFuser: inputs and original must have the same width, got '
           f'{inputs.shape} and {original.shape}.')
     tokens = tf.transpose(self.norm_before(inputs), [0, 2, 1])  # [B, C, S]
     tokens = tf.transpose(self.mix(tokens), [0, 2, 1])  # [B, S, C]
@@ -147,7 +147,7 @@ class SpaceTimeTokenFuser(shapes.Layer):
     if len(input_shape) != 3 or None in tuple(input_shape)[1:]:
       raise ValueError(
           'SpaceTimeTokenFuser: inputs must be tokens [B, T*S, C] with T*S and '
-          f'C known, received shape {tuple(input_shape)}.')
+          f'C known, got shape {tuple(input_shape)}.')
     _, tokens_of_all_frames, width = input_shape
     dense = lambda units, name, initializer: blocks.MatmulDense(
         units, kernel_initializer=initializer, name=name,
@@ -174,13 +174,13 @@ class SpaceTimeTokenFuser(shapes.Layer):
     if original.rank != 5:
       raise ValueError(
           'SpaceTimeTokenFuser: original must be maps [B, T, H, W, C], '
-          f'received shape {original}.')
+          f'got shape {original}.')
     shapes.require_known('SpaceTimeTokenFuser', 'original', original)
     if (original[-1] != inputs[-1]
         or original[1] * self.num_tokens != inputs[1]):
       raise ValueError(
           'SpaceTimeTokenFuser: each frame of original needs '
-          f'{self.num_tokens} tokens in inputs, of the same width, received '
+          f'{self.num_tokens} tokens in inputs, of the same width, got '
           f'{inputs} and {original}.')
 
   def get_config(self):
@@ -221,7 +221,7 @@ class TokenUnpooling(shapes.Layer):
         or inputs.shape[1] != masks.shape[1]):
       raise ValueError(
           'TokenUnpooling: expected tokens [B, S, C] and as many masks, '
-          f'[B, S, N] or [B, S, H, W], received shapes {inputs.shape} and '
+          f'[B, S, N] or [B, S, H, W], got shapes {inputs.shape} and '
           f'{masks.shape}.')
     shapes.require_known('TokenUnpooling', 'masks', masks.shape)
     positions = masks.shape[2:]
@@ -279,12 +279,12 @@ class TokenReprojection(shapes.Layer):
     if len(input_shape) != 3 or None in tuple(input_shape)[1:]:
       raise ValueError(
           'TokenReprojection: inputs must be tokens [B, S, C] with S and C '
-          f'known, received shape {tuple(input_shape)}.')
+          f'known, got shape {tuple(input_shape)}.')
     width = input_shape[-1]
     if width % self.num_heads:
       raise ValueError(
           f'TokenReprojection: the width {width} must be a multiple of '
-          f'num_heads, received num_heads={self.num_heads}.')
+          f'num_heads, got num_heads={self.num_heads}.')
     policy = self.dtype_policy
     # On [C, 2 C] this draws what Glorot draws on each [C, C] of k and v.
     glorot_each = tf_keras.initializers.VarianceScaling(
@@ -313,7 +313,7 @@ class TokenReprojection(shapes.Layer):
     if original.shape[-1] != c:
       raise ValueError(
           'TokenReprojection: inputs and original must have the same width, '
-          f'received {inputs.shape} and {original.shape}.')
+          f'got {inputs.shape} and {original.shape}.')
     n, d = shapes.num_positions(original.shape), c // self.num_heads
     x = self.original_norm(shapes.to_tokens(original))
     q = tf.reshape(self.query(x), [-1, n, self.num_heads, d])

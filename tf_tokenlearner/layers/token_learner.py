@@ -72,7 +72,7 @@ class TokenLearner(shapes.Layer):
     if pooling not in _POOLINGS:
       raise ValueError(
           f'TokenLearner: pooling must be one of {_POOLINGS}, '
-          f'received {pooling!r}.')
+          f'got {pooling!r}.')
     self.num_tokens = num_tokens
     self.pooling = pooling
     self.grid_size = None if grid_size is None else shapes.require_pair(

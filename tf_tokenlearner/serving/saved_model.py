@@ -78,7 +78,7 @@ class _SavedModelExporter(exporter.Exporter):
           '--precision', self._precision, servable_lib.PRECISIONS)
     if self._batch_size < 0:
       raise errors.UserError(
-          f'--batch_size must be at least 0, received {self._batch_size}.')
+          f'--batch_size must be at least 0, got {self._batch_size}.')
 
   def options(self):
     return dict(precision=self._precision, jit_compile=self._jit_compile,

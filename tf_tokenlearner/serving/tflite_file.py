@@ -120,7 +120,7 @@ class _TFLiteExporter(exporter.Exporter):
       raise errors.unknown_name('--quantize', self._quantize, QUANTIZATIONS)
     if self._batch_size < 0:
       raise errors.UserError(
-          f'--batch_size must be at least 0, received {self._batch_size}.')
+          f'--batch_size must be at least 0, got {self._batch_size}.')
     if verify:
       tflite_inputs.require_runtime()
 

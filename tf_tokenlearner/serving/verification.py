@@ -89,7 +89,7 @@ def check_count(verify: bool, verify_examples: int, least: int = 1) -> None:
   """Raises UserError if there are too few examples to compare on."""
   if verify and verify_examples < least:
     raise errors.UserError(
-        f'--verify_examples must be at least {least}, received '
+        f'--verify_examples must be at least {least}, got '
         f'{verify_examples}. Give --noverify to skip verification.')
 
 

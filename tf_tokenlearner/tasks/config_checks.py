@@ -73,7 +73,7 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
   size = list(task.model.input_size)
   if len(size) != len(axes):
     raise errors.UserError(
-        f'task.model.input_size must be [{", ".join(axes)}], received {size}.')
+        f'task.model.input_size must be [{", ".join(axes)}], got {size}.')
   if size[-1] not in _CHANNELS or min(size) < 1:
     raise errors.UserError(
         'task.model.input_size: expected sizes of at least 1 and then 1 '
@@ -83,7 +83,7 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
         'task.losses.loss', task.losses.loss, metrics_lib.LOSSES)
   if not 0 <= task.losses.label_smoothing < 1:
     raise errors.UserError(
-        'task.losses.label_smoothing must lie in [0, 1), received '
+        'task.losses.label_smoothing must lie in [0, 1), got '
         f'{task.losses.label_smoothing}.')
   if task.init_checkpoint_modules not in initialization.MODULES:
     raise errors.unknown_name(
@@ -105,11 +105,11 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
             'feature name and decoded once.')
     if data.is_training != (name == 'train_data'):
       raise errors.UserError(
-          f'task.{name}.is_training must be {name == "train_data"}, received '
+          f'task.{name}.is_training must be {name == "train_data"}, got '
           f'{data.is_training}.')
     if data.global_batch_size < 1:
       raise errors.UserError(
-          f'task.{name}.global_batch_size must be at least 1, received '
+          f'task.{name}.global_batch_size must be at least 1, got '
           f'{data.global_batch_size}.')
     default = type(data)()
     for key in ('fps', 'stored_short_side', 'validation_fraction',
@@ -121,7 +121,7 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
             f'{data.tfds_name} is read as it was prepared. Leave it out.')
     if data.deterministic and data.seed is None:
       raise errors.UserError(
-          f'task.{name}.deterministic needs a seed, received '
+          f'task.{name}.deterministic needs a seed, got '
           f'{data.deterministic}.')
   if task.freeze_backbone and not task.init_checkpoint:
     raise errors.UserError(

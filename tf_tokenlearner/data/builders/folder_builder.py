@@ -56,7 +56,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                content_options: Sequence[object] = (), **kwargs):
     if not 0 <= validation_fraction <= 1:
       raise errors.UserError(
-          'validation_fraction must lie in [0, 1], received '
+          'validation_fraction must lie in [0, 1], got '
           f'{validation_fraction}.')
     unreadable_files.require_fraction(
         'max_unreadable_fraction', max_unreadable_fraction)

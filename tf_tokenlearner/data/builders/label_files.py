@@ -87,7 +87,7 @@ def read_csv(path: str, columns: Sequence[str]
       missing = [name for name in columns
                  if name not in (reader.fieldnames or ())]
       if missing:
-        refuse(path, 1, f'expected the columns {", ".join(columns)}, received '
+        refuse(path, 1, f'expected the columns {", ".join(columns)}, got '
                f'{", ".join(reader.fieldnames or ["none"])}')
       for row in reader:
         if any(row[name] is None for name in columns):
@@ -120,7 +120,7 @@ def read_json_labels(path: str) -> Dict[str, str]:
   if not isinstance(labels, dict) or not labels or not all(
       isinstance(label, str) for label in labels.values()):
     raise errors.UserError(
-        f'{path}: expected {{"name.mp4": "label", ...}}, received something '
+        f'{path}: expected {{"name.mp4": "label", ...}}, got something '
         'else.')
   return labels
 

@@ -82,11 +82,11 @@ def _kinetics_clips(path: str, split: str,
     if not all(re.fullmatch(r'\d+(\.0*)?', time) for time in times) or not (
         row['youtube_id']):
       label_files.refuse(
-          path, line, 'expected a youtube_id and whole seconds, received '
+          path, line, 'expected a youtube_id and whole seconds, got '
           f'{row["youtube_id"]!r}, {times[0]!r}, {times[1]!r}')
     if _SPLITS.get(row['split']) != split:
       label_files.refuse(
-          path, line, f'expected a row of {split}, received {row["split"]!r}')
+          path, line, f'expected a row of {split}, got {row["split"]!r}')
     if row['label'] not in labels:
       label_files.refuse(
           path, line, f'the label {row["label"]!r} does not occur in train')
@@ -149,7 +149,7 @@ def _read_classes(path: str) -> Dict[str, str]:
       code, _, name = text.strip().partition(' ')
       if code != f'c{line - 1:03d}' or not name:
         label_files.refuse(
-            path, line, f"expected 'c{line - 1:03d} name', received "
+            path, line, f"expected 'c{line - 1:03d} name', got "
             f'{text.strip()!r}')
       names[code] = name
   return names
@@ -180,7 +180,7 @@ def _read_action(path: str, line: int, text: str,
   match = _ACTION.fullmatch(text)
   if not match:
     label_files.refuse(
-        path, line, f"expected actions such as 'c092 11.90 21.20', received "
+        path, line, f"expected actions such as 'c092 11.90 21.20', got "
         f'{text!r}')
   code, start, end = match.groups()
   if code not in labels:

@@ -13,7 +13,7 @@ _NUM_NAMED = 10
 def require_fraction(name: str, value: float) -> None:
   """Raises UserError unless value lies in [0, 1]."""
   if not 0 <= value <= 1:
-    raise errors.UserError(f'{name} must lie in [0, 1], received {value}.')
+    raise errors.UserError(f'{name} must lie in [0, 1], got {value}.')
 
 
 def remember(info: tfds.core.DatasetInfo, num_files: int,
