@@ -13,11 +13,11 @@ class UserError(ValueError):
   """
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
+def unknown_name(noun: str, name: object, known: Iterable[str]) -> UserError:
   """Returns an error that lists the known names, nearest first.
 
   Args:
-    kind: type of the named object, for instance 'experiment'.
+    noun: what the name stands for, for instance 'experiment'.
     name: the unknown name.
     known: known names.
 
@@ -26,14 +26,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
   """
   known = sorted(known)
   if not known:
-    return UserError(f'Unknown {kind} {name!r}; none is known.')
+    return UserError(f'Unknown {noun} {name!r}; none is known.')
   nearness = {other: difflib.SequenceMatcher(
       None, str(name).lower(), other.lower()).ratio() for other in known}
   ranked = sorted(known, key=nearness.get, reverse=True)
   if len(ranked) <= 8:
-    return UserError(f'Unknown {kind} {name!r}. Known: {", ".join(ranked)}.')
+    return UserError(f'Unknown {noun} {name!r}. Known: {", ".join(ranked)}.')
   near = [other for other in ranked[:6] if nearness[other] >= _NEAR]
-  return UserError(f'Unknown {kind} {name!r}. Nearest of the {len(known)} '
+  return UserError(f'Unknown {noun} {name!r}. Nearest of the {len(known)} '
                    f'known: {", ".join(near or ranked[:3])}.')
 
 

@@ -95,14 +95,14 @@ def tfhub() -> Callable[[], None]:
   export_flags.define(
       'Load the module in a new process by TensorFlow Hub and compare it with '
       'the checkpoint on evaluation data', verify_examples=256)
-  form = flags.DEFINE_string(
+  output_type = flags.DEFINE_string(
       'form', 'classifier', 'classifier returns logits of the run\'s classes; '
       'feature_vector returns the input of the head, to train other classes.',
       **_OWNER)
 
   def export():
     from tf_tokenlearner.serving import hub_module
-    hub_module.export(output_type=form.value, **export_flags.values())
+    hub_module.export(output_type=output_type.value, **export_flags.values())
   return export
 
 

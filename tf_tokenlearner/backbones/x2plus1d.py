@@ -33,7 +33,7 @@ class SpatialConvolution(tf_keras.layers.Layer):
                gamma_initializer: str = 'ones', **kwargs):
     super().__init__(**kwargs)
     self.conv = _convolution(filters, self.window(kernel_size), stride, 'conv')
-    # On one replica the plain form is equal, and its fused kernel is faster.
+    # On one replica the plain layer is equal, and its fused kernel is faster.
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     self.norm = tf_keras.layers.BatchNormalization(
         momentum=spec.norm_momentum, epsilon=spec.norm_epsilon,

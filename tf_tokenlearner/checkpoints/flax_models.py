@@ -72,7 +72,7 @@ class _Sizes:
         spec, (h * kernel[0], w * kernel[1], kernel[2]))
 
   def _vivit(self, kernel):
-    transfer.require_kinds(backbones.VideoVisionTransformer, type(self._like))
+    transfer.require_compatible(backbones.VideoVisionTransformer, type(self._like))
     frames, grid = self._frames_and_grid(self._positions('Transformer', 'cls'))
     options, (t, h, w, channels) = {}, (1, *kernel[-4:-1])
     length = self._like.input_size[0]
@@ -89,7 +89,7 @@ class _Sizes:
         spec, (length, grid[0] * h, grid[1] * w, channels))
 
   def _factorized(self, kernel):
-    transfer.require_kinds(
+    transfer.require_compatible(
         backbones.FactorizedVideoVisionTransformer, type(self._like))
     space, time = 'SpatialTransformer', 'TemporalTransformer'
     t, h, w, channels = kernel[-5:-1] if len(kernel) == 5 else (1, *kernel[:3])

@@ -1,6 +1,6 @@
 """Weights by their names in the official JAX code, and our variables.
 
-Every reader of public checkpoints returns this intermediate form: a flat dict
+Every reader of public checkpoints returns this representation: a flat dict
 of arrays under the names and in the shapes of the official TokenLearner code in
 Scenic, such as 'Transformer/encoderblock_0/LayerNorm_0/scale'. A reader of
 another layout renames its arrays and reshapes them; see vit_npz and garden_vit.

@@ -186,5 +186,5 @@ def _read_own(path: str, like: backbones.Classifier) -> Source:
   if run is None or (
       run.backbone_class is ours and not transfer.is_known(ours)):
     return Source(path, source, None)
-  transfer.require_kinds(run.backbone_class, ours)
+  transfer.require_compatible(run.backbone_class, ours)
   return Source(path, source, run_model.read_model(path, run))

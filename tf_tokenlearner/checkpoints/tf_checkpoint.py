@@ -89,7 +89,7 @@ def require_fit(path: str, module: tf_keras.Model, name: str = 'model') -> None:
 
 
 def load(model: tf_keras.Model, path: str, modules: str) -> None:
-  """Loads a checkpoint of this project into a fresh model of the same kind.
+  """Loads a checkpoint of this project into a fresh model of the same class.
 
   Args:
     model: built classifier.

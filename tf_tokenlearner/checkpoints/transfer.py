@@ -108,7 +108,7 @@ def require_known(backbone_class: type) -> None:
         'token_learner_vivit_factorized, or leave task.init_checkpoint out.')
 
 
-def require_kinds(source_class: type, backbone_class: type) -> None:
+def require_compatible(source_class: type, backbone_class: type) -> None:
   """Raises UserError if one class of backbones cannot start another."""
   require_known(backbone_class)
   if source_class not in (backbones.VisionTransformer, backbone_class):
@@ -143,7 +143,7 @@ def transfer(source: backbones.Classifier, model: backbones.Classifier,
   if head not in HEADS:
     raise errors.unknown_name('head', head, HEADS)
   classes = type(source.backbone), type(model.backbone)
-  require_kinds(*classes)
+  require_compatible(*classes)
   theirs, ours = dict(_parts(source)), dict(_parts(model))
   _require_head(theirs, ours, head)
   loaded, fresh, assignments, misfits, used = [], [], [], [], set()

@@ -11,7 +11,7 @@ from tf_tokenlearner.checkpoints import pretrained_arrays
 from tf_tokenlearner.checkpoints import pretrained_config
 from tf_tokenlearner import errors
 
-# Options of the blocks and of what follows them, the same for all backbones.
+# Options of the blocks, the pooler and the head, the same for all backbones.
 _TAKEN = (
     'num_layers', 'hidden_size', 'mlp_dim', 'num_heads', 'pooler',
     'num_class_tokens', 'num_registers', 'activation', 'norm_epsilon',
@@ -32,8 +32,7 @@ def complete(params: cfg.ExperimentConfig, stated: Collection[str]) -> None:
       weights to start only.
 
   Raises:
-    UserError: there are no pretrained weights, or they cannot start a model of
-      this kind.
+    UserError: there are no pretrained weights, or they cannot start this model.
   """
   task = params.task
   choice = task.model.backbone.type

@@ -23,7 +23,7 @@ from tf_tokenlearner import errors
 
 def for_network(label: tf.Tensor, num_classes: int,
                 multi_label: bool) -> tf.Tensor:
-  """Converts the label of one example to the form that the loss takes.
+  """Converts the label of one example to the type and shape of the loss.
 
   Args:
     label: int [], or [number of labels] if multi_label.
@@ -93,8 +93,8 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
     return open_named()
   if tf.io.gfile.isdir(params.input_path):
     return open_folder()
-  kind, _ = mimetypes.guess_type(str(params.input_path))
-  if kind and kind.startswith(('image/', 'video/')):
+  mime_type, _ = mimetypes.guess_type(str(params.input_path))
+  if mime_type and mime_type.startswith(('image/', 'video/')):
     raise errors.UserError(
         f'Expected a folder of class folders, got the single file '
         f'input_path={params.input_path}.')

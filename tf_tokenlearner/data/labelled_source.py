@@ -271,13 +271,13 @@ def _class_label(feature: object) -> Optional[tfds.features.ClassLabel]:
 
 
 def find_pixels(
-    info: tfds.core.DatasetInfo, kind: str, requested: str,
+    info: tfds.core.DatasetInfo, role: str, requested: str,
     is_of_files: Callable[[object], bool], rank: int) -> str:
   """Returns the name of the feature with the images or videos.
 
   Args:
     info: of the data set.
-    kind: 'image' or 'video'.
+    role: 'image' or 'video'.
     requested: name of the feature; '' to choose it from info.
     is_of_files: returns whether a feature holds encoded images, which are
       preferred.
@@ -295,26 +295,26 @@ def find_pixels(
       if feature.__class__ is tfds.features.Tensor  # Excludes ClassLabel.
       and len(feature.shape) == rank}
   key = choose(
-      info, kind, requested, of_files or arrays, {**of_files, **arrays},
-      supervised=0, examples=f'{kind}s')
+      info, role, requested, of_files or arrays, {**of_files, **arrays},
+      supervised=0, examples=f'{role}s')
   # Files with 16 bits per channel decode to 8; arrays are not converted.
   dtype = np.dtype(features[key].np_dtype)
   if dtype != np.uint8 and (key in arrays or dtype != np.uint16):
     raise errors.UserError(
-        f'{kind.capitalize()}s of {info.full_name} are {dtype.name} in '
+        f'{role.capitalize()}s of {info.full_name} are {dtype.name} in '
         f'{key!r}; expected uint8 pixels.')
   return key
 
 
 def choose(
-    info: tfds.core.DatasetInfo, kind: str, requested: str,
+    info: tfds.core.DatasetInfo, role: str, requested: str,
     candidates: Mapping[str, object], allowed: Mapping[str, object],
     supervised: int, examples: str) -> str:
   """Returns the requested key, else the supervised one, else the only one.
 
   Args:
     info: of the data set.
-    kind: 'image', 'video' or 'label'.
+    role: 'image', 'video' or 'label', as in the option <role>_field_key.
     requested: name of the feature; '' for none.
     candidates: features to choose from without a request, by name.
     allowed: features that may be requested, by name.
@@ -325,7 +325,7 @@ def choose(
     UserError: the requested feature is unknown or unsuitable, or there are no
       or several candidates.
   """
-  option = f'task.train_data.{kind}_field_key'
+  option = f'task.train_data.{role}_field_key'
   described = ', '.join(
       f'{name} ({type(feature).__name__})'
       for name, feature in features_of(info).items())
@@ -335,7 +335,7 @@ def choose(
           f'{option} for {info.full_name}', requested, features_of(info))
     if requested not in allowed:
       raise errors.UserError(
-          f'{option}={requested} of {info.full_name} is not of type {kind}; '
+          f'{option}={requested} of {info.full_name} is not of type {role}; '
           f'features: {described}.')
     return requested
   told = (info.supervised_keys or (None, None))[supervised]
@@ -345,11 +345,11 @@ def choose(
     return next(iter(candidates))
   if candidates:
     raise errors.UserError(
-        f'{info.full_name} has several {kind}s. Set {option} to one of '
+        f'{info.full_name} has several {role}s. Set {option} to one of '
         f'{", ".join(candidates)}.')
   raise errors.UserError(
       f'Expected a data set of labelled {examples}, but {info.full_name} has '
-      f'no {kind} to train on; features: {described or "none"}.')
+      f'no {role} to train on; features: {described or "none"}.')
 
 
 def features_of(info: tfds.core.DatasetInfo) -> Dict[str, object]:

@@ -147,15 +147,15 @@ def _open_folder(folder: str, data_dir: str, options: Dict[str, Any]):
   # pylint: disable=g-import-not-at-top
   from tf_tokenlearner.data import folder_listing
   from tf_tokenlearner.data import tfds_source
-  kind = options.pop('kind', None)
-  kinds = [kind] if kind else [
+  noun = options.pop('kind', None)
+  nouns = [noun] if noun else [
       found.noun for found in folder_listing.find_types(folder)]
-  if len(kinds) > 1:
+  if len(nouns) > 1:
     raise errors.UserError(
         f'{folder} holds files of both types, or GIFs that may be either. Set '
         '--kind=image or --kind=video.')
   allowed = ['validation_fraction', 'max_unreadable_fraction']
-  if kinds == ['video']:
+  if nouns == ['video']:
     _refuse_all_but(options, [*allowed, 'fps', 'short_side'], folder)
     return tfds_source.open_video_folder(folder, data_dir, **options)
   _refuse_all_but(options, allowed, f'{folder}, a folder of images')

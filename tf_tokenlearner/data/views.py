@@ -1,7 +1,7 @@
-"""Views: what evaluation does to pixels, as data with a JSON form.
+"""Views: what evaluation does to pixels, as data that JSON can hold.
 
 Evaluation, every export and predict share one view object, so that a model
-gives the same scores everywhere. Exports keep its JSON form in their manifest.
+gives the same scores everywhere. Exports keep it in their manifest as JSON.
 """
 
 import dataclasses

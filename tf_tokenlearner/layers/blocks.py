@@ -12,7 +12,7 @@ from tf_tokenlearner.layers import shapes
 def gelu(x: tf.Tensor) -> tf.Tensor:
   """Returns the tanh approximation of GELU, as in the official JAX code.
 
-  In tf_keras, 'gelu' is the erf form, which changes logits by 1e-4 or more.
+  In tf_keras, 'gelu' uses erf, which changes logits by 1e-4 or more.
   After a matmul and a bias this is fused into one CPU kernel.
   """
   return tf.nn.gelu(x, approximate=True)
@@ -44,8 +44,8 @@ def _require_activation(layer: str, activation: str) -> None:
 class LayerNorm(shapes.Layer):
   """Normalizes the last axis to mean 0 and variance 1, then scales and shifts.
 
-  Means and products suit TFLite: the batch-norm form of tf_keras takes twice
-  the operations, and SquaredDifference has no int16 kernel. Statistics are
+  Means and products suit TFLite: the batch normalization in tf_keras takes
+  twice the operations, and SquaredDifference has no int16 kernel. Statistics are
   float32 under every mixed-precision policy. Source: Ba et al. 2016, arXiv
   1607.06450; epsilon as in Flax (tf_keras has 1e-3).
 

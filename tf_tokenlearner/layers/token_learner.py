@@ -32,7 +32,7 @@ class TokenLearner(shapes.Layer):
   """TokenLearner v1.0: each token pools the map under its own mask.
 
   LayerNorm, convolutions without bias (GELU after all but the last), sigmoid.
-  The masks weight the input itself, not its normalized form.
+  The masks weight the input itself, not its normalized values.
   Source: Ryoo et al. 2021 (arXiv 2106.11297), section 2, TokenLearnerModule of
   the official Scenic code, which has four 3x3 convolutions. Differs from it in
   taking rectangular token lists; the paper's video model has one convolution.

@@ -76,7 +76,7 @@ def choose_fps(view: views.View, fps: Optional[float]) -> Optional[float]:
 def frames(path: str, view: views.ClipView, fps: float) -> Iterator[bytes]:
   """Yields the frames of a video as JPEG files; raises UnreadableError."""
   with _reading():
-    require_kind(path, file_types.VIDEOS)
+    require_type(path, file_types.VIDEOS)
     yield from video_files.decode(path, fps, view.stored_short_side)
 
 
@@ -95,17 +95,17 @@ def to_view(example: Example, view: views.View) -> tf.Tensor:
   return view.to_view(pixels(list(middle.numpy()))[tf.newaxis])[0]
 
 
-def require_kind(path: str, wanted: file_types.FileType) -> None:
-  """Raises UnreadableError if the content of a file is of another kind."""
-  kinds = file_types.detect(path)
-  if kinds and wanted not in kinds:
+def require_type(path: str, wanted: file_types.FileType) -> None:
+  """Raises UnreadableError if the content of a file is of another type."""
+  detected = file_types.detect(path)
+  if detected and wanted not in detected:
     raise UnreadableError(
-        f'is {kinds[0].one}; this model takes {wanted.many}')
+        f'is {detected[0].one}; this model takes {wanted.many}')
 
 
-def _read(read, kind, path):
+def _read(read, file_type, path):
   with _reading():
-    require_kind(path, kind)
+    require_type(path, file_type)
     return read(path)
 
 

@@ -45,11 +45,11 @@ def find(paths: Sequence[str], wanted: file_types.FileType,
       continue
     for file, reason in _walk(path, skip and os.path.realpath(skip)):
       if not reason:
-        kinds = file_types.detect(file)
-        if wanted in kinds:
+        detected = file_types.detect(file)
+        if wanted in detected:
           found.setdefault(os.path.realpath(file), file)
           continue
-        reason = kinds[0].many if kinds else _reason(file)
+        reason = detected[0].many if detected else _reason(file)
       others.setdefault(
           os.path.realpath(file), (reason, os.path.relpath(file, path)))
   passed_over = collections.defaultdict(list)

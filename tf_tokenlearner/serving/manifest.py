@@ -203,7 +203,7 @@ def write_labels(folder: str, names: Iterable[str]) -> str:
 
 
 def label_lines(names: Iterable[str]) -> Tuple[str, ...]:
-  """Returns class names without line breaks, of whichever kind."""
+  """Returns class names in which a space replaces every line break."""
   return tuple(' '.join(name.splitlines()) for name in names)
 
 

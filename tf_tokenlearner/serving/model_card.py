@@ -71,9 +71,9 @@ def render(run: run_folder.Run, servable: servable_lib.Servable,
     accuracy: sentences, as `accuracy` returns them.
     name: of the module's folder, for the code examples.
   """
-  kind = {'images': 'image', 'clips': 'video'}[servable.inputs.name]
-  title = {'classifier': f'{kind} classifier',
-           'feature_vector': f'{kind} feature vectors'}[output_type]
+  noun = {'images': 'image', 'clips': 'video'}[servable.inputs.name]
+  title = {'classifier': f'{noun} classifier',
+           'feature_vector': f'{noun} feature vectors'}[output_type]
   sections = [
       f'# {run.experiment}: {title}',
       _fill(f'A network with [TokenLearner]({_PAPER}) as a reusable TF2 '

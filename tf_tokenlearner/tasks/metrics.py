@@ -1,7 +1,7 @@
 """Loss and metrics of classification, of images or clips.
 
 Labels are class numbers [B], or one row of zeros and ones (or, after mixup, of
-shares) per example, [B, num_classes]. Both forms pass through every function.
+shares) per example, [B, num_classes]. Every function takes both.
 With several labels an example, accuracy is multi-label precision at 1.
 """
 
