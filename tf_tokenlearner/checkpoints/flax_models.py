@@ -72,7 +72,8 @@ class _Sizes:
         spec, (h * kernel[0], w * kernel[1], kernel[2]))
 
   def _vivit(self, kernel):
-    transfer.require_compatible(backbones.VideoVisionTransformer, type(self._like))
+    transfer.require_compatible(
+        backbones.VideoVisionTransformer, type(self._like))
     frames, grid = self._frames_and_grid(self._positions('Transformer', 'cls'))
     options, (t, h, w, channels) = {}, (1, *kernel[-4:-1])
     length = self._like.input_size[0]

@@ -45,8 +45,8 @@ class LayerNorm(shapes.Layer):
   """Normalizes the last axis to mean 0 and variance 1, then scales and shifts.
 
   Means and products suit TFLite: the batch normalization in tf_keras takes
-  twice the operations, and SquaredDifference has no int16 kernel. Statistics are
-  float32 under every mixed-precision policy. Source: Ba et al. 2016, arXiv
+  twice the operations, and SquaredDifference has no int16 kernel. Statistics
+  are float32 under every mixed-precision policy. Source: Ba et al. 2016, arXiv
   1607.06450; epsilon as in Flax (tf_keras has 1e-3).
 
   Args:
