@@ -32,7 +32,7 @@ def fixture_video(tmp_path):
       tmp_path / 'a.mp4', video_making.numbered(20), rate=20)
 
 
-def test_image(image):
+def test_reads_an_image(image):
   pixels = examples.make_reader(IMAGES, None)(image)
   assert pixels.dtype == tf.uint8
   np.testing.assert_array_equal(
@@ -41,7 +41,7 @@ def test_image(image):
       examples.to_view(pixels, IMAGES), IMAGES.to_pixels(pixels[tf.newaxis])[0])
 
 
-def test_clip(video):
+def test_reads_a_clip(video):
   clip = examples.make_reader(CLIPS, 10.)(video)
   assert len(clip) == 4  # Of ten frames; the network sees two of them.
   pixels = examples.pixels(clip)
@@ -53,7 +53,7 @@ def test_clip(video):
       examples.to_view(clip, CLIPS), CLIPS.to_pixels(pixels[tf.newaxis])[0])
 
 
-def test_unreadable_files(image, video, tmp_path):
+def test_unreadable_files_give_a_reason(image, video, tmp_path):
   read_image = examples.make_reader(IMAGES, None)
   read_clip = examples.make_reader(CLIPS, 10.)
   torn = tmp_path / 'torn.png'
@@ -69,7 +69,7 @@ def test_unreadable_files(image, video, tmp_path):
       read(path)
 
 
-def test_an_odd_file_does_not_stop_the_others(image, video, monkeypatch):
+def test_unexpected_error_becomes_unreadable(image, video, monkeypatch):
   def fail(*unused_args):
     raise error
   monkeypatch.setattr(examples.image_files, 'load', fail)
@@ -87,7 +87,7 @@ def test_an_odd_file_does_not_stop_the_others(image, video, monkeypatch):
       read()
 
 
-def test_rates():
+def test_choose_fps():
   assert examples.choose_fps(IMAGES, None) is None
   assert examples.choose_fps(CLIPS, None) == 10
   assert examples.choose_fps(CLIPS, 10.) == 10
@@ -99,12 +99,12 @@ def test_rates():
     (CLIPS, 12., 'trained at 10 frames per second, got --fps=12'),
     (CLIPS, 0., r'--fps must be in \(0, 240\], got 0'),
     (NO_FPS, None, 'Give --fps')])
-def test_wrong_rates(view, fps, message):
+def test_contradictory_fps_is_refused(view, fps, message):
   with pytest.raises(errors.UserError, match=message):
     examples.choose_fps(view, fps)
 
 
-def test_in_order_and_not_too_far_ahead():
+def test_read_all_keeps_order_and_limits_read_ahead():
   started, may_go = [], threading.Event()
 
   def read(path):
@@ -122,7 +122,7 @@ def test_in_order_and_not_too_far_ahead():
       b'bb', b'cc', b'dd', b'ee', b'ff', b'gg', b'hh']
 
 
-def test_less_far_ahead_where_files_are_large(monkeypatch):
+def test_large_files_limit_read_ahead(monkeypatch):
   monkeypatch.setattr(examples, '_MAX_BYTES_AHEAD', 10)
   started = []
 
@@ -140,7 +140,7 @@ def test_less_far_ahead_where_files_are_large(monkeypatch):
   assert len(started) == len(paths)
 
 
-def test_the_rest_is_not_read_if_nobody_asks():
+def test_closed_reader_reads_no_more_files():
   started = []
   answers = examples.read_all('ab' * 50, lambda path: started.append(path) or
                              [b'a'], ahead=3)
@@ -149,7 +149,7 @@ def test_the_rest_is_not_read_if_nobody_asks():
   assert len(started) <= 4
 
 
-def test_reasons_take_the_place_of_examples():
+def test_unreadable_files_yield_their_error():
   def read(path):
     raise {'a': examples.UnreadableError('torn'),
            'b': examples.UnreadableError('empty')}[path]
@@ -163,8 +163,8 @@ def test_other_errors_are_raised():
     list(examples.read_all('a', read, 1))
 
 
-def test_an_odd_one_does_not_wait_for_the_end():
-  """Answers are given in order, so that all others would wait with it."""
+def test_rare_shape_is_batched_before_the_end():
+  """Answers keep the order of files, so all others would wait for it."""
   batches = examples.Batches(2)
   found = {}
   for number in range(20):
@@ -177,7 +177,7 @@ def test_an_odd_one_does_not_wait_for_the_end():
   assert [numbers for numbers, _ in batches.rest()] == [[13]]
 
 
-def test_full_size(monkeypatch):
+def test_full_size_shrinks_for_large_images(monkeypatch):
   monkeypatch.setattr(examples, '_MAX_BATCH_BYTES', 100)
   assert examples.full_size(16, image(2, 4, 3)) == 5
   assert examples.full_size(4, image(2, 4, 3)) == 4
@@ -193,7 +193,7 @@ def image(*shape):
   return tf.constant(np.zeros(shape, np.uint8))
 
 
-def test_batches(monkeypatch):
+def test_batches_group_examples_by_shape(monkeypatch):
   batches = examples.Batches(2)
   given = [image(2, 2, 3), image(2, 4, 3), image(2, 2, 3), image(9, 9, 3)]
   found = [numbers for i, example in enumerate(given)

@@ -22,7 +22,7 @@ def write(path, data=b''):
 
 @pytest.fixture(name='folder')
 def fixture_folder(tmp_path):
-  """Pictures under wrong names, hidden ones, and a link that leads back."""
+  """Images with wrong extensions, hidden files, and a circular link."""
   png = cv2.imencode('.png', np.zeros([2, 2, 3], np.uint8))[1].tobytes()
   write(tmp_path / 'b' / 'c.png', png)
   write(tmp_path / 'b' / 'picture.txt', png)
@@ -40,7 +40,7 @@ def relative(listing, folder):
   return [os.path.relpath(path, folder) for path in listing.paths]
 
 
-def test_folders(folder):
+def test_folders_are_searched(folder):
   maps = os.path.join(folder, 'maps')
   listing = listing_lib.find([folder], IMAGES, skip=maps)
   assert relative(listing, folder) == ['a.jpg', 'b/c.png', 'b/picture.txt']
@@ -93,7 +93,7 @@ def test_pipes_are_never_opened(tmp_path, monkeypatch):
   assert listing.passed_over == {'neither images nor videos': ['pipe.png']}
 
 
-def test_nothing_there(folder, tmp_path):
+def test_folders_without_matches_are_refused(folder, tmp_path):
   with pytest.raises(errors.UserError, match='no file or folder .*/nowhere'):
     listing_lib.find([folder, str(tmp_path / 'nowhere')], IMAGES)
   with pytest.raises(errors.UserError, match=(
@@ -102,13 +102,13 @@ def test_nothing_there(folder, tmp_path):
     listing_lib.find([os.path.join(folder, 'maps')], VIDEOS)
 
 
-def test_many_names_are_cut_short():
+def test_long_lists_are_shortened():
   assert listing_lib.describe({'videos': list('abcde'), 'hidden': ['f']}) == (
       '5 videos (a, b, c, ...), 1 hidden (f)')
 
 
 @pytest.mark.parametrize('name', ['a [1]', 'a*', 'a?'])
-def test_wildcards_in_names_are_no_patterns(folder, tmp_path, name):
+def test_wildcards_in_names_are_literal(folder, tmp_path, name):
   inside = tmp_path / 'b' / name
   write(inside / f'{name}.png', (tmp_path / 'b' / 'c.png').read_bytes())
   for path in (inside, inside / f'{name}.png'):

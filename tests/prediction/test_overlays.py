@@ -35,7 +35,7 @@ def tiles(drawn, height, width, count, in_row):
 
 
 def orange(opacity):
-  """Returns grey 128 with so much of the colour."""
+  """Returns grey 128 blended with the colour."""
   return np.round((1 - .8 * opacity) * 128
                   + .8 * opacity * np.array([255, 90, 0]))
 
@@ -53,7 +53,7 @@ def test_tiles_show_where_tokens_attend_on_one_scale():
 
 @pytest.mark.parametrize('weight', [0, 1e-9, 1 / 196, 2 / 196])
 def test_a_token_that_attends_nowhere_is_not_solid(weight):
-  """Uniform attention, too, stays faint, also if all tokens have it."""
+  """Uniform attention stays faint, also if all tokens have it."""
   weights = np.full([2, 14, 14], weight, np.float32)
   drawn = draw(np.zeros([160, 160, 1], np.float32), weights)
   for tile in itertools.islice(tiles(drawn, 160, 160, 3, 3), 1, None):
@@ -81,12 +81,12 @@ def test_caption_and_legend_are_written():
 
 
 @pytest.mark.parametrize('caption', ['\u72ac \u0421', 'x' * 300, ''])
-def test_any_caption_can_be_written(caption):
+def test_caption_may_hold_any_text(caption):
   view = np.zeros([160, 160, 1], np.float32)
   assert draw(view, maps(), caption).shape == draw(view, maps()).shape
 
 
-def test_small_pictures_grow_and_keep_their_colours():
+def test_small_images_are_enlarged_without_new_colours():
   view = np.full([2, 4, 3], -1, np.float32)
   view[0, 0] = [1, -1, 0]
   drawn = draw(view, maps())
@@ -96,7 +96,7 @@ def test_small_pictures_grow_and_keep_their_colours():
   assert (picture[40:] == 0).all() and (picture[:, 40:] == 0).all()
 
 
-def test_many_tokens_go_into_rows():
+def test_many_tokens_fill_several_rows():
   drawn = draw(np.zeros([160, 160, 1]), np.ones([8, 2, 2]))
   assert drawn.shape == (
       2 * (160 + LINE + GAP) + 2 * LINE, 5 * 160 + 4 * GAP, 3)
@@ -104,14 +104,14 @@ def test_many_tokens_go_into_rows():
   assert (last == orange(1)).all() and (empty == 255).all()
 
 
-def test_pictures_have_different_paths(tmp_path):
+def test_paths_are_distinct(tmp_path):
   found = overlays.paths('out', ['x/a/1.png', 'x/b/1.png', 'x/b/1.jpg'], '.png')
   assert found == ['out/a/1.png.png', 'out/b/1.png.png', 'out/b/1.jpg.png']
   assert overlays.paths('out', [str(tmp_path / '1.png')], '.png') == [
       'out/1.png.png']
 
 
-def test_png(tmp_path):
+def test_writes_a_png(tmp_path):
   path = tmp_path / 'new' / 'a.png'
   view = np.random.default_rng(0).uniform(-1, 1, [160, 170, 3])
   for _ in range(2):  # The second replaces the first.
@@ -120,7 +120,7 @@ def test_png(tmp_path):
   np.testing.assert_array_equal(read, draw(view, maps()))
 
 
-def test_gif(tmp_path):
+def test_writes_an_animated_gif(tmp_path):
   path = str(tmp_path / 'a.gif')
   view = np.linspace(-1, 1, 4)[:, None, None, None] * np.ones([160, 160, 1])
   of_time = np.stack([maps(), maps()[::-1]])  # Two frames each.
@@ -136,9 +136,8 @@ def test_gif(tmp_path):
     assert np.abs(np.float32(read) - expected).mean() < 3  # 256 colours.
 
 
-def test_gif_has_smooth_colours(tmp_path):
-  """Averages over a few pixels are those of the drawing, whatever its colours.
-  """
+def test_gif_colours_are_dithered(tmp_path):
+  """Means over 10 x 10 pixels equal those of the drawing."""
   path = str(tmp_path / 'a.gif')
   down, across, time = np.mgrid[-.6:.6:160j, -.6:.6:160j, -1:1:4j]
   view = np.moveaxis(np.stack([down, across, down * across * time], -1), 2, 0)
@@ -157,7 +156,7 @@ def test_gif_has_smooth_colours(tmp_path):
   assert np.abs(bar.reshape(14, 12, 8, 3).mean((0, 2))).max() < 2
 
 
-def test_nothing_torn_stays_behind(tmp_path, monkeypatch):
+def test_interrupt_leaves_the_old_file(tmp_path, monkeypatch):
   for name in ('a.png', 'a.gif'):
     (tmp_path / name).write_text('old')
 
@@ -176,7 +175,7 @@ def test_nothing_torn_stays_behind(tmp_path, monkeypatch):
       'a.png': 'old', 'a.gif': 'old'}
 
 
-def test_place_that_is_taken(tmp_path):
+def test_path_of_a_folder_is_refused(tmp_path):
   (tmp_path / 'a.png').mkdir()
   with pytest.raises(errors.UserError, match=(
       r'/a.png cannot be written: Is a directory\.$')):
@@ -185,7 +184,7 @@ def test_place_that_is_taken(tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ['a.png']
 
 
-def test_folder_that_cannot_be(tmp_path):
+def test_unwritable_folder_is_refused(tmp_path):
   (tmp_path / 'file').write_text('')
   for write, view, weights in (
       (overlays.write_image, np.zeros([4, 4, 1]), maps()),
@@ -195,7 +194,7 @@ def test_folder_that_cannot_be(tmp_path):
       write(str(tmp_path / 'file' / 'a.x'), view, weights, '')
 
 
-def test_names_of_files_need_not_be_utf8(tmp_path):
+def test_file_names_need_not_be_utf8(tmp_path):
   path = os.path.join(tmp_path, os.fsdecode(b'\xff.png.png'))
   overlays.write_image(path, np.zeros([4, 4, 1]), maps(), 'cat')
   with open(path, 'rb') as file:

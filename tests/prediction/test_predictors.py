@@ -1,4 +1,4 @@
-"""Exports are found, and asked in batches that they take."""
+"""Exports are found and called in batches of suitable size."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def write_origin(folder, facts):
   return str(folder)
 
 
-def test_the_file_named_is_the_one_loaded(tflite_export, tmp_path, monkeypatch):
+def test_the_named_file_is_loaded(tflite_export, tmp_path, monkeypatch):
   folder = tmp_path / 'x'
   shutil.copytree(tflite_export, folder)
   (folder / 'model.tflite').rename(folder / 'other.tflite')
@@ -41,7 +41,7 @@ def test_the_file_named_is_the_one_loaded(tflite_export, tmp_path, monkeypatch):
     predictors.Export(str(folder)).load()
 
 
-def test_file_where_the_folder_is_meant(image_export):
+def test_file_of_a_saved_model_is_refused(image_export):
   path = os.path.join(image_export, 'saved_model.pb')
   with pytest.raises(errors.UserError, match=(
       f'^{path} is part of an export of the format saved_model. Give ')
@@ -49,7 +49,7 @@ def test_file_where_the_folder_is_meant(image_export):
     predictors.Export(path)
 
 
-def test_messages_name_a_folder(tmp_path, monkeypatch):
+def test_messages_name_the_folder(tmp_path, monkeypatch):
   (tmp_path / 'a.tflite').write_bytes(b'')
   monkeypatch.chdir(tmp_path)
   with pytest.raises(errors.UserError, match='^[.] has no origin.json'):
@@ -63,7 +63,7 @@ def test_messages_name_a_folder(tmp_path, monkeypatch):
     {'preprocessing': {**FACTS['preprocessing'], 'newer': 1}},
     {'preprocessing': {**FACTS['preprocessing'], 'input_size': 8}},
     {'batch_size': 'any'}, {'batch_size': None}])
-def test_facts_of_another_version(tmp_path, change):
+def test_manifest_of_another_version_is_refused(tmp_path, change):
   predictors.Export(write_origin(tmp_path, FACTS))
   with pytest.raises(errors.UserError, match=(
       '/origin.json was written by another version. Export again.$')):
@@ -71,7 +71,7 @@ def test_facts_of_another_version(tmp_path, change):
 
 
 class Sizes(predictors.Predictor):
-  """Says the first number of each example, and notes the sizes of batches."""
+  """Returns the first number of each example and records batch sizes."""
 
   def __init__(self, batch_size, is_compiled):
     super().__init__(types.SimpleNamespace(
@@ -92,8 +92,8 @@ class Sizes(predictors.Predictor):
 @pytest.mark.parametrize('batch_size, is_compiled, count, seen', [
     (0, False, 3, [3]), (2, False, 3, [2, 2]), (2, True, 3, [2, 2]),
     (0, True, 3, [4]), (0, True, 4, [4]), (0, True, 1, [4])])
-def test_batches_are_filled(batch_size, is_compiled, count, seen):
-  """A model that is compiled for each size sees one, so is compiled once."""
+def test_last_batch_is_padded(batch_size, is_compiled, count, seen):
+  """A model compiled per batch size sees one size."""
   predictor = Sizes(batch_size, is_compiled)
   found = predictor.probabilities(
       [tf.fill([2, 2, 3], i) for i in range(count)], 4)
@@ -101,15 +101,15 @@ def test_batches_are_filled(batch_size, is_compiled, count, seen):
   assert predictor.seen == seen
 
 
-def test_compiled_exports_are_known(tmp_path):
+def test_manifest_states_whether_the_export_is_compiled(tmp_path):
   for is_compiled in (False, True):
     folder = write_origin(tmp_path, {**FACTS, 'jit_compile': is_compiled})
     assert predictors.Export(folder).is_compiled == is_compiled
   assert not predictors.Export(write_origin(tmp_path, FACTS)).is_compiled
 
 
-def test_clips_that_the_export_refuses(video_export):
-  """The others are answered; where there are none, each has its reason."""
+def test_clips_refused_by_the_export_give_a_reason(video_export):
+  """The other clips are answered, also if there are none."""
   frame = tf.io.encode_jpeg(np.full([24, 32, 3], 99, np.uint8)).numpy()
   length = len(predictors.Export(video_export).view.window(9))
   good, empty, text = ([data] * length for data in (frame, b'', b'text'))
@@ -128,7 +128,7 @@ def test_clips_that_the_export_refuses(video_export):
         reasons['empty'], reasons['text'], reasons['empty']]
 
 
-def test_other_errors_of_the_export_are_reasons(video_export):
+def test_errors_of_the_export_become_reasons(video_export):
   predictor = predictors.Export(video_export).load()
 
   def fail(image_bytes):
@@ -140,7 +140,7 @@ def test_other_errors_of_the_export_are_reasons(video_export):
   assert str(found) == 'refused by the export: odd frames'
 
 
-def test_a_run_is_no_export(tmp_path):
+def test_run_folder_is_refused(tmp_path):
   (tmp_path / 'run.yaml').write_text('')
   with pytest.raises(errors.UserError, match='is a run, not an export. Export'):
     predictors.Export(str(tmp_path))

@@ -1,4 +1,4 @@
-"""Answers are those of the run, whatever the export."""
+"""Predictions of every export equal those of the run."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def fixture_videos(tmp_path_factory):
 
 
 def ask(capsys, model, paths, code=0, **options):
-  """The objects of --format=json, and what else was said."""
+  """Returns the objects of --format=json, and stderr."""
   options = run.Options('json', **{'top': 99, **options})
   assert run.predict(model, paths, options) == code
   out, err = capsys.readouterr()
@@ -64,15 +64,16 @@ def by_class(said, names):
   return np.array([[f[name] for name in names] for f in found])
 
 
-@pytest.mark.parametrize('kind, batch_size', [
+@pytest.mark.parametrize('export_format, batch_size', [
     ('any', 2), ('any', 16), ('fixed', 16), ('tflite', 4)])
-def test_images(finished_run, image_export, tflite_export, images, tmp_path,
-                capsys, kind, batch_size):
+def test_predicts_images(
+    finished_run, image_export, tflite_export, images, tmp_path, capsys,
+    export_format, batch_size):
   model = image_export
-  if kind == 'fixed':
+  if export_format == 'fixed':
     model = str(tmp_path / 'fixed')
     saved_model.export(finished_run, model, batch_size=2, verify=False)
-  elif kind == 'tflite':
+  elif export_format == 'tflite':
     model = os.path.join(tflite_export, 'model.tflite')
   capsys.readouterr()
   said, err = ask(capsys, model, [images], code=1, batch_size=batch_size)
@@ -96,11 +97,11 @@ def test_images(finished_run, image_export, tflite_export, images, tmp_path,
   assert top[0]['classes'] == said[0]['classes'][:2]
 
 
-@pytest.mark.parametrize('kind', ['saved_model', 'tflite'])
-def test_videos(finished_video_run, video_export, videos, tmp_path, capsys,
-                kind):
+@pytest.mark.parametrize('export_format', ['saved_model', 'tflite'])
+def test_predicts_videos(
+    finished_video_run, video_export, videos, tmp_path, capsys, export_format):
   model = video_export
-  if kind == 'tflite':
+  if export_format == 'tflite':
     model = str(tmp_path / 'tflite')
     tflite_file.export(finished_video_run, model, verify=False)
     capsys.readouterr()
@@ -118,9 +119,9 @@ def test_videos(finished_video_run, video_export, videos, tmp_path, capsys,
         servable.scores(pixels)['probabilities'], rtol=0, atol=1e-5)
 
 
-def test_video_that_the_export_refuses(
+def test_video_refused_by_the_export_is_reported(
     video_export, videos, tmp_path, capsys, monkeypatch):
-  """It is reported, nothing is drawn of it, and the other is answered."""
+  """It is reported and not drawn; the other video is answered."""
   decode = video_files.decode
 
   def spoil(path, *args):
@@ -139,8 +140,8 @@ def test_video_that_the_export_refuses(
   assert os.listdir(tmp_path) == ['b.mp4.gif']
 
 
-def test_a_file_is_no_folder_for_drawings(image_export, images, capsys):
-  """Said before anything is asked."""
+def test_attention_dir_that_is_a_file_is_refused(image_export, images, capsys):
+  """Refused before the model runs."""
   file = os.path.join(images, 'notes.txt')
   with pytest.raises(errors.UserError, match=(
       f'^--attention={file} cannot be created: File exists')):
@@ -148,8 +149,8 @@ def test_a_file_is_no_folder_for_drawings(image_export, images, capsys):
   assert not capsys.readouterr().out
 
 
-def test_attention(image_export, video_export, images, videos, tmp_path,
-                   capsys):
+def test_attention_maps_are_written(
+    image_export, video_export, images, videos, tmp_path, capsys):
   folder = tmp_path / 'maps'
   ask(capsys, image_export, [f'{images}/0.png', f'{images}/1.png'],
       attention_dir=str(folder))
@@ -162,8 +163,8 @@ def test_attention(image_export, video_export, images, videos, tmp_path,
   assert {'a.mp4.gif', 'b.mp4.gif'} < set(os.listdir(folder))
 
 
-def test_pictures_of_phones_are_upright(image_export, tmp_path, capsys):
-  """Numbers and drawings are those of the turned picture."""
+def test_exif_orientation_is_applied(image_export, tmp_path, capsys):
+  """Probabilities and drawings are those of the upright image."""
   for tag in (2, 6):
     tagged = phone_pictures.encode(IMAGES[0], tag)
     (tmp_path / f'{tag}.png').write_bytes(tagged)
@@ -184,10 +185,11 @@ def test_pictures_of_phones_are_upright(image_export, tmp_path, capsys):
   assert np.abs(drawn['2.png'] - drawn['6.png']).max() > 50
 
 
-@pytest.mark.parametrize('form', streaming.EXPORT_FORMATS)
-def test_stream(
-    stream_run, stream_exports, videos, tmp_path, capsys, monkeypatch, form):
-  model = stream_exports[form]
+@pytest.mark.parametrize('export_format', streaming.EXPORT_FORMATS)
+def test_streams_videos(
+    stream_run, stream_exports, videos, tmp_path, capsys, monkeypatch,
+    export_format):
+  model = stream_exports[export_format]
   capsys.readouterr()
   said, err = ask(capsys, model, [videos], stream=True)
   assert err == ''
@@ -229,8 +231,9 @@ def test_stream(
       run.predict(model, [videos], options)
 
 
-def test_interrupted(image_export, images, capsys, monkeypatch):
-  """What waits for earlier files is said, too."""
+def test_interrupt_prints_the_finished_answers(
+    image_export, images, capsys, monkeypatch):
+  """Answers that wait for earlier files are printed, too."""
   answered = []
 
   def interrupt(self, batch, unused_batch_size):
@@ -256,7 +259,7 @@ def test_interrupted(image_export, images, capsys, monkeypatch):
     ({'kind': 'saved_model', 'preprocessing': {
         'inputs': 'images', 'input_size': [8, 8, 1],
         'center_crop_fraction': 1.}}, '/export cannot be loaded: ')])
-def test_wrong_models(images, tmp_path, change, message):
+def test_invalid_exports_are_refused(images, tmp_path, change, message):
   folder = tmp_path / 'export'
   if change is not None:
     folder.mkdir()
@@ -266,7 +269,7 @@ def test_wrong_models(images, tmp_path, change, message):
     run.predict(str(folder), [images], run.Options())
 
 
-def test_what_does_not_go_together(
+def test_contradictory_options_are_refused(
     image_export, tflite_export, images, videos):
   with pytest.raises(errors.UserError, match='--stream needs an export of'):
     run.predict(image_export, [images], run.Options(stream=True))

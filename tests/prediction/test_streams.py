@@ -1,4 +1,4 @@
-"""Videos are shown bit by bit."""
+"""Videos are streamed in steps."""
 
 import types
 
@@ -16,7 +16,7 @@ CLIPS = views.ClipView((4, 16, 16, 3), 10., 2, 'loop', 16, 48)
 
 @pytest.fixture(name='streamer')
 def fixture_streamer():
-  """Its answer is the brightness of each frame, and the steps so far."""
+  """Answers with the brightness of each frame and the number of steps."""
   def step(frames, state):
     steps = state['steps'] + 1
     return {'steps': steps, 'probabilities': np.array(
@@ -30,7 +30,7 @@ def brightness(number):
   return 10 + video_making.STEP * number
 
 
-def test_steps(streamer, tmp_path):
+def test_steps_yield_time_and_answer(streamer, tmp_path):
   path = video_making.write(
       tmp_path / 'a.mp4', video_making.numbered(11), rate=10)
   for _ in range(2):  # Each time from the beginning.
@@ -43,7 +43,7 @@ def test_steps(streamer, tmp_path):
       assert steps == i + 1
 
 
-def test_shorter_than_a_step(streamer, tmp_path):
+def test_video_shorter_than_a_step_is_padded(streamer, tmp_path):
   path = video_making.write(
       tmp_path / 'a.mp4', video_making.numbered(2), rate=10)
   (seconds, (first, second, _)), = run.steps(streamer, path, 10.)
@@ -51,7 +51,7 @@ def test_shorter_than_a_step(streamer, tmp_path):
   assert abs(first - brightness(0)) < 4
 
 
-def test_no_video(streamer, tmp_path):
+def test_empty_file_is_refused(streamer, tmp_path):
   (tmp_path / 'a.mp4').write_bytes(b'')
   with pytest.raises(examples.UnreadableError, match='empty file'):
     list(run.steps(streamer, str(tmp_path / 'a.mp4'), 10.))

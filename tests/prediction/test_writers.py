@@ -42,7 +42,7 @@ def write(output_format, given, top=3, stream=None, is_streaming=False):
   return stream.getvalue()
 
 
-def test_likeliest():
+def test_likeliest_sorts_by_probability():
   assert writers.likeliest(np.float32([.25, .25, .5]), NAMES, 2) == [
       ('a very long cow', .5), ('ant', .25)]
 
@@ -60,7 +60,7 @@ def test_table_on_a_terminal():
   assert {len(line) for line in text.splitlines()} == {80}
 
 
-def test_table_breaks_lines(monkeypatch):
+def test_narrow_table_wraps(monkeypatch):
   monkeypatch.setenv('COLUMNS', '40')
   text = write('table', [answer('some/file.png', 2, 0, 1)], stream=Terminal())
   assert text == (
@@ -75,7 +75,7 @@ def test_table_in_a_file_is_not_cut():
       f'{file}  ant             0.900  a very long cow 0.100\n')
 
 
-def test_json():
+def test_json_lines():
   given = [answer('é.png', 0, 1), writers.Answer('torn.png', error='torn')]
   text = write('json', given, top=2)
   assert 'é' in text
@@ -89,7 +89,7 @@ def test_json():
   assert json.loads(moment)['seconds'] == .25
 
 
-def test_csv():
+def test_csv_rows():
   given = [answer('a,b.png', 0, 1),
            writers.Answer('torn.png', error='torn, cut')]
   rows = list(csv.DictReader(io.StringIO(write('csv', given, top=2))))
@@ -113,16 +113,16 @@ def test_table_of_a_stream_shows_changes_and_the_end():
   assert write('table', torn, 1, is_streaming=True) == ''
 
 
-def test_moments():
+def test_moment_is_minutes_and_seconds():
   assert writers.moment(7.254) == '0:07.25'
   assert writers.moment(59.999) == '1:00.00'
 
 
-def test_printable_paths_are_one_line_of_text():
+def test_printable_gives_one_line_of_text():
   assert writers.printable(os.fsdecode(b'\xff\n.png')) == '\ufffd\ufffd.png'
 
 
-def test_unknown_format():
+def test_unknown_format_is_refused():
   with pytest.raises(errors.UserError, match="'jso'. Known: json, "):
     writers.check_format('jso')
   writers.check_format('csv')
@@ -130,7 +130,7 @@ def test_unknown_format():
 
 @pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'utf-8'])
 @pytest.mark.parametrize('output_format', writers.FORMATS)
-def test_encodings_of_terminals(output_format, encoding):
+def test_any_terminal_encoding_is_supported(output_format, encoding):
   """The command line replaces what a terminal cannot encode."""
   class Encoded(io.TextIOWrapper):
     def isatty(self):

@@ -1,4 +1,4 @@
-"""The frame of all exporters: odd names, refusals, samples."""
+"""Exporters in common: odd class names and paths, refusals, samples."""
 
 import json
 
@@ -23,7 +23,7 @@ NAMES = ('1e3', 'null', 'on', '007', '0x1f', '12:30', '1_000', '.5',
 
 @pytest.fixture(scope='module', name='odd_names')
 def fixture_odd_names(finished_run, tmp_path_factory):
-  """A run whose class names look like other things, and its checkpoint."""
+  """A run whose class names look like numbers, and its checkpoint."""
   folder = str(tmp_path_factory.mktemp('runs') / 'sweep [lr=1e-3]*')
   run, checkpoint = servable.find(finished_run)
   run_folder.save(run_folder.Run(
@@ -31,7 +31,7 @@ def fixture_odd_names(finished_run, tmp_path_factory):
   return folder, checkpoint
 
 
-def test_names_and_brackets(odd_names, tmp_path):
+def test_saved_model_keeps_odd_class_names_and_paths(odd_names, tmp_path):
   """Class names stay strings, and paths are not taken for patterns."""
   folder, checkpoint = odd_names
   out = str(tmp_path / 'out [x]?')
@@ -39,7 +39,7 @@ def test_names_and_brackets(odd_names, tmp_path):
   assert predictors.Export(out).load().label_names == NAMES
 
 
-def test_names_of_a_tflite_file(odd_names, tmp_path):
+def test_tflite_file_keeps_odd_class_names_and_paths(odd_names, tmp_path):
   folder, checkpoint = odd_names
   out = tmp_path / 'tflite [x]*'
   # The names are not those of the evaluation data, on which it would be tried.
@@ -47,7 +47,7 @@ def test_names_of_a_tflite_file(odd_names, tmp_path):
   assert predictors.Export(str(out)).load().label_names == NAMES
 
 
-def test_names_of_a_hub_module(odd_names, tmp_path):
+def test_hub_module_keeps_odd_class_names_and_paths(odd_names, tmp_path):
   folder, checkpoint = odd_names
   out = tmp_path / 'hub [x]*'
   hub_module.export(folder, str(out), checkpoint, verify=False)
@@ -60,7 +60,8 @@ def test_names_of_a_hub_module(odd_names, tmp_path):
 
 
 @pytest.mark.parametrize('export_format', streaming.EXPORT_FORMATS)
-def test_names_and_brackets_of_streams(stream_run, tmp_path, export_format):
+def test_streaming_export_keeps_odd_class_names_and_paths(
+    stream_run, tmp_path, export_format):
   run, checkpoint = servable.find(stream_run)
   folder, out = str(tmp_path / 'sweep [lr=1e-3]*'), str(tmp_path / 'out [x]?')
   names = NAMES[-8:]
@@ -70,7 +71,7 @@ def test_names_and_brackets_of_streams(stream_run, tmp_path, export_format):
   assert predictors.Export(out).load().label_names == names
 
 
-def test_refused_exports_can_be_kept(
+def test_export_that_fails_verification_can_be_kept(
     finished_run, tmp_path, monkeypatch, capsys):
   def ask(*arguments):
     del arguments
@@ -93,9 +94,9 @@ def test_refused_exports_can_be_kept(
     tflite_file.export(finished_run, str(out), **options)
 
 
-def test_a_whole_set_gives_the_accuracy_of_the_run(
+def test_verification_on_the_whole_split_gives_the_run_accuracy(
     finished_run, tmp_path, capsys):
-  """Training, evaluation and export tell one number."""
+  """Training, evaluation and export report the same accuracy."""
   score = run_folder.load(finished_run).best_scores()['accuracy']
   tflite_file.export(
       finished_run, str(tmp_path / 'out'), verify_examples=1000)

@@ -1,4 +1,4 @@
-"""A module is what TensorFlow Hub expects, also where this package is not."""
+"""TensorFlow Hub modules, also used without this package."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def drawn(*shape):
 
 
 def unbroken(out):
-  """What was verified, in one line; on the terminal it fits one."""
+  """Returns the line that reports verification."""
   found = out[out.index('Loaded again'):]
   assert max(map(len, found.splitlines())) < 80
   return ' '.join(found.split())
@@ -43,7 +43,7 @@ def fixture_found(finished_run):
   return servable.load(*servable.find(finished_run))
 
 
-def test_images_end_to_end(finished_run, found, tmp_path, capsys):
+def test_exports_an_image_module(finished_run, found, tmp_path, capsys):
   """Exported, loaded and fine-tuned without the package."""
   folder = str(tmp_path / 'digits')
   hub_module.export(finished_run, folder, verify_examples=40)
@@ -74,7 +74,7 @@ def test_images_end_to_end(finished_run, found, tmp_path, capsys):
     hub_module.export(finished_run, folder, output_type='feature_vector')
 
 
-def test_clips(finished_video_run, tmp_path, capsys):
+def test_exports_a_clip_module(finished_video_run, tmp_path, capsys):
   folder = str(tmp_path / 'moving')
   hub_module.export(
       finished_video_run, folder, output_type='feature_vector',
@@ -86,8 +86,8 @@ def test_clips(finished_video_run, tmp_path, capsys):
       unbroken(out))
 
 
-def test_colours_become_grey_as_in_evaluation(found):
-  """But for the rounding to bytes, which has no gradient."""
+def test_grey_model_converts_colours_as_evaluation_does(found):
+  """Equal up to the rounding to bytes, which has no gradient."""
   images = np.random.default_rng(1).integers(
       0, 256, [4, 8, 8, 3], dtype=np.uint8)
   module = hub_module.make(found, 'classifier')
@@ -101,7 +101,7 @@ def test_colours_become_grey_as_in_evaluation(found):
 
 
 def bottleneck(data_dir):
-  """A model with batch normalisation, not trained; in colour."""
+  """An untrained colour model with batch normalization."""
   backbone = {'type': 'token_learner_bottleneck',
               'token_learner_bottleneck': vars(tiny_clips.spec())}
   model = {'num_classes': 8, 'input_size': tiny_clips.CLIP,
@@ -116,7 +116,7 @@ def bottleneck(data_dir):
       task, tuple('abcdefgh'), model, input_signatures.of_task(task))
 
 
-def test_batch_normalisation_moves_in_training_only(data_dir, tmp_path):
+def test_batch_norm_statistics_change_in_training_only(data_dir, tmp_path):
   made = bottleneck(data_dir)
   made.model.backbone.trainable = False  # Frozen in its run, free in a module.
   module = hub_module.make(made, 'feature_vector')
@@ -147,7 +147,7 @@ def test_batch_normalisation_moves_in_training_only(data_dir, tmp_path):
     np.testing.assert_allclose(weight, other, rtol=1e-4, atol=1e-5)
 
 
-def test_regularization_losses_come_along(found, tmp_path):
+def test_module_has_regularization_losses(found, tmp_path):
   model = type(found.model).from_config(found.model.get_config())
   model.add_loss(lambda: tf.reduce_sum(model.head.bias**2))
   made = servable.Servable(
@@ -165,9 +165,9 @@ def test_regularization_losses_come_along(found, tmp_path):
   assert not hub.KerasLayer(str(tmp_path / 'features'), trainable=True).losses
 
 
-def test_mixed_precision_and_no_comparison(
+def test_module_of_a_bfloat16_run_computes_in_float32(
     finished_run, found, tiny_digits, tmp_path, capsys):
-  """A module is of float32; what was not looked at is not said to be right."""
+  """Without verification, the card claims no accuracy."""
   params = experiments.parse('tokenlearner_digits', [
       tiny_digits, 'runtime.mixed_precision_dtype=bfloat16,'
       'task.model.num_classes=10'])
@@ -192,12 +192,12 @@ def test_mixed_precision_and_no_comparison(
     (dict(verify_examples=0), '--verify_examples must be at least 1, got '
      '0. Give --noverify to skip verification'),
 ])
-def test_options_that_cannot_be(options, message):
+def test_invalid_options_are_refused(options, message):
   with pytest.raises(errors.UserError, match=message):
     hub_module.export('run', 'out', **options)
 
 
-def test_wrong_use_is_one_line(finished_run, tmp_path):
+def test_user_mistakes_give_one_line(finished_run, tmp_path):
   done = subprocess.run(
       [sys.executable, str(SCRIPT), f'--model_dir={tmp_path}/none',
        f'--export_dir={tmp_path}/out'],
@@ -216,7 +216,7 @@ def test_wrong_use_is_one_line(finished_run, tmp_path):
     hub_module.export(finished_run, str(tmp_path / 'mine'))
 
 
-@pytest.mark.parametrize('form, change, message', [
+@pytest.mark.parametrize('output_type, change, message', [
     # Rounding, which is accepted.
     ('classifier', dict(load=2e-5, layer=-2e-5), ''),
     ('feature_vector', dict(load=2e-5, layer=-2e-5), ''),
@@ -228,18 +228,18 @@ def test_wrong_use_is_one_line(finished_run, tmp_path):
     ('classifier', dict(rest=1.), 'differs too much .*Nothing was kept'),
     ('feature_vector', dict(rest=1.), 'differs too much .*Nothing was kept'),
 ])
-def test_what_does_not_verify_is_not_kept(
-    finished_run, found, tmp_path, monkeypatch, form, change, message):
-  """Lies of a client, which says what the model says and then some more."""
+def test_module_that_fails_verification_is_removed(
+    finished_run, found, tmp_path, monkeypatch, output_type, change, message):
+  """The client's outputs equal the model's, plus a change."""
   examples = hub_module.verification.draw(found, 20)
   def ask(client, folder, inputs):
     assert client.endswith('hub_client.py') and os.path.isdir(folder)
     np.testing.assert_allclose(
         2 * np.load(inputs)[..., :1] - 1, examples.pixels, atol=1e-6)
-    network = (found.model if form == 'classifier' else lambda pixels:
+    network = (found.model if output_type == 'classifier' else lambda pixels:
                found.model.backbone(pixels)['pre_logits'])
     load = network(examples.pixels).numpy()
-    variables = (found.model if form == 'classifier'
+    variables = (found.model if output_type == 'classifier'
                  else found.model.backbone).trainable_variables
     answers = dict(load=load, layer=load[:16], layer_in_training=load[:16],
                    counts=np.array([len(variables), 0, 0]))
@@ -254,6 +254,6 @@ def test_what_does_not_verify_is_not_kept(
   with (pytest.raises(errors.UserError, match=f'(?s){message}') if message
         else contextlib.nullcontext()):
     hub_module.export(
-        finished_run, str(tmp_path / 'out'), output_type=form,
+        finished_run, str(tmp_path / 'out'), output_type=output_type,
         verify_examples=20)
   assert bool(message) == (not os.listdir(tmp_path))

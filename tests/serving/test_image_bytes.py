@@ -43,7 +43,7 @@ def huge_png(side=30000):
 
 
 def gif_with_comments(lists, blocks):
-  """So many comments before the first frame, of so many blocks of a byte."""
+  """A GIF with comments of one-byte blocks before the first frame."""
   data = encode('GIF')
   frame = data.index(b',', 13 + 3 * 2**((data[10] & 7) + 1))
   comment = b'!\xfe' + b'\1x' * blocks + b'\0'
@@ -67,7 +67,7 @@ def huge_gif_frame():
 
 @pytest.fixture(scope='module', name='read')
 def fixture_read():
-  """Files -> (pixels, reasons), in one graph for all tests."""
+  """Function of files -> (pixels, reasons), traced once for all tests."""
   @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
   def read(files):
     resize = lambda image: tf.image.resize(image, [9, 7])
@@ -101,8 +101,8 @@ READABLE = {
 
 
 @pytest.mark.parametrize('name', READABLE)
-def test_what_pil_reads(read, name):
-  """Within what two JPEG decoders differ by on noise."""
+def test_pixels_equal_those_of_pillow(read, name):
+  """Tolerance: the difference of two JPEG decoders on noise."""
   (pixels,), reasons = read([READABLE[name]])
   expected = np.array(
       PIL.Image.open(io.BytesIO(READABLE[name])).convert('RGB'))
@@ -118,20 +118,20 @@ def test_transparency_is_dropped(read, name):
   np.testing.assert_array_equal(pixels, PIXELS)
 
 
-def test_sixteen_bits_become_eight(read):
+def test_16_bit_channels_are_converted_to_8(read):
   deep = np.random.default_rng(1).integers(0, 2**16, [9, 7, 3], np.uint16)
   (pixels,), reasons = read([tf.io.encode_png(deep).numpy()])
   assert reasons == ['']
   np.testing.assert_allclose(pixels, deep / 257, atol=1)
 
 
-def test_gif_with_comments(read):
+def test_gif_with_comments_is_decoded(read):
   (pixels,), reasons = read([gif_with_comments(10, 50)])
   assert reasons == ['']
   np.testing.assert_array_equal(pixels, tf.io.decode_gif(encode('GIF'))[0])
 
 
-def test_first_frame_of_an_animated_gif(read):
+def test_animated_gif_gives_its_first_frame(read):
   data = animated('GIF')
   (pixels,), reasons = read([data])
   assert reasons == ['']
@@ -143,8 +143,8 @@ def test_first_frame_of_an_animated_gif(read):
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
-def test_jpeg_without_end_marker(read, mode):
-  """As in image_files: read if all pixels are there, refused if cut off."""
+def test_jpeg_without_end_marker_is_decoded(read, mode):
+  """Decoded if all pixels are present, refused if truncated."""
   data = encode('JPEG', mode)
   pixels, reasons = read([data, data[:-2], data + b'trailer'])
   assert reasons == [''] * 3
@@ -154,7 +154,7 @@ def test_jpeg_without_end_marker(read, mode):
   assert reasons == [CUT_OFF] * 36
 
 
-def test_progressive_jpeg_without_end_marker(read):
+def test_progressive_jpeg_without_end_marker_is_decoded(read):
   data = encode('JPEG', progressive=True)
   _, reasons = read([data[:-2], data + b'trailer', data[:-60]])
   reason = 'a progressive JPEG without end marker, possibly cut off'
@@ -184,8 +184,8 @@ REFUSED = [
 ]
 
 
-def test_the_others_are_read(read):
-  """All in one batch, a good one before, between and after."""
+def test_unreadable_files_do_not_affect_the_rest_of_the_batch(read):
+  """One batch with readable files before, between and after the others."""
   good = encode('PNG')
   files = [good, *(data for data, _ in REFUSED[:4]), good,
            *(data for data, _ in REFUSED[4:]), good]
@@ -205,7 +205,7 @@ def fixture_read_clip():
   return read
 
 
-def test_frames_of_a_clip(read_clip):
+def test_clip_of_encoded_frames_is_decoded(read_clip):
   pixels, reason = read_clip([encode('PNG')] * 3)
   np.testing.assert_allclose(pixels, PIXELS.mean((0, 1)), rtol=1e-5)
   assert reason == b''
@@ -219,7 +219,7 @@ def test_frames_of_a_clip(read_clip):
     ([encode('PNG'), tf.io.encode_png(PIXELS[:4]).numpy()],
      b'content corrupt or cut off, or frames of several sizes'),
 ])
-def test_clips_that_cannot_be_read(read_clip, frames, message):
+def test_unreadable_clips_give_a_reason(read_clip, frames, message):
   pixels, reason = read_clip(tf.constant(frames, tf.string, [len(frames)]))
   assert reason == message
   np.testing.assert_array_equal(pixels, [0, 0, 0])

@@ -1,4 +1,4 @@
-"""What is given, in words and as the Garden's examples."""
+"""Inputs of exports: their description, and parsing of tf.train.Examples."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner.serving import input_signatures
 
 
-def test_frame_rates_in_words(finished_video_run, tmp_path):
+def test_description_states_the_frame_rate(finished_video_run, tmp_path):
   task = experiments.load(finished_video_run).task
   assert input_signatures.of_task(task).description == (
       'RGB frames of whole videos of any length and size, at 8 frames a '
@@ -22,12 +22,12 @@ def test_frame_rates_in_words(finished_video_run, tmp_path):
       input_signatures.of_task(task).description)
 
 
-def test_rate_of_what_is_not_prepared(tmp_path):
+def test_unprepared_data_set_has_no_frame_rate(tmp_path):
   assert tfds_source.find_fps('moving_digits', str(tmp_path)) is None
 
 
 @pytest.mark.parametrize('pixels', [True, False])
-def test_examples_there_and_back(finished_run, finished_video_run, pixels):
+def test_parse_inverts_serialize(finished_run, finished_video_run, pixels):
   image = np.random.default_rng(0).integers(0, 256, [5, 4, 3], np.uint8)
   file = tf.io.encode_png(image).numpy()
   example = image if pixels else file

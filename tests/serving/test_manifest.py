@@ -1,4 +1,4 @@
-"""An export is whole or not there, and nobody else's is touched."""
+"""Exports are complete or absent; other folders are not touched."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tf_tokenlearner.serving import manifest
 
 @pytest.fixture(name='origin')
 def fixture_origin(tmp_path):
-  """Facts of an export of a run, the weights of which are a text."""
+  """Facts of an export whose checkpoint is a text file."""
   run = tmp_path / 'runs' / 'run'
   run.mkdir(parents=True)
   def make(weights='a', export_format='saved_model', **options):
@@ -35,7 +35,7 @@ def write(path, facts, verified=True):
     pass
 
 
-def test_the_same_export_is_recognised(place, origin, capsys):
+def test_existing_export_is_recognized(place, origin, capsys):
   path = str(place / 'out')
   assert not manifest.is_present(origin(batch_size=1), path, True)
   write(path, origin(batch_size=1))
@@ -58,7 +58,7 @@ def test_the_same_export_is_recognised(place, origin, capsys):
       manifest.is_present(other, path, True)
 
 
-def test_unverified_exports_are_not_taken_for_verified(place, origin):
+def test_unverified_export_does_not_count_as_verified(place, origin):
   path = str(place / 'out')
   write(path, origin(), verified=False)
   assert manifest.is_present(origin(), path, False)
@@ -66,7 +66,7 @@ def test_unverified_exports_are_not_taken_for_verified(place, origin):
     manifest.is_present(origin(), path, True)
 
 
-def test_empty_folders_are_free(place, origin):
+def test_empty_folder_may_be_written(place, origin):
   path = str(place / 'out')
   os.mkdir(path)
   manifest.refuse_foreign('run', path)
@@ -76,7 +76,7 @@ def test_empty_folders_are_free(place, origin):
 
 
 @pytest.mark.parametrize('name', ['saved_model.pb', 'model.tflite'])
-def test_incomplete_exports_are_told_apart(tmp_path, origin, name):
+def test_incomplete_exports_are_named(tmp_path, origin, name):
   folder = tmp_path / 'half'
   folder.mkdir()
   (folder / name).write_text('')
@@ -90,7 +90,7 @@ def test_incomplete_exports_are_told_apart(tmp_path, origin, name):
 
 @pytest.mark.parametrize('content', [
     'no json', '{"place": "/x"}', '[]', '"x"'])
-def test_folders_of_others_are_refused(tmp_path, origin, content):
+def test_folder_that_is_no_export_is_refused(tmp_path, origin, content):
   (tmp_path / 'origin.json').write_text(content)
   for refuse in (lambda: manifest.refuse_foreign('run', str(tmp_path)),
                  lambda: manifest.is_present(
@@ -103,7 +103,7 @@ def test_folders_of_others_are_refused(tmp_path, origin, content):
     OSError(28, 'No space left on device'),
     tf.errors.ResourceExhaustedError(
         None, None, 'BESIDE/a; No space left on device [Op:SaveV2]\nat')])
-def test_a_full_disk_leaves_nothing(place, origin, error):
+def test_full_disk_leaves_no_files(place, origin, error):
   with pytest.raises(errors.UserError, match=(
       'out cannot be written: No space left on device. Choose')) as caught:
     with manifest.writing(str(place / 'out'), origin()) as beside:
@@ -118,20 +118,20 @@ def test_a_full_disk_leaves_nothing(place, origin, error):
 @pytest.mark.parametrize('error', [
     FileNotFoundError(2, 'No such file', '/elsewhere/inputs.npy'),
     tf.errors.InvalidArgumentError(None, None, 'Matrix size-incompatible')])
-def test_what_else_goes_wrong_is_not_called_writing(place, origin, error):
+def test_other_errors_are_raised_unchanged(place, origin, error):
   with pytest.raises(type(error)):
     with manifest.writing(str(place / 'out'), origin()):
       raise error
   assert not os.listdir(place)
 
 
-def test_a_place_that_cannot_be(place, origin):
+def test_unwritable_path_is_refused(place, origin):
   (place / 'file').write_text('')
   with pytest.raises(errors.UserError, match='out cannot be written'):
     write(str(place / 'file' / 'out'), origin())
 
 
-def test_an_interrupt_leaves_nothing(place, origin):
+def test_interrupt_leaves_no_files(place, origin):
   with pytest.raises(KeyboardInterrupt):
     with manifest.writing(str(place / 'out'), origin()) as beside:
       assert os.path.basename(beside).startswith('.out.')
@@ -139,7 +139,7 @@ def test_an_interrupt_leaves_nothing(place, origin):
   assert not os.listdir(place)
 
 
-def test_temporary_files(monkeypatch):
+def test_scratch_folder_is_removed_and_reports_full_disks(monkeypatch):
   with pytest.raises(errors.UserError, match=(
       'for temporary files, cannot be written: No space left on device. Set')):
     with manifest.scratch() as folder:
@@ -155,7 +155,7 @@ def test_temporary_files(monkeypatch):
       pass
 
 
-def test_labels_are_lines(tmp_path):
+def test_labels_file_has_one_line_per_class(tmp_path):
   path = manifest.write_labels(str(tmp_path), ['cat', 'é'])
   with open(path, encoding='utf-8') as file:
     assert file.read() == 'cat\né\n'
@@ -172,6 +172,6 @@ def test_line_breaks_in_names_do_not_shift_classes(place, origin):
   assert manifest.read_labels(path) == names
 
 
-def test_labels_of_an_export_of_version_0_1_0():
+def test_labels_of_version_0_1_0_are_read():
   folder = pathlib.Path(__file__).parents[1] / 'golden' / 'export_before'
   assert manifest.read_labels(str(folder)) == tuple('0123456789')

@@ -1,4 +1,4 @@
-"""A card says what is so, in 80 columns."""
+"""Model cards state the facts of run and module in 80 columns."""
 
 import dataclasses
 import types
@@ -13,7 +13,7 @@ from tf_tokenlearner.serving import servable
 
 
 def module(weights=10, statistics=0):
-  """As much of one as a card is about."""
+  """Returns a stand-in for the module."""
   trainable = [tf.Variable(tf.zeros([weights]))]
   moving = [tf.Variable(tf.zeros([statistics]))] if statistics else []
   return types.SimpleNamespace(
@@ -23,14 +23,14 @@ def module(weights=10, statistics=0):
 
 def card(model_dir, options='', output_type='classifier', weights=10,
          statistics=0, **changes):
-  """In one line; its columns are checked.
+  """Returns the card as one line; checks that it has 80 columns.
 
   Args:
     model_dir: folder of a run.
-    options: of its config.
+    options: overrides of its config.
     output_type: of the module.
-    weights: how many.
-    statistics: of batch normalisation, how many.
+    weights: number of trainable weights.
+    statistics: number of moving statistics.
     **changes: to the Servable.
   """
   run, path = servable.find(model_dir)
@@ -46,7 +46,7 @@ def card(model_dir, options='', output_type='classifier', weights=10,
   return ' '.join(text.split())
 
 
-def test_facts_of_images(finished_run):
+def test_card_of_an_image_model(finished_run):
   text = card(finished_run, weights=6301)
   for fact in (
       '# tokenlearner_digits: image classifier',
@@ -70,7 +70,7 @@ def test_facts_of_images(finished_run):
   assert 'Precision' not in text
 
 
-def test_facts_of_clips(finished_video_run):
+def test_card_of_a_video_model(finished_video_run):
   text = card(
       finished_video_run, 'task.train_data.scale_jitter=[0.9,1.33]',
       output_type='feature_vector', weights=1234, statistics=56)
@@ -88,7 +88,7 @@ def test_facts_of_clips(finished_video_run):
     assert fact in text
 
 
-def test_recipe_of_many_words(finished_run):
+def test_recipe_lists_all_options(finished_run):
   text = card(finished_run, """
 task:
   model: {input_size: [8, 8, 3], head_bias: -10.}
@@ -131,17 +131,17 @@ runtime: {mixed_precision_dtype: bfloat16}
   assert '/home' not in text
 
 
-def test_many_classes_are_shortened(finished_run):
+def test_long_class_list_is_shortened(finished_run):
   text = card(finished_run, label_names=tuple(f'c{i}' for i in range(1020)))
   assert '`c18`, `c19` and 1,000 more. labels.txt beside' in text
 
 
-def test_data_that_are_gone(finished_run):
+def test_missing_data_set_is_named(finished_run):
   assert 'Data: gone, split train.' in card(
       finished_run, 'task.train_data.tfds_name=/data/gone')
 
 
-def test_accuracy_is_of_this_checkpoint(finished_run):
+def test_accuracy_names_the_checkpoint(finished_run):
   run, best = servable.find(finished_run)
   report = 'with a head, accuracy 0.5'
   told = model_card.accuracy(run, best, report)
@@ -157,7 +157,7 @@ def test_accuracy_is_of_this_checkpoint(finished_run):
       'Not measured.']
 
 
-def test_views_of_videos_are_said(finished_video_run):
+def test_accuracy_states_the_number_of_views(finished_video_run):
   _, best = servable.find(finished_video_run)
   params = experiments.load(
       finished_video_run,

@@ -57,7 +57,7 @@ def test_scores_equal_those_of_the_model(digits, model, size):
       answers['probabilities'], tf.nn.softmax(model(pixels)), atol=1e-6)
 
 
-def test_five_likeliest_classes(digits):
+def test_outputs_hold_the_five_likeliest_classes(digits):
   answers = digits['serving_default'](images=images(8, 8))
   order = np.argsort(-answers['probabilities'].numpy(), axis=-1)[:, :5]
   np.testing.assert_array_equal(answers['top_classes'], order)
@@ -68,7 +68,7 @@ def test_five_likeliest_classes(digits):
       answers['top_names'].numpy().astype(str), order.astype(str))
 
 
-def test_what_the_head_and_the_token_learner_see(digits, model):
+def test_features_and_attention_maps_equal_those_of_the_model(digits, model):
   pixels = views.ImageView((8, 8, 1), 1.).to_pixels(images(8, 8))
   np.testing.assert_allclose(
       digits['features'](images=images(8, 8))['pre_logits'],
@@ -79,7 +79,7 @@ def test_what_the_head_and_the_token_learner_see(digits, model):
       maps, model.backbone.attention_maps(pixels)[:, 0], atol=1e-6)
 
 
-def test_label_names_are_inside(image_export, digits):
+def test_label_names_are_stored_in_the_model(image_export, digits):
   names = digits['label_names']()['label_names'].numpy()
   assert [name.decode() for name in names] == list('0123456789')
   with open(os.path.join(image_export, 'assets', 'labels.txt')) as file:
@@ -91,7 +91,7 @@ def png(image):
   return tf.io.encode_png(image).numpy()
 
 
-def test_one_bad_file_spoils_no_other(digits):
+def test_unreadable_file_does_not_affect_the_others(digits):
   pictures = images(20, 31)
   expected = digits['serving_default'](images=pictures)
   answers = digits['image_bytes'](image_bytes=tf.constant(
@@ -107,8 +107,8 @@ def test_one_bad_file_spoils_no_other(digits):
 
 
 @pytest.mark.parametrize('tag', [2, 6])
-def test_pictures_of_phones_are_upright(digits, tag):
-  """A file with an orientation tag gives the numbers of the turned picture."""
+def test_exif_orientation_is_applied(digits, tag):
+  """A file with an orientation tag scores as the upright image."""
   tagged = phone_pictures.encode(images(20, 31)[0].numpy(), tag)
   answers = digits['image_bytes'](image_bytes=tf.constant([tagged]))
   expected = digits['serving_default'](
@@ -121,7 +121,7 @@ def test_pictures_of_phones_are_upright(digits, tag):
 
 
 @pytest.mark.parametrize('name', ['image_bytes', 'tf_example'])
-def test_a_batch_of_bad_files_gives_reasons(digits, name):
+def test_batch_of_unreadable_files_gives_reasons(digits, name):
   bad = [b'', png(np.zeros([3, 3, 3], np.uint8))[:40]]
   for files in ([bad[0]], bad):
     answers = digits[name](**{name: tf.constant(files)})
@@ -133,7 +133,7 @@ def test_a_batch_of_bad_files_gives_reasons(digits, name):
         b'empty', b'content corrupt or cut off']
 
 
-def test_examples_of_the_garden(digits):
+def test_tf_example_signature_parses_garden_examples(digits):
   picture = images(9, 9, 1)
   features = {'image/encoded': tf.train.Feature(
       bytes_list=tf.train.BytesList(value=[png(picture[0])])),
@@ -149,7 +149,7 @@ def test_examples_of_the_garden(digits):
   assert answers['errors'].numpy().tolist() == [reason, b'', reason]
 
 
-def test_saved_model_cli_answers(image_export):
+def test_saved_model_cli_runs_the_model(image_export):
   done = subprocess.run(
       [os.path.join(os.path.dirname(sys.executable), 'saved_model_cli'), 'run',
        '--dir', image_export, '--tag_set', 'serve', '--signature_def',
@@ -160,12 +160,13 @@ def test_saved_model_cli_answers(image_export):
   assert 'Result for output key top_names' in done.stdout
 
 
-def test_second_time_says_so(image_export, finished_run, capsys):
+def test_repeated_export_reports_the_existing_one(
+    image_export, finished_run, capsys):
   saved_model.export(finished_run, image_export)
   assert 'Exported already' in capsys.readouterr().out
 
 
-def test_existing_folders_are_left_alone(
+def test_existing_folder_is_not_overwritten(
     image_export, finished_run, tmp_path):
   (tmp_path / 'mine').mkdir()
   (tmp_path / 'mine' / 'notes').write_text('')
@@ -184,12 +185,12 @@ def test_existing_folders_are_left_alone(
     (dict(batch_size=-1), '--batch_size must be at least 0, got -1'),
     (dict(verify_examples=-1), '--verify_examples must be at least 0'),
 ])
-def test_options_that_cannot_be(options, message):
+def test_invalid_options_are_refused(options, message):
   with pytest.raises(errors.UserError, match=message):
     saved_model.export('run', 'out', **options)
 
 
-def test_not_a_run(tmp_path):
+def test_folder_without_a_run_is_refused(tmp_path):
   with pytest.raises(errors.UserError, match='not the folder of a training'):
     saved_model.export(str(tmp_path), str(tmp_path / 'out'))
   assert not (tmp_path / 'out').exists()
@@ -198,7 +199,7 @@ def test_not_a_run(tmp_path):
 @pytest.mark.parametrize('options', [
     'task.model.num_classes=11', 'task.model.num_classes=10,'
     'task.model.backbone.token_learner_vit.hidden_size=32'])
-def test_checkpoint_of_another_config(
+def test_checkpoint_of_another_config_is_refused(
     finished_run, tmp_path, tiny_digits, options):
   params = experiments.parse('tokenlearner_digits', [tiny_digits, options])
   run_folder.save(run_folder.Run(
@@ -209,7 +210,7 @@ def test_checkpoint_of_another_config(
   assert os.listdir(tmp_path) == ['run']
 
 
-def test_run_without_checkpoint(tmp_path, tiny_digits):
+def test_run_without_checkpoint_is_refused(tmp_path, tiny_digits):
   params = experiments.parse('tokenlearner_digits', [tiny_digits])
   run_folder.save(run_folder.Run(
       str(tmp_path / 'run'), 'tokenlearner_digits', params.as_dict(), ()))
@@ -227,9 +228,9 @@ def test_run_without_checkpoint(tmp_path, tiny_digits):
     ('answers["serving_default/top_classes"][1] += 1', 'names other classes'),
     ('answers["probabilities"] += .1', 'differs too much'),
 ])
-def test_wrong_answers_are_refused(
+def test_export_with_wrong_outputs_is_refused(
     finished_run, tmp_path, monkeypatch, change, message):
-  """Lies of a client, which says what the model says and then some more."""
+  """The client's outputs equal the model's, plus a change."""
   found = servable.load(*servable.find(finished_run))
   pixels = found.inputs.to_pixels(tf.constant(found.inputs.sample(3)))
   answers = {'label_names/label_names': np.array(found.label_names)}
@@ -275,7 +276,7 @@ def test_fixed_batch_of_compiled_bfloat16(finished_run, tmp_path, capsys):
 
 
 def test_sigmoid_model_without_token_learner(tiny_digits, tmp_path, capsys):
-  """Independent probabilities; no maps, and it is said why."""
+  """Probabilities are independent; a message explains the missing maps."""
   folder = str(tmp_path / 'run')
   params = experiments.parse('tokenlearner_digits', [
       tiny_digits, 'task.losses.loss=sigmoid,trainer.train_steps=2,'
@@ -308,14 +309,14 @@ def test_clips_of_any_length_and_size(moving_digits, video_model, size):
       moving_digits['label_names']()['label_names'].numpy())
 
 
-def test_a_picture_in_place_of_a_clip(moving_digits):
+def test_image_in_place_of_a_clip_is_refused(moving_digits):
   with pytest.raises(tf.errors.InvalidArgumentError, match=(
       r'clips_any_any_any_any_3 \[2,8,8,3\] is not compatible with expected '
       r'shape \[\?,\?,\?,\?,3\]')):
     moving_digits['serving_default'](clips=images(8, 8))
 
 
-def test_files_of_frames(moving_digits, finished_video_run):
+def test_image_bytes_takes_files_of_frames(moving_digits, finished_video_run):
   raw = input_signatures.of_task(experiments.load(finished_video_run).task)
   clips = tf.constant(np.random.default_rng(1).integers(
       0, 256, [2, 9, 20, 31, 3], dtype=np.uint8))
@@ -339,14 +340,14 @@ def test_files_of_frames(moving_digits, finished_video_run):
       b'is no tf.train.SequenceExample with image/encoded')
 
 
-def test_frame_rate_is_said(video_export):
+def test_manifest_states_the_frame_rate(video_export):
   with open(os.path.join(video_export, 'origin.json')) as file:
     assert 'at 8 frames a second' in file.read()
 
 
-def test_frames_of_the_data_set_are_seen_as_in_evaluation(
+def test_stored_video_gives_the_logits_of_evaluation(
     moving_digits, video_model, finished_video_run):
-  """Decoded whole, a stored video gives the logits of its one view."""
+  """A stored video, fully decoded, gives the logits of its single view."""
   data = experiments.load(finished_video_run).task.validation_data
   source = video_pipeline.open_source(data)
   views = video_pipeline.build_dataset(

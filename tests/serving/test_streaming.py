@@ -20,7 +20,7 @@ def fixture_saved_model(tmp_path_factory, stream_run):
   return folder
 
 
-def test_saved_model_says_what_the_whole_model_says(stream_run, saved_model):
+def test_streaming_steps_equal_the_whole_model(stream_run, saved_model):
   signatures = tf.saved_model.load(saved_model).signatures
   video = np.random.default_rng(5).integers(
       0, 256, [2, 14, 20, 31, 3], dtype=np.uint8)  # T is 2: seven steps.
@@ -50,7 +50,7 @@ def test_saved_model_says_what_the_whole_model_says(stream_run, saved_model):
     (2, [1, 4, 20, 31, 3], r'frames_any_2_any_any_3'),
     (1, [2, 2, 20, 31, 3], 'of different numbers of videos'),
 ])
-def test_other_shapes_are_refused(saved_model, videos, frames, message):
+def test_wrong_shapes_are_refused(saved_model, videos, frames, message):
   signatures = tf.saved_model.load(saved_model).signatures
   state = signatures['init_state'](batch_size=tf.constant(videos))
   with pytest.raises(tf.errors.InvalidArgumentError, match=message):
@@ -58,7 +58,7 @@ def test_other_shapes_are_refused(saved_model, videos, frames, message):
 
 
 @pytest.mark.parametrize('export_format', streaming.EXPORT_FORMATS)
-def test_streams_score_as_evaluation(
+def test_stream_scores_equal_evaluation(
     stream_run, tmp_path, capsys, monkeypatch, export_format):
   """At the end of a clip, a stream answers as evaluation of the whole clip.
 
@@ -88,7 +88,7 @@ def test_streams_score_as_evaluation(
   assert f'accuracy {accuracy} (checkpoint {accuracy}' in out
 
 
-def test_tflite_file(stream_run, tmp_path, capsys):
+def test_tflite_file_streams(stream_run, tmp_path, capsys):
   folder = str(tmp_path / 'stream')
   streaming.export(stream_run, folder, export_format='tflite',
                    quantize='dynamic', verify_examples=3)
@@ -104,7 +104,8 @@ def test_tflite_file(stream_run, tmp_path, capsys):
   assert 'Exported already' in capsys.readouterr().out
 
 
-def test_wrong_numbers_are_not_kept(stream_run, tmp_path, monkeypatch):
+def test_stream_that_fails_verification_is_removed(
+    stream_run, tmp_path, monkeypatch):
   monkeypatch.setattr(
       verification, 'ask',
       lambda *arguments: {'probabilities': np.full([8, 8], .125)})
@@ -120,12 +121,12 @@ def test_wrong_numbers_are_not_kept(stream_run, tmp_path, monkeypatch):
     (dict(quantize='dynamic'), 'goes with --format=tflite only'),
     (dict(verify_examples=0), '--verify_examples must be at least 1'),
 ])
-def test_mistakes(stream_run, tmp_path, options, message):
+def test_invalid_options_are_refused(stream_run, tmp_path, options, message):
   with pytest.raises(errors.UserError, match=message):
     streaming.export(stream_run, str(tmp_path / 'stream'), **options)
 
 
-def test_model_that_cannot_stream(finished_video_run, tmp_path):
+def test_model_that_cannot_stream_is_refused(finished_video_run, tmp_path):
   with pytest.raises(errors.UserError, match='Streaming needs a run of videos'):
     streaming.export(finished_video_run, str(tmp_path / 'stream'))
   assert not list(tmp_path.iterdir())

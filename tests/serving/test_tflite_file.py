@@ -1,4 +1,4 @@
-"""TFLite files answer as the model does, with LiteRT's own operations."""
+"""TFLite files equal the model and need only LiteRT's built-in operations."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from tf_tokenlearner.serving import tflite_metadata
 
 @pytest.fixture(scope='module', name='found')
 def fixture_found(finished_run):
-  """The run, its head no longer near zero so that classes differ."""
+  """The run with larger weights in the head, so that classes differ."""
   loaded = servable.load(*servable.find(finished_run))
   kernel = loaded.model.head.kernel
   kernel.assign(np.random.default_rng(0).normal(0, .5, kernel.shape))
@@ -26,7 +26,7 @@ def fixture_found(finished_run):
 
 
 def digits(count=20):
-  """Sharp edges, as digits have them."""
+  """Images with sharp edges, as digits have."""
   grey = np.float32(255 * (np.random.default_rng(1).random(
       [count, 8, 8, 1]) > .6))
   return np.repeat(grey, 3, axis=-1)
@@ -36,7 +36,8 @@ def digits(count=20):
     ('none', 1e-5, np.float32), ('float16', 5e-3, np.float16),
     ('dynamic', .1, np.int8), ('int8', .15, np.int8),
     ('int16x8', .15, np.int8)])
-def test_quantizations(found, quantize, difference, smallest_type):
+def test_quantized_scores_are_close_to_the_model(
+    found, quantize, difference, smallest_type):
   data = tflite_file.make(found, quantize)
   loaded = interpreter.Interpreter(
       model_content=data, experimental_op_resolver_type=(
@@ -61,7 +62,7 @@ def test_quantizations(found, quantize, difference, smallest_type):
       np.int16 if quantize == 'int16x8' else np.float32}
 
 
-def test_export_of_images(finished_run, tmp_path, capsys):
+def test_exports_an_image_model(finished_run, tmp_path, capsys):
   folder = tmp_path / 'out'
   tflite_file.export(finished_run, str(folder), quantize='dynamic')
   out = ' '.join(capsys.readouterr().out.split())
@@ -78,7 +79,7 @@ def test_export_of_images(finished_run, tmp_path, capsys):
     tflite_file.export(finished_run, str(folder), quantize='int8')
 
 
-def test_export_of_clips_of_any_batch(finished_video_run, tmp_path):
+def test_exports_a_video_model_for_any_batch_size(finished_video_run, tmp_path):
   folder = tmp_path / 'out'
   tflite_file.export(
       finished_video_run, str(folder), batch_size=0, verify_examples=9)
@@ -96,7 +97,7 @@ def test_export_of_clips_of_any_batch(finished_video_run, tmp_path):
       runner(clips=clips[:2])['logits'], expected['logits'][:2], atol=1e-5)
 
 
-def test_flex_is_refused_by_name():
+def test_flex_operations_are_refused_by_name():
   @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3], name='images')])
   def patches(images):
     return {'patches': tf.image.extract_patches(
@@ -119,9 +120,9 @@ def test_flex_is_refused_by_name():
     (dict(logits=2e-5), ''),  # Rounding, which is accepted.
     (dict(logits=1e-2), 'logits of the reloaded export differs'),
     (dict(probabilities=1e-2), '(?s)differs too much.*allowed')])
-def test_wrong_answers_are_refused(
+def test_export_with_wrong_outputs_is_refused(
     finished_run, tmp_path, monkeypatch, lie, message):
-  """Numbers of a lie are added to the right ones."""
+  """The change is added to the right outputs."""
   loaded = servable.load(*servable.find(finished_run))
   examples = tflite_file.verification.draw(loaded, 20)
   scores = loaded.scores(tf.constant(examples.pixels))
@@ -145,12 +146,12 @@ def test_wrong_answers_are_refused(
     (dict(batch_size=-1), '--batch_size must be at least 0, got -1'),
     (dict(verify_examples=0), '--verify_examples must be at least 1, got'),
 ])
-def test_options_that_cannot_be(options, message):
+def test_invalid_options_are_refused(options, message):
   with pytest.raises(errors.UserError, match=message):
     tflite_file.export('run', 'out', **options)
 
 
-def test_without_litert_the_extra_is_named(monkeypatch):
+def test_missing_litert_error_names_the_extra(monkeypatch):
   monkeypatch.setattr(
       tflite_inputs.importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(errors.UserError, match=r"install 'tf_tokenlearner\[tfl"):

@@ -1,4 +1,4 @@
-"""A TFLite file answers a generic client as the model's own evaluation does."""
+"""TFLite files with image metadata score as evaluation does."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ VIEW = views.ImageView((8, 8, 1), .5)
 
 
 def photos(count, side):
-  """Smooth pictures [count, side, side, 3], colours all over."""
+  """Smooth colour images [count, side, side, 3]."""
   small = np.random.default_rng(2).integers(0, 256, [count, 4, 4, 3])
   return np.uint8(tf.image.resize(small, (side, side)).numpy())
 
@@ -45,7 +45,7 @@ def test_input_has_the_margin_of_the_view():
 
 
 @pytest.mark.parametrize('shape', [(16, 16, 3), (9, 8, 3)])
-def test_pixels_there_and_back(shape):
+def test_to_pixels_inverts_from_pixels(shape):
   pixels = np.random.default_rng(0).uniform(-1, 1, [2, 8, 8, 1])
   inputs = tflite_inputs.from_pixels(np.float32(pixels), shape)
   assert inputs.shape == (2, *shape) and inputs.dtype == np.float32
@@ -54,8 +54,8 @@ def test_pixels_there_and_back(shape):
       atol=1e-5)
 
 
-def test_whole_pictures_resized_give_the_view():
-  """For square pictures, which resizing does not squeeze."""
+def test_resized_whole_image_gives_the_evaluation_view():
+  """For square images, whose shape resizing preserves."""
   images = photos(3, 64)
   whole = tf.image.resize(images, (16, 16))
   np.testing.assert_allclose(
@@ -63,7 +63,7 @@ def test_whole_pictures_resized_give_the_view():
       atol=.01)
 
 
-def test_an_export_of_version_0_1_0_still_answers():
+def test_export_of_version_0_1_0_is_read():
   """Its input is grey and of the network's own size."""
   expected = json.loads((GOLDEN / 'run_before' / 'expected.json').read_text())
   images = np.random.default_rng(0).integers(
@@ -77,7 +77,7 @@ def test_an_export_of_version_0_1_0_still_answers():
 
 @pytest.fixture(scope='module', name='mediapipe_python')
 def fixture_mediapipe_python(tmp_path_factory):
-  """A Python with MediaPipe, whose pins are not those of this package."""
+  """A Python with MediaPipe, whose pins conflict with this package."""
   folder = tmp_path_factory.mktemp('mediapipe')
   python = folder / 'bin' / 'python'
   for command in (['venv', '--quiet', '--python', sys.executable, folder],
@@ -92,9 +92,9 @@ def fixture_mediapipe_python(tmp_path_factory):
 
 
 @pytest.mark.parametrize('side', [16, 64])
-def test_mediapipe_answers_as_evaluation(
+def test_mediapipe_scores_equal_evaluation(
     mediapipe_python, cropping, tmp_path, side):
-  """MediaPipe resizes by corners: of larger pictures it takes other pixels."""
+  """MediaPipe aligns corners in resizing, so larger images would differ."""
   # Grey, since evaluation rounds grey made of colours to bytes.
   images = np.repeat(photos(8, side)[..., :1], 3, axis=-1)
   (tmp_path / 'model.tflite').write_bytes(tflite_file.make(cropping))

@@ -1,4 +1,4 @@
-"""Metadata lie where the schema says, and the model still runs."""
+"""Metadata follow TFLite's schema, and the model still runs."""
 
 import io
 import zipfile
@@ -32,7 +32,7 @@ def fixture_described(converted):
 
 
 class Table:
-  """Fields of a flatbuffer's table by their places in the schema."""
+  """Fields of a flatbuffer's table by position in the schema."""
 
   def __init__(self, buffer, position):
     self._table = flatbuffers.table.Table(buffer, position)
@@ -65,12 +65,12 @@ class Table:
             for i in range(self._table.VectorLen(field))]
 
 
-def test_operations(converted):
+def test_operations_are_listed(converted):
   assert tflite_metadata.operations(converted) == (
       tuple(sorted({'SUM', 'SOFTMAX'})), ())
 
 
-def test_metadata_by_the_schema(described):
+def test_metadata_follows_the_schema(described):
   model = schema.ModelT.InitFromPackedBuf(described, 0)
   entry, = [entry for entry in model.metadata
             if entry.name == b'TFLITE_METADATA']
@@ -94,7 +94,7 @@ def test_metadata_by_the_schema(described):
   assert (labels.text(0), labels.byte(2)) == ('labels.txt', 2)
 
 
-def test_outputs_are_described_in_their_order(described):
+def test_outputs_are_described_in_order(described):
   model = schema.ModelT.InitFromPackedBuf(described, 0)
   loaded = interpreter.Interpreter(model_content=described)
   runner = loaded.get_signature_runner()
@@ -111,13 +111,13 @@ def test_outputs_are_described_in_their_order(described):
   assert loaded.get_input_details()[0]['name'] == 'images'
 
 
-def test_labels_are_a_file_inside(described):
+def test_labels_are_packed_into_the_file(described):
   with zipfile.ZipFile(io.BytesIO(described)) as archive:
     assert archive.read('labels.txt').decode().splitlines() == [
         'cat', 'é', 'dog']
 
 
-def test_the_numbers_stay(converted, described):
+def test_metadata_does_not_change_the_outputs(converted, described):
   images = np.random.default_rng(0).random([1, 2, 2, 3], np.float32)
   before, after = (
       interpreter.Interpreter(model_content=data).get_signature_runner()(

@@ -1,4 +1,4 @@
-"""What an export may differ by, and what is said of it."""
+"""Verification: tolerances, samples and reports."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def received(*rows):
   return np.float32(rows or EXAMPLES.probabilities)
 
 
-def test_report_of_the_same():
+def test_report_of_equal_outputs():
   assert verification.report(
       EXAMPLES, received(), verification.Tolerance(1e-5)) == (
           'all 4 evaluation examples: probabilities differ by at most 0.0e+00 '
@@ -31,7 +31,7 @@ def test_report_of_the_same():
           'accuracy 0.7500 (checkpoint 0.7500, allowed 0.2525 less)')
 
 
-def test_a_sample_is_called_a_sample():
+def test_report_states_the_sample_size():
   assert verification.report(
       EXAMPLES._replace(total=1370), received(),
       verification.Tolerance(1e-5)).startswith(
@@ -48,7 +48,7 @@ def test_samples_are_spread_evenly():
   assert verification._cardinality(filtered) == 9
 
 
-def test_lines_fit_a_terminal():
+def test_report_lines_fit_a_terminal():
   text = verification.in_lines('word ' * 40)
   assert max(map(len, text.splitlines())) < 80
 
@@ -67,13 +67,13 @@ def test_tolerance_grows_with_depth_and_scale():
       tolerance.rounding / 5)
 
 
-def test_equal_answers_are_never_refused():
+def test_equal_outputs_are_accepted():
   values = np.array([np.inf, -np.inf, np.nan, 1e30])
   verification.require_close(
       values, values.copy(), 'logits', verification.Tolerance(0.))
 
 
-def test_report_of_another():
+def test_report_of_different_outputs():
   text = verification.report(
       EXAMPLES, received([.9, .1], [.6, .4], [.3, .7], [.2, .8]),
       verification.Tolerance(1.))
@@ -88,13 +88,13 @@ def test_report_of_another():
     ([[np.nan, .1], [.4, .6], [.7, .3], [.8, .2]], (1.,), 'differs too much'),
     ([[.9, .1]], (1.,), r'gave probabilities \[1, 2\], expected \[4, 2\]'),
 ])
-def test_what_differs_too_much(rows, tolerance, message):
+def test_outputs_beyond_the_tolerance_are_refused(rows, tolerance, message):
   with pytest.raises(errors.UserError, match=f'(?s){message}'):
     verification.report(
         EXAMPLES, received(*rows), verification.Tolerance(*tolerance))
 
 
-def test_close_outputs():
+def test_outputs_within_the_tolerance_are_accepted():
   tolerance = verification.Tolerance(.1)
   verification.require_close(
       np.array([100., 1.]), np.array([100., 9.]), 'logits', tolerance)
@@ -106,7 +106,7 @@ def test_close_outputs():
     verification.require_close(np.ones(1), np.ones(2), 'logits', tolerance)
 
 
-def test_client_that_fails(tmp_path, monkeypatch):
+def test_failed_client_is_reported(tmp_path, monkeypatch):
   client = tmp_path / 'client.py'
   client.write_text('import sys; sys.exit("no such op")')
   with pytest.raises(
@@ -122,9 +122,9 @@ def test_client_that_fails(tmp_path, monkeypatch):
   assert verification.ask(str(client), 'model')['words'] == 'model'
 
 
-def test_examples_of_clips_are_those_of_evaluation(
+def test_clips_are_those_of_evaluation(
     finished_video_run, monkeypatch):
-  """And as few as memory holds."""
+  """Batches are limited by memory."""
   found = servable.load(*servable.find(finished_video_run))
   monkeypatch.setattr(verification, '_MAX_BYTES', 25 * 4 * 16 * 16 * 4 + 1)
   examples = verification.draw(found, 50)
@@ -144,8 +144,8 @@ def test_examples_of_clips_are_those_of_evaluation(
   assert [type(frame) for frame in stored[0][:2]] == [bytes, bytes]
 
 
-def test_examples_of_tfrecord_files(finished_run, tmp_path):
-  """Stored as they are; of classes of their own."""
+def test_examples_are_drawn_from_tfrecord_files(finished_run, tmp_path):
+  """TFRecord files, with other classes than the run's."""
   run, path = servable.find(finished_run)
   png = tf.io.encode_png(np.full([8, 8, 3], 255, np.uint8)).numpy()
   features = {
@@ -168,7 +168,7 @@ def test_examples_of_tfrecord_files(finished_run, tmp_path):
   np.testing.assert_array_equal(examples.labels, [3, 3])
 
 
-def test_references_are_not_rounded_on_gpus(finished_run):
+def test_reference_disables_tensor_float_32(finished_run):
   tf.config.experimental.enable_tensor_float_32_execution(True)
   servable.load(*servable.find(finished_run))
   assert not tf.config.experimental.tensor_float_32_execution_enabled()
