@@ -28,7 +28,6 @@ from benchmarks import program
 from benchmarks import study_models
 from benchmarks import trainings
 from tf_tokenlearner import errors
-from tf_tokenlearner.analysis import cost
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -87,6 +86,7 @@ def _models(values: flags.FlagValues) -> dict:
     raise errors.UserError(
         f'--num_layers={values.num_layers} must be a multiple of 4: the '
         'TokenLearner is placed after quarters of the blocks.')
+  from tf_tokenlearner.analysis import cost  # Loads TensorFlow.
   network = {'num_layers': values.num_layers,
              'hidden_size': values.hidden_size,
              'mlp_dim': 4 * values.hidden_size, 'num_heads': values.num_heads,

@@ -156,10 +156,12 @@ def _loaded(statement):
 
 
 @pytest.mark.parametrize('module', [
-    '', '.backbones.specs', '.backbones.bottleneck_spec', '.checkpoints',
-    '.cli', '.registry'])
+    PACKAGE, f'{PACKAGE}.backbones.specs', f'{PACKAGE}.checkpoints',
+    f'{PACKAGE}.backbones.bottleneck_spec', f'{PACKAGE}.cli',
+    f'{PACKAGE}.registry', f'{PACKAGE}.run_folder', 'benchmarks.study',
+    'benchmarks.insertion'])
 def test_light_modules_load_no_tensorflow(module):
-  loaded = _loaded(f'import {PACKAGE}{module}')
+  loaded = _loaded(f'import {module}')
   assert not loaded & {'tensorflow', 'tf_keras', 'official'}
 
 

@@ -1,12 +1,10 @@
-"""The folder of a run: class names, checkpoints, lock."""
+"""The folder of a run: config, class names, lock."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
-import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
@@ -30,25 +28,6 @@ def test_unquoted_names_of_old_runs_are_text(tmp_path):
   (tmp_path / 'run.yaml').write_text(
       'experiment: it\nlabel_names: [1e3, 007, on]')
   assert run_folder.load(str(tmp_path)).label_names == ('1e3', '007', 'on')
-
-
-@pytest.mark.parametrize('name', ['sweep [lr=1e-3]', 'a*b', 'a?b'])
-def test_folder_names_may_hold_wildcards(tmp_path, name):
-  folder = str(tmp_path / name)
-  variable = tf.Variable(1.)
-  manager = run_folder.CheckpointManager(
-      tf.train.Checkpoint(x=variable), folder, max_to_keep=2)
-  for number in range(4):
-    variable.assign(number)
-    manager.save()
-  kept = {file for file in os.listdir(folder) if file.endswith('.index')}
-  assert kept == {'ckpt-3.index', 'ckpt-4.index'}
-  assert run_folder.latest_checkpoint(folder) == f'{folder}/ckpt-4'
-  variable.assign(9.)
-  again = run_folder.CheckpointManager(
-      tf.train.Checkpoint(x=variable), folder, max_to_keep=2)
-  assert again.restore_or_initialize() == f'{folder}/ckpt-4'
-  assert variable.numpy() == 3.
 
 
 def test_second_training_in_a_folder_is_refused(tmp_path):

@@ -1,4 +1,9 @@
-"""Files and folders that appear whole or not at all."""
+"""Local and remote files and folders, which appear whole or not at all.
+
+A path is remote if it holds '://'. TensorFlow reads and writes remote files and
+takes seconds to import, so it is imported when one of them, or any write, needs
+it.
+"""
 
 import contextlib
 import glob
@@ -10,9 +15,40 @@ import time
 from typing import Any, Iterator
 import uuid
 
-import tensorflow as tf
-
 _STALE_SECONDS = 24 * 3600
+
+
+def exists(path: str) -> bool:
+  """Returns whether there is a file or folder at a path."""
+  return _gfile().exists(path) if '://' in path else os.path.exists(path)
+
+
+def is_folder(path: str) -> bool:
+  """Returns whether there is a folder at a path."""
+  return _gfile().isdir(path) if '://' in path else os.path.isdir(path)
+
+
+def read_text(path: str) -> str:
+  """Returns the text of a UTF-8 file.
+
+  Raises:
+    OSError: the file cannot be read.
+    UnicodeDecodeError: it is not UTF-8.
+  """
+  if '://' not in path:
+    with open(path, encoding='utf-8') as file:
+      return file.read()
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+  try:
+    with tf.io.gfile.GFile(path) as file:
+      return file.read()
+  except tf.errors.OpError as error:
+    raise OSError(error.message) from error
+
+
+def _gfile() -> Any:
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
+  return tf.io.gfile
 
 
 @contextlib.contextmanager
@@ -31,7 +67,7 @@ def replacing(path: str) -> Iterator[str]:
   try:
     yield beside
     # Bytes, since file names need not be UTF-8.
-    tf.io.gfile.rename(os.fsencode(beside), os.fsencode(path), overwrite=True)
+    _gfile().rename(os.fsencode(beside), os.fsencode(path), overwrite=True)
   except BaseException:
     _remove(beside)
     raise
@@ -48,11 +84,16 @@ def is_writable(folder: str) -> bool:
     return False
 
 
+def write_text(path: str, text: str) -> None:
+  """Writes a UTF-8 file, which appears whole or not at all."""
+  with replacing(path) as beside:
+    with _gfile().GFile(beside, 'w') as file:
+      file.write(text)
+
+
 def write_json(path: str, values: Any) -> None:
   """Writes a JSON file, which appears whole or not at all."""
-  with replacing(path) as beside:
-    with tf.io.gfile.GFile(beside, 'w') as file:
-      json.dump(values, file, indent=2, ensure_ascii=False)
+  write_text(path, json.dumps(values, indent=2, ensure_ascii=False))
 
 
 def _remove(path: str) -> None:
@@ -62,10 +103,10 @@ def _remove(path: str) -> None:
       shutil.rmtree(path)
     elif os.path.lexists(path):
       os.remove(path)
-  elif tf.io.gfile.isdir(path):
-    tf.io.gfile.rmtree(path)
-  elif tf.io.gfile.exists(path):
-    tf.io.gfile.remove(path)
+  elif _gfile().isdir(path):
+    _gfile().rmtree(path)
+  elif _gfile().exists(path):
+    _gfile().remove(path)
 
 
 def remove_stale(path: str) -> None:
@@ -78,9 +119,9 @@ def remove_stale(path: str) -> None:
   """
   folder, name = os.path.split(path.rstrip('/'))
   pattern = os.path.join(glob.escape(folder), f'.{glob.escape(name)}.*.partial')
-  for beside in tf.io.gfile.glob(pattern):
-    if time.time() - tf.io.gfile.stat(beside).mtime_nsec / 1e9 > _STALE_SECONDS:
-      tf.io.gfile.rmtree(beside)
+  for beside in _gfile().glob(pattern):
+    if time.time() - _gfile().stat(beside).mtime_nsec / 1e9 > _STALE_SECONDS:
+      _gfile().rmtree(beside)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ This module owns the format of the folder:
     best_ckpt/             the best checkpoint and its scores (info.json)
 
 It imports neither the Model Garden nor the tasks, so that exports and
-predictions can read a run without them.
+predictions can read a run without them, and TensorFlow only where checkpoints
+or remote files need it.
 """
 
 import atexit
@@ -25,7 +26,6 @@ import socket
 import tempfile
 from typing import Any, Dict, Iterator, Mapping, Optional, TextIO, Tuple
 
-import tensorflow as tf
 import yaml
 
 import tf_tokenlearner
@@ -125,7 +125,7 @@ class Run:
 
 def exists(folder: str) -> bool:
   """Returns whether a folder is a run folder."""
-  return tf.io.gfile.exists(os.path.join(folder, _RUN))
+  return files.exists(os.path.join(folder, _RUN))
 
 
 def load(folder: str) -> Run:
@@ -157,7 +157,7 @@ def read_params(folder: str) -> Optional[Dict[str, Any]]:
     UserError: the config cannot be read.
   """
   path = os.path.join(folder, _PARAMS)
-  return _read_yaml(path, Loader) if tf.io.gfile.exists(path) else None
+  return _read_yaml(path, Loader) if files.exists(path) else None
 
 
 def params_beside(checkpoint: str) -> Optional[Dict[str, Any]]:
@@ -169,7 +169,7 @@ def params_beside(checkpoint: str) -> Optional[Dict[str, Any]]:
   Raises:
     UserError: the config cannot be read.
   """
-  folder = (checkpoint if tf.io.gfile.isdir(checkpoint)
+  folder = (checkpoint if files.is_folder(checkpoint)
             else os.path.dirname(checkpoint))
   # The best checkpoint is in a subfolder of the run folder.
   parent = os.path.dirname(os.path.normpath(folder))
@@ -181,6 +181,7 @@ def save(run: Run) -> None:
 
   Each file is replaced at once, so that readers never see a part of it.
   """
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
   tf.io.gfile.makedirs(run.folder)
   _write_yaml(os.path.join(run.folder, _PARAMS), dict(run.params))
   _write_yaml(os.path.join(run.folder, _RUN), {
@@ -195,9 +196,10 @@ def latest_checkpoint(folder: str) -> Optional[str]:
   tf.train.latest_checkpoint does the same, but reads a path as a pattern and
   finds nothing in a folder with brackets, * or ? in its name.
   """
+  import tensorflow as tf  # pylint: disable=g-import-not-at-top
   state = tf.train.get_checkpoint_state(folder)
   path = state.model_checkpoint_path if state else ''
-  return path if path and tf.io.gfile.exists(f'{path}.index') else None
+  return path if path and files.exists(f'{path}.index') else None
 
 
 def find_checkpoint(path: str) -> str:
@@ -206,26 +208,17 @@ def find_checkpoint(path: str) -> str:
   Raises:
     UserError: there is no checkpoint.
   """
-  if tf.io.gfile.isdir(path):
+  if files.is_folder(path):
     latest = latest_checkpoint(path)
     if latest is None:
       raise errors.UserError(
           f'{path} holds no checkpoint. Expected the folder of a training run, '
           'or a checkpoint such as RUN/ckpt-1000.')
     return latest
-  if not tf.io.gfile.exists(f'{path}.index'):
+  if not files.exists(f'{path}.index'):
     raise errors.UserError(
         f'There is no checkpoint at {path} (no file {path}.index).')
   return path
-
-
-def find_best(path: str) -> str:
-  """Returns the best checkpoint of a run, or what find_checkpoint returns.
-
-  Raises:
-    UserError: there is no checkpoint.
-  """
-  return load(path).find_checkpoint() if exists(path) else find_checkpoint(path)
 
 
 def readable(checkpoint: str) -> str:
@@ -264,10 +257,9 @@ def read_best_scores(folder: str) -> Optional[Dict[str, float]]:
   a new checkpoint with.
   """
   path = os.path.join(folder, _SCORES)
-  if not (latest_checkpoint(folder) and tf.io.gfile.exists(path)):
+  if not (latest_checkpoint(folder) and files.exists(path)):
     return None
-  with tf.io.gfile.GFile(path) as file:
-    return json.load(file)
+  return json.loads(files.read_text(path))
 
 
 def write_best_scores(folder: str, scores: Mapping[str, float]) -> None:
@@ -328,45 +320,10 @@ def _lock(file: TextIO, folder: str) -> None:
   file.flush()
 
 
-class CheckpointManager(tf.train.CheckpointManager):
-  """A manager for folders of any name, which reports a full disk in one line.
-
-  TensorFlow reads paths as patterns: with brackets, * or ? in the name of the
-  folder, it would not find old checkpoints to remove.
-  """
-
-  def restore_or_initialize(self):
-    latest = self.latest_checkpoint
-    if latest is None:
-      return super().restore_or_initialize()
-    self.checkpoint.restore(readable(latest))
-    if self.checkpoint_interval is not None:
-      self._last_checkpoint_step = self._step_counter.numpy()
-    return latest
-
-  def save(self, *args, **kwargs):
-    try:
-      return super().save(*args, **kwargs)
-    except tf.errors.ResourceExhaustedError as error:  # The disk is full.
-      raise errors.UserError(
-          f'The disk of {self.directory} is full: make room; the same command '
-          'continues from the last checkpoint that was written.') from error
-
-  def _sweep(self):
-    before = self.checkpoints
-    super()._sweep()
-    for prefix in set(before) - set(self.checkpoints):
-      folder, name = os.path.split(prefix)
-      for file in tf.io.gfile.listdir(folder or '.'):
-        if file.startswith((f'{name}.index', f'{name}.data-')):
-          tf.io.gfile.remove(os.path.join(folder, file))
-
-
 def _read_yaml(path: str, loader: type) -> Dict[str, Any]:
   try:
-    with tf.io.gfile.GFile(path) as file:
-      values = yaml.load(file.read(), loader)
-  except (yaml.YAMLError, tf.errors.OpError, UnicodeDecodeError) as error:
+    values = yaml.load(files.read_text(path), loader)
+  except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
     raise errors.UserError(
         f'{path} cannot be read: {" ".join(str(error).split())}.') from error
   if not isinstance(values, dict):
@@ -375,7 +332,6 @@ def _read_yaml(path: str, loader: type) -> Dict[str, Any]:
 
 
 def _write_yaml(path: str, values: Mapping[str, Any]) -> None:
-  with files.replacing(path) as beside:
-    with tf.io.gfile.GFile(beside, 'w') as file:
-      yaml.dump(values, file, _Dumper, allow_unicode=True, sort_keys=False,
-                default_flow_style=False)
+  files.write_text(path, yaml.dump(
+      values, Dumper=_Dumper, allow_unicode=True, sort_keys=False,
+      default_flow_style=False))

@@ -379,7 +379,7 @@ def test_sigmoid_loss_and_frozen_backbone(tmp_path, parse, finished_run):
       *[tf.train.load_checkpoint(path).get_tensor(
           f'{name}/.ATTRIBUTES/VARIABLE_VALUE')
         for path in (run_folder.latest_checkpoint(folder),
-                     run_folder.find_best(finished_run))])
+                     run_folder.load(finished_run).find_checkpoint())])
   reader = tf.train.load_checkpoint(run_folder.latest_checkpoint(folder))
   bias = reader.get_tensor('model/head/bias/.ATTRIBUTES/VARIABLE_VALUE')
   assert (bias != -2).all() and (abs(bias + 2) < .1).all()

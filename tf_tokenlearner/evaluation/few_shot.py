@@ -45,11 +45,6 @@ class Ridge:
         features - self._feature_mean, full_matrices=False)
     self._projected = self._u.T @ self._targets  # [min(n, d), k]
 
-  def solution(self, l2: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Returns W [d, k] and b [k]."""
-    weights = self._vt.T @ self._weights(l2)
-    return weights, self._target_mean - self._feature_mean @ weights
-
   def predictions(self, features: np.ndarray,
                   l2s: Sequence[float]) -> Iterator[np.ndarray]:
     """Yields X W + b [m, k] of other features [m, d] for each l2."""
@@ -124,8 +119,8 @@ def draw(labels: np.ndarray, num_classes: int, shots: int,
 
 def sweep(train_features: np.ndarray, train_labels: np.ndarray,
           test_features: np.ndarray, test_labels: np.ndarray,
-          num_classes: int, l2s: Sequence[float] = L2S) -> Sweep:
-  """Fits ridge regression for every l2 and scores it on the test features.
+          num_classes: int) -> Sweep:
+  """Fits ridge regression for every value in L2S and scores the test features.
 
   Args:
     train_features: [n, d].
@@ -133,7 +128,6 @@ def sweep(train_features: np.ndarray, train_labels: np.ndarray,
     test_features: [m, d].
     test_labels: int [m].
     num_classes: upper bound of the labels.
-    l2s: regularization strengths.
 
   Raises:
     UserError: features are not finite, or there are no test images.
@@ -149,14 +143,14 @@ def sweep(train_features: np.ndarray, train_labels: np.ndarray,
   mean, deviation = standardisation(train_features)
   wanted = targets(train_labels, num_classes)
   regression = Ridge((train_features - mean) / deviation, wanted)
-  hits = np.zeros(len(l2s), np.int64)
+  hits = np.zeros(len(L2S), np.int64)
   for start in range(0, len(test_labels), _AT_ONCE):
     part = slice(start, start + _AT_ONCE)
     scores = regression.predictions(
-        (test_features[part] - mean) / deviation, l2s)
+        (test_features[part] - mean) / deviation, L2S)
     hits += [np.sum(s.argmax(axis=-1) == test_labels[part]) for s in scores]
   left_out, left_out_errors = [], []
-  for l2 in l2s:
+  for l2 in L2S:
     scores = regression.left_out_predictions(l2)
     left_out.append(float(np.mean(scores.argmax(axis=-1) == train_labels)))
     left_out_errors.append(float(np.mean((scores - wanted)**2)))

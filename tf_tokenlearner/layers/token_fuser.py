@@ -54,10 +54,7 @@ class TokenFuser(shapes.Layer):
     self.mlp_dropout_rate = mlp_dropout_rate
 
   def build(self, input_shape):
-    if len(input_shape) != 3 or None in tuple(input_shape)[1:]:
-      raise ValueError(
-          'TokenFuser: inputs must be tokens [B, S, C] with S and C known, '
-          f'got shape {tuple(input_shape)}.')
+    _require_tokens('TokenFuser', input_shape)
     _, num_tokens, width = input_shape
     policy = self.dtype_policy
     norm = lambda name: blocks.LayerNorm(name=name, dtype=policy)
@@ -83,11 +80,7 @@ class TokenFuser(shapes.Layer):
 
   def call(self, inputs, original, training=None):
     original = tf.cast(original, self.compute_dtype)  # As Keras does to inputs.
-    shapes.require_tokens_or_map('TokenFuser', 'original', original.shape)
-    if original.shape[-1] != inputs.shape[-1]:
-      raise ValueError(
-          'TokenFuser: inputs and original must have the same width, got '
-          f'{inputs.shape} and {original.shape}.')
+    _require_original('TokenFuser', inputs.shape, original.shape)
     tokens = tf.transpose(self.norm_before(inputs), [0, 2, 1])  # [B, C, S]
     tokens = tf.transpose(self.mix(tokens), [0, 2, 1])  # [B, S, C]
     tokens = self.norm_after(tokens)
@@ -144,10 +137,7 @@ class SpaceTimeTokenFuser(shapes.Layer):
     self.num_tokens = num_tokens
 
   def build(self, input_shape):
-    if len(input_shape) != 3 or None in tuple(input_shape)[1:]:
-      raise ValueError(
-          'SpaceTimeTokenFuser: inputs must be tokens [B, T*S, C] with T*S and '
-          f'C known, got shape {tuple(input_shape)}.')
+    _require_tokens('SpaceTimeTokenFuser', input_shape, length='T*S')
     _, tokens_of_all_frames, width = input_shape
     dense = lambda units, name, initializer: blocks.MatmulDense(
         units, kernel_initializer=initializer, name=name,
@@ -276,10 +266,7 @@ class TokenReprojection(shapes.Layer):
     self.attention_dropout_rate = attention_dropout_rate
 
   def build(self, input_shape):
-    if len(input_shape) != 3 or None in tuple(input_shape)[1:]:
-      raise ValueError(
-          'TokenReprojection: inputs must be tokens [B, S, C] with S and C '
-          f'known, got shape {tuple(input_shape)}.')
+    _require_tokens('TokenReprojection', input_shape)
     width = input_shape[-1]
     if width % self.num_heads:
       raise ValueError(
@@ -307,13 +294,8 @@ class TokenReprojection(shapes.Layer):
 
   def call(self, inputs, original, training=None):
     original = tf.cast(original, self.compute_dtype)  # As Keras does to inputs.
-    shapes.require_tokens_or_map(
-        'TokenReprojection', 'original', original.shape)
+    _require_original('TokenReprojection', inputs.shape, original.shape)
     s, c = inputs.shape[1:]
-    if original.shape[-1] != c:
-      raise ValueError(
-          'TokenReprojection: inputs and original must have the same width, '
-          f'got {inputs.shape} and {original.shape}.')
     n, d = shapes.num_positions(original.shape), c // self.num_heads
     x = self.original_norm(shapes.to_tokens(original))
     q = tf.reshape(self.query(x), [-1, n, self.num_heads, d])
@@ -338,3 +320,22 @@ class TokenReprojection(shapes.Layer):
         'dropout_rate': self.dropout_rate,
         'attention_dropout_rate': self.attention_dropout_rate,
     }
+
+
+def _require_tokens(layer: str, shape: tf.TensorShape,
+                    length: str = 'S') -> None:
+  """Raises ValueError if inputs are no tokens of known length and width."""
+  if len(shape) != 3 or None in tuple(shape)[1:]:
+    raise ValueError(
+        f'{layer}: inputs must be tokens [B, {length}, C] with {length} and C '
+        f'known, got shape {tuple(shape)}.')
+
+
+def _require_original(layer: str, inputs: tf.TensorShape,
+                      original: tf.TensorShape) -> None:
+  """Raises ValueError if original is no source of the tokens in inputs."""
+  shapes.require_tokens_or_map(layer, 'original', original)
+  if original[-1] != inputs[-1]:
+    raise ValueError(
+        f'{layer}: inputs and original must have the same width, got {inputs} '
+        f'and {original}.')

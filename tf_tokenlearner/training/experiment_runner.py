@@ -31,7 +31,7 @@ class ExperimentRunner(train_lib.OrbitExperimentRunner):
 
   def _maybe_build_checkpoint_manager(self):
     theirs = super()._maybe_build_checkpoint_manager()
-    return run_folder.CheckpointManager(
+    return trainer_lib.CheckpointManager(
         self.trainer.checkpoint, theirs.directory,
         max_to_keep=self.params.trainer.max_to_keep,
         step_counter=self.trainer.global_step,
@@ -50,7 +50,7 @@ class _Controller(orbit.Controller):
     for action in eval_actions:
       if isinstance(action, actions.EMACheckpointing):
         theirs = action._checkpoint_manager  # pylint: disable=protected-access
-        action._checkpoint_manager = run_folder.CheckpointManager(
+        action._checkpoint_manager = trainer_lib.CheckpointManager(
             theirs.checkpoint, theirs.directory, max_to_keep=1,
             checkpoint_name='average_weights')
     super().__init__(

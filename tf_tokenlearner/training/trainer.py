@@ -115,6 +115,40 @@ class Trainer(base_trainer.Trainer):
     return {**passthrough, **logs}
 
 
+class CheckpointManager(tf.train.CheckpointManager):
+  """A manager for folders of any name, which reports a full disk in one line.
+
+  TensorFlow reads paths as patterns: with brackets, * or ? in the name of the
+  folder, it would not find old checkpoints to remove.
+  """
+
+  def restore_or_initialize(self):
+    latest = self.latest_checkpoint
+    if latest is None:
+      return super().restore_or_initialize()
+    self.checkpoint.restore(run_folder.readable(latest))
+    if self.checkpoint_interval is not None:
+      self._last_checkpoint_step = self._step_counter.numpy()
+    return latest
+
+  def save(self, *args, **kwargs):
+    try:
+      return super().save(*args, **kwargs)
+    except tf.errors.ResourceExhaustedError as error:  # The disk is full.
+      raise errors.UserError(
+          f'The disk of {self.directory} is full: make room; the same command '
+          'continues from the last checkpoint that was written.') from error
+
+  def _sweep(self):
+    before = self.checkpoints
+    super()._sweep()
+    for prefix in set(before) - set(self.checkpoints):
+      folder, name = os.path.split(prefix)
+      for file in tf.io.gfile.listdir(folder or '.'):
+        if file.startswith((f'{name}.index', f'{name}.data-')):
+          tf.io.gfile.remove(os.path.join(folder, file))
+
+
 class BestCheckpointExporter(train_utils.BestCheckpointExporter):
   """Exporter of the best checkpoint that may be killed at any moment.
 
@@ -124,7 +158,7 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
 
   def _get_checkpoint_manager(self, checkpoint):
     if self._checkpoint_manager is None:
-      self._checkpoint_manager = run_folder.CheckpointManager(
+      self._checkpoint_manager = CheckpointManager(
           checkpoint, self._export_dir, max_to_keep=1,
           checkpoint_name=train_utils.BEST_CHECKPOINT_NAME)
     return self._checkpoint_manager
