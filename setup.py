@@ -48,6 +48,7 @@ setuptools.setup(
         'tokenlearner-train = tf_tokenlearner.train:run',
         'tokenlearner-predict = tf_tokenlearner.predict:run',
         'tokenlearner-export = tf_tokenlearner.export:run',
+        'tokenlearner-runs = tf_tokenlearner.runs:run',
     ]},
     python_requires='>=3.10,<3.14',
     install_requires=[

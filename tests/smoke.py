@@ -78,6 +78,8 @@ def main() -> None:
            _CONFIG, f'--params_override={_TINY}')
   run('tokenlearner-train', *train, '--model_dir=run')
   print('20 steps trained.', flush=True)
+  table = run('tokenlearner-runs', '.')
+  assert re.search(r'^1 +run +0\.\d+ +20 ', table, re.M), table
   run('tokenlearner-export', 'saved_model', '--model_dir=run',
       '--export_dir=exported', '--verify_examples=16')
   print('SavedModel exported.', flush=True)

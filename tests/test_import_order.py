@@ -35,7 +35,7 @@ FLOORS = (
     ('serving',),
     ('evaluation',),
     ('prediction',),
-    ('train', 'predict', 'export', 'plan', 'report'),
+    ('train', 'predict', 'export', 'runs', 'run_table'),
 )
 
 # Modules and packages that may import `official`. The two pipelines and what
@@ -158,7 +158,7 @@ def _loaded(statement):
 @pytest.mark.parametrize('module', [
     PACKAGE, f'{PACKAGE}.backbones.specs', f'{PACKAGE}.checkpoints',
     f'{PACKAGE}.backbones.bottleneck_spec', f'{PACKAGE}.cli',
-    f'{PACKAGE}.registry', f'{PACKAGE}.run_folder', 'benchmarks.study',
+    f'{PACKAGE}.registry', f'{PACKAGE}.runs', 'benchmarks.study',
     'benchmarks.insertion'])
 def test_light_modules_load_no_tensorflow(module):
   loaded = _loaded(f'import {module}')

@@ -58,12 +58,15 @@ def run(main: Callable[[Sequence[str]], Optional[int]],
   announced = _announce_interrupts()
   try:
     code = main(arguments)
+    sys.stdout.flush()
   except errors.UserError as error:
     _exit_with_line(str(error))
+  except BrokenPipeError:  # The reader of stdout has closed it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
   except KeyboardInterrupt:
     announced.wait(1)
     sys.exit(130)
-  sys.stdout.flush()
   gc.freeze()  # Avoids seconds of tearing TensorFlow down.
   sys.exit(code)
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 import uuid
 
 _STALE_SECONDS = 24 * 3600
@@ -26,6 +26,17 @@ def exists(path: str) -> bool:
 def is_folder(path: str) -> bool:
   """Returns whether there is a folder at a path."""
   return _gfile().isdir(path) if '://' in path else os.path.isdir(path)
+
+
+def names(folder: str) -> List[str]:
+  """Returns the sorted names of the files and folders in a folder.
+
+  Raises:
+    OSError: the folder cannot be read.
+  """
+  if '://' not in folder:
+    return sorted(os.listdir(folder))
+  return sorted(name.rstrip('/') for name in _gfile().listdir(folder))
 
 
 def read_text(path: str) -> str:

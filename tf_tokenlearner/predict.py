@@ -56,13 +56,9 @@ def main(arguments) -> int:
   from tf_tokenlearner.prediction import listing
   listing.require(paths)
   from tf_tokenlearner.prediction import run
-  try:
-    return run.predict(_MODEL.value, paths, run.Options(
-        _FORMAT.value, _TOP.value, _BATCH_SIZE.value, _ATTENTION.value,
-        _FPS.value, _STREAM.value))
-  except BrokenPipeError:  # The reader of stdout has closed it.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+  return run.predict(_MODEL.value, paths, run.Options(
+      _FORMAT.value, _TOP.value, _BATCH_SIZE.value, _ATTENTION.value,
+      _FPS.value, _STREAM.value))
 
 
 def run() -> None:

@@ -6,6 +6,7 @@ This module owns the format of the folder:
     run.yaml               experiment, version of this package, class names
     checkpoint, ckpt-STEP  the latest checkpoints
     best_ckpt/             the best checkpoint and its scores (info.json)
+    training.json          time and cost of training
 
 It imports neither the Model Garden nor the tasks, so that exports and
 predictions can read a run without them, and TensorFlow only where checkpoints
@@ -36,6 +37,7 @@ _PARAMS = 'params.yaml'
 _RUN = 'run.yaml'
 _LOCK = '.training.lock'
 _SCORES = 'info.json'  # The Model Garden's name for it.
+_TRAINING = 'training.json'
 _BEST_PREFIX = 'best_ckpt'  # Of checkpoints' names; the Model Garden's.
 
 
@@ -114,6 +116,23 @@ class Run:
   def best_scores(self) -> Dict[str, float]:
     """Returns the scores of the best checkpoint, {} without one."""
     return read_best_scores(self.best_folder) or {}
+
+  def recorded_scores(self) -> Dict[str, float]:
+    """Returns the best scores, {} without them.
+
+    Unlike best_scores, keeps scores whose checkpoint was removed.
+    """
+    return _read_json(os.path.join(self.best_folder, _SCORES))
+
+  def last_step(self) -> int:
+    """Returns the step of the latest checkpoint by its name, 0 without one."""
+    steps = [re.fullmatch(r'ckpt-(\d+)\.index', name)
+             for name in files.names(self.folder)]
+    return max([int(step[1]) for step in steps if step], default=0)
+
+  def training(self) -> Dict[str, Any]:
+    """Returns what write_training stored; {} for a run of version 0.1.0."""
+    return _read_json(os.path.join(self.folder, _TRAINING))
 
   def scores_of(self, checkpoint: str) -> Dict[str, float]:
     """Returns the scores if it is the best checkpoint, else {}."""
@@ -256,15 +275,38 @@ def read_best_scores(folder: str) -> Optional[Dict[str, float]]:
   Scores whose checkpoint is missing are ignored, as there is nothing to compare
   a new checkpoint with.
   """
-  path = os.path.join(folder, _SCORES)
-  if not (latest_checkpoint(folder) and files.exists(path)):
+  if not latest_checkpoint(folder):
     return None
-  return json.loads(files.read_text(path))
+  return _read_json(os.path.join(folder, _SCORES)) or None
 
 
 def write_best_scores(folder: str, scores: Mapping[str, float]) -> None:
   """Writes the scores of the best checkpoint."""
   files.write_json(os.path.join(folder, _SCORES), scores)
+
+
+def write_training(folder: str, facts: Mapping[str, Any]) -> None:
+  """Writes facts about training.
+
+  Args:
+    folder: run folder.
+    facts: 'step' reached; 'is_finished', whether training ended by itself;
+      'seconds' of training, evaluation included, over all restarts; 'macs', the
+      multiply-accumulates an example; 'parameters', their number.
+  """
+  files.write_json(os.path.join(folder, _TRAINING), facts)
+
+
+def flatten(params: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
+  """Returns a config as {'trainer.train_steps': 100, ...}; tuples as lists."""
+  flat = {}
+  for key, value in params.items():
+    if isinstance(value, dict):
+      flat.update(flatten(value, f'{prefix}{key}.'))
+    else:
+      flat[f'{prefix}{key}'] = (
+          list(value) if isinstance(value, tuple) else value)
+  return flat
 
 
 @contextlib.contextmanager
@@ -318,6 +360,11 @@ def _lock(file: TextIO, folder: str) -> None:
   file.truncate(0)
   file.write(f'process {os.getpid()} on {socket.gethostname()}')
   file.flush()
+
+
+def _read_json(path: str) -> Dict[str, Any]:
+  """Returns the object in a JSON file; {} if there is no file."""
+  return json.loads(files.read_text(path)) if files.exists(path) else {}
 
 
 def _read_yaml(path: str, loader: type) -> Dict[str, Any]:

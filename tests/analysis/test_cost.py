@@ -184,15 +184,17 @@ def test_report_compares_with_plain_model():
 
 def test_summary_has_two_lines():
   macs = lambda spec: cost.classifier_cost(spec, SQUARE, 7).macs / 1e6
+  summary = lambda spec: cost.summary(
+      cost.classifier_cost(spec, SQUARE, 7), spec, SQUARE, 7, 'an image')
   plain = make_spec()
-  assert cost.summary(plain, SQUARE, 7, 'an image') == (
+  assert summary(plain) == (
       '5,631 parameters, 0.10 M multiply-accumulates an image.')
   learned = make_spec(token_learner_location=1)
-  assert cost.summary(learned, SQUARE, 7, 'an image').splitlines()[1] == (
+  assert summary(learned).splitlines()[1] == (
       'the same model without TokenLearner: 0.10 M, '
       f'{macs(plain) / macs(learned):.1f} times as many.')
   fused = make_spec(token_learner_location=1, use_token_fuser=True)
-  assert cost.summary(fused, SQUARE, 7, 'an image').splitlines()[1:] == [
+  assert summary(fused).splitlines()[1:] == [
       'the same model without TokenLearner: 0.10 M, '
       f'{1 - macs(plain) / macs(fused):.0%} fewer.', *ADVICE]
 

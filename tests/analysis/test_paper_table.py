@@ -54,7 +54,7 @@ def test_rows_off_the_paper_are_marked(rows):
 
 
 def test_parameters_of_table_3_include_the_pretraining_head():
-  """They are 460 M and 654 M with the 18,000 classes of JFT-300M at 224 px."""
+  """With the 18,000 classes of JFT-300M at 224 px, 460 M and 654 M result."""
   learner = backbones.TokenLearnerSpec('v1.0')
   l8 = backbones.ViTSpec('L/8', num_layers=35, token_learner_location=18,
                          num_tokens=16, token_learner=learner)

@@ -1,4 +1,4 @@
-"""What stands between expansion and reduction."""
+"""Modules between expansion and reduction of a bottleneck block."""
 
 from ai_edge_litert import interpreter as litert
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the bottleneck video model is made of, and what is refused."""
+"""Spec of the bottleneck video model, and its refusals."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Where the tokens of a frame come from."""
+"""Tokenizers of the bottleneck video model."""
 
 import numpy as np
 import pytest

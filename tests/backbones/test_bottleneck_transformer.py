@@ -141,7 +141,7 @@ def test_hdf5_weights(tmp_path):
 
 
 def test_saved_model_takes_any_batch(tmp_path):
-  """And has the moving statistics, after they have moved."""
+  """Moving statistics, after training has changed them, are included."""
   model = tiny_clips.model()
   model(CLIPS, training=True)
   tf.saved_model.save(model, str(tmp_path / 'saved'))
@@ -194,7 +194,7 @@ np.savez(sys.argv[1], *model.get_weights(), training=tf.concat(training, 0),
 
 
 def test_two_replicas_are_one(tmp_path):
-  """They share statistics, and one may get nothing of a batch."""
+  """Replicas share statistics, and one of them may get an empty batch."""
   program = tmp_path / 'two_replicas.py'
   program.write_text(_TWO_REPLICAS)
   done = subprocess.run(
@@ -259,7 +259,7 @@ def _train_step(model, optimizer):
     *SOME, dict(module='joint_mhsa'), dict(tokenizer='frame_pooling'),
 ], ids=label)
 def test_weights_fit_other_heights_and_widths(kwargs):
-  """As the paper tests on larger frames than it trains on."""
+  """The paper tests on larger frames than it trains on."""
   large = (4, 96, 80, 3)
   model = tiny_clips.model(**kwargs)
   rebuilt = backbones.BottleneckTransformer(tiny_clips.spec(**kwargs), large)

@@ -161,7 +161,7 @@ def test_attention_maps_need_a_token_learner():
 def test_attention_maps_need_learned_tokens(kwargs):
   options = {**tiny.POOLED, 'token_learner_location': 1, **kwargs}
   with pytest.raises(ValueError, match='attention_maps: the tokens come from '
-                     'grid_pooling, which looks everywhere alike; set '
+                     'grid_pooling, which looks everywhere equally; set '
                      'tokenizer=token_learner.'):
     tiny.encoder(**options).attention_maps(tf.constant(clip()))
 

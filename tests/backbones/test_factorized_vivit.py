@@ -64,7 +64,7 @@ def test_equals_numpy(form):
 
 @pytest.mark.parametrize('form', FORMS)
 def test_one_tubelet_at_a_time_gives_the_same_tokens(form):
-  """What a stream needs: an index depends on no other."""
+  """A stream needs this: no index depends on another."""
   model = tiny.factorized(**FORMS[form])
   whole = model.spatial(CLIPS)
   one_by_one = [model.spatial(CLIPS[:, 2 * t:2 * t + 2])

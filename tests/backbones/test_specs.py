@@ -1,4 +1,4 @@
-"""What a backbone is made of, and what is refused."""
+"""Specs of image backbones, and their refusals."""
 
 import dataclasses
 
@@ -61,7 +61,7 @@ def test_token_learners(location, num_tokens, expected):
 
 
 def test_pooled_maps_by_number():
-  """What is pooled is a map again: the paper's 64, then 4 tokens."""
+  """A pooled map can be pooled again: the paper's 64, then 4 tokens."""
   spec = backbones.ViTSpec(
       'L/16', token_learner_location=[18, 9], num_tokens=[4, 64],
       tokenizer='grid_pooling').completed((512, 512, 3))

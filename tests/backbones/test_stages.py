@@ -1,4 +1,4 @@
-"""Where tokens are learned and fused: frame by frame."""
+"""Stages learn and fuse tokens frame by frame."""
 
 import dataclasses
 

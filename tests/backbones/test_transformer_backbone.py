@@ -1,4 +1,4 @@
-"""What holds for every vision transformer, of images and of clips."""
+"""Properties of all vision transformers, for images and clips."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What the backbones for clips are made of, and what is refused."""
+"""Specs of clip backbones, and their refusals."""
 
 import dataclasses
 

@@ -20,7 +20,7 @@ def drawn(layer, x=X):
 
 
 def normalised(x, layer, cut=True):
-  """What a trained SpatialConvolution does after its convolution."""
+  """Returns what a trained SpatialConvolution does after its convolution."""
   own = numpy_layers.weights(layer.norm)
   x = (x - own['moving_mean']) / np.sqrt(own['moving_variance'] + .1)
   x = x * own['gamma'] + own['beta']
@@ -61,7 +61,7 @@ def test_temporal_convolution_equals_numpy(kernel_size):
 
 
 def test_the_two_are_a_3d_convolution():
-  """Of a kernel that is a product, but for what stands in between."""
+  """A 3D kernel that is a product, except for normalization in between."""
   space = x2plus1d.SpatialConvolution(SPEC, 6, 3, activation='linear')
   time = x2plus1d.TemporalConvolution(SPEC, 6, 3, activation='linear')
   for layer in (space, time):

@@ -88,7 +88,7 @@ def test_factorized_models(name):
 def test_clips_of_other_length_and_size_are_ambiguous():
   """64 positions: 4 of 4 x 4, or 16 of 2 x 2?"""
   with pytest.raises(errors.UserError, match='FILE cannot be loaded: it has 64 '
-                     'positions, which do not tell its frames and grid'):
+                     'positions, from which frames and grid do not follow'):
     build('vivit_spacetime', like_video(size=(32, 32, 32, 3)))
   _, model = build('vivit_spacetime', like_video(size=(12, 32, 32, 3)))
   assert model.backbone.input_size == (8, 32, 32, 3)

@@ -1,4 +1,4 @@
-"""What Flax writes as msgpack is read without Flax, and checked."""
+"""Flax's msgpack files are read without Flax, and checked."""
 
 import msgpack
 import numpy as np

@@ -184,7 +184,7 @@ def test_brackets_in_paths(tmp_path, name):
 
 
 def test_run_of_other_heads_is_refused(tmp_path):
-  """Its variables have the same shapes."""
+  """The two differ although their variables have the same shapes."""
   path = tiny_checkpoints.write_run(tmp_path, tiny_checkpoints.classifier())
   with pytest.raises(errors.UserError, match='block_0: num_heads=2 in the '
                      'checkpoint, 4 in the model'):
@@ -218,7 +218,7 @@ def test_checkpoint_of_ours_alone(tmp_path, capsys):
 
 
 def test_model_that_is_no_transformer(tmp_path, capsys):
-  """It starts from its own kind only, variable by variable."""
+  """It starts from its own class only, variable by variable."""
   theirs = backbones.Classifier(tiny_clips.model(), 2)
   params = """
       task:
@@ -277,7 +277,7 @@ def test_one_file_of_a_checkpoint(tmp_path, plain):
     (lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
      r'cannot be read \(TensorBundle .*Checksum does not match')])
 def test_damaged_values(tmp_path, plain, in_a_run, damage, message):
-  """Of variables whose list is whole."""
+  """The list of variables is complete."""
   before = plain.get_weights()
   theirs = tiny_checkpoints.classifier()
   path = (tiny_checkpoints.write_run(tmp_path, theirs) if in_a_run else

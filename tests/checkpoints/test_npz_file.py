@@ -99,7 +99,7 @@ def test_claimed_size_is_compared_before_room_is_made(tmp_path):
 
 
 def test_claim_of_the_list_of_members_is_no_proof(tmp_path):
-  """It and the header say the same, and neither is true."""
+  """Zip entry and header agree on a wrong size."""
   size = 3 * 2**30
   file = io.BytesIO()
   np.lib.format.write_array_header_1_0(file, {

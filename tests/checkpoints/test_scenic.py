@@ -121,7 +121,7 @@ def test_orbax_of_other_things(tmp_path):
 @needs_tensorstore
 @pytest.mark.parametrize('driver', ['zarr', 'zarr3'])
 def test_orbax_with_a_folder_for_each_array(tmp_path, driver):
-  """As Orbax writes it when told not to put all into one database."""
+  """Orbax writes it so without its database format (OCDBT)."""
   import tensorstore
   values = np.arange(6, dtype=np.float32).reshape(2, 3)
   array = tensorstore.open(

@@ -140,7 +140,7 @@ def test_other_classes_need_a_fresh_head(tmp_path):
 
 
 def test_pre_logits(tmp_path):
-  """As wide as before them: the head would fit, and stand on other features."""
+  """The head would fit by shape, but on other features."""
   arrays = tiny_checkpoints.vit_arrays(representation=tiny_checkpoints.WIDTH)
   path = tiny_checkpoints.write(tmp_path / 'vit.npz', arrays)
   without = tiny_checkpoints.classifier(pooler='token')

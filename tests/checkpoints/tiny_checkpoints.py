@@ -71,14 +71,14 @@ def write_vit(path, **options) -> str:
 
 
 def write_run(folder, model: backbones.Classifier, params: str = PARAMS) -> str:
-  """What a run of classifier() leaves; returns its checkpoint."""
+  """Writes a run of classifier(); returns its checkpoint."""
   folder.mkdir(exist_ok=True)
   (folder / 'params.yaml').write_text(params)
   return tf.train.Checkpoint(model=model).save(str(folder / 'ckpt'))
 
 
 def spec(**options) -> backbones.ViTSpec:
-  """Of the model that vit_arrays are of, but for its class token."""
+  """Returns the model of vit_arrays without its class token."""
   return backbones.ViTSpec('Ti/4', **{**dict(
       num_layers=2, hidden_size=WIDTH, mlp_dim=MLP, num_heads=HEADS),
                                        **options})

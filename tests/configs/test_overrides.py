@@ -131,7 +131,7 @@ def test_class_names_are_text(text):
 
 
 def test_label_map_of_one_assignment():
-  """As the error about other classes suggests it."""
+  """The error about other classes suggests this form."""
   from tf_tokenlearner.configs import experiments
   params = experiments.parse('tokenlearner_image_folder', [
       'task.validation_data.label_map={zebra: cat, on: "a, b=c"},'

@@ -119,7 +119,7 @@ def test_video_that_crashes_the_decoder(maker, change_worker):
 
 
 def test_process_that_is_killed(maker, change_worker):
-  """As by the kernel when memory runs out."""
+  """The kernel kills workers in this way when memory runs out."""
   change_worker('os.kill(os.getpid(), signal.SIGKILL)')
   paths = maker.write(5)
   with pytest.raises(errors.UserError, match=(

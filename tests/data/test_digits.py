@@ -50,7 +50,7 @@ def test_images_are_those_of_scikit_learn(digits):
 
 
 def test_split_is_the_same_everywhere(digits):
-  """Which digits are held out does not change with versions of libraries."""
+  """The held-out digits do not depend on versions of libraries."""
   images, labels = digits['test']
   assert np.bincount(labels).tolist() == [
       36, 37, 35, 37, 36, 36, 36, 36, 35, 36]

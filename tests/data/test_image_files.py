@@ -123,7 +123,7 @@ def test_bytes_stay_as_they_are(tmp_path, kind, mode, options):
                          ids=['palette', 'one bit', 'animation',
                               'mirrored animation', 'turned animation'])
 def test_formats_that_tensorflow_misreads_become_png(tmp_path, data):
-  """Of the animation, tf.io.decode_image would even write out of bounds."""
+  """tf.io.decode_image would even write out of bounds for the animation."""
   loaded = load(tmp_path, data)
   assert loaded.startswith(b'\x89PNG')
   picture = PIL.Image.open(io.BytesIO(data)).convert('RGB')

@@ -387,7 +387,7 @@ def test_decode_example_of_beam_workers(preparer):
 
 
 def test_beam(preparer):
-  """As TFDS offers it; Apache Beam is not among our dependencies."""
+  """TFDS offers this; Apache Beam is not among our dependencies."""
   pytest.importorskip('apache_beam')
   preparer.write_kinetics()
   (preparer.folder / '_dbcJuKJQNs_000001_000011.mp4').write_bytes(b'')

@@ -49,7 +49,7 @@ def write_files(folder):
 
 
 def run(**values):
-  """What main does with these flags."""
+  """Runs main with these flags."""
   flags.FLAGS.mark_as_parsed()
   with flagsaver.flagsaver(**values):
     prepare.main(['prepare'])

@@ -23,7 +23,7 @@ def pixels(split, i):
 
 
 def jpeg(split, i):
-  """Of a quality that nobody encodes with by chance."""
+  """Returns JPEG data of an unusual quality."""
   return tf.io.encode_jpeg(pixels(split, i), quality=37).numpy()
 
 

@@ -126,7 +126,7 @@ def test_rates(tmp_path, rate, fps, expected, name, codec):
 
 
 def test_avi_rates(tmp_path):
-  """Its clock ticks once a frame."""
+  """Time stamps count frames."""
   path = video_making.write(
       tmp_path / 'a.avi', video_making.numbered(15), 10, 'mpeg4')
   assert video_making.numbers(decode(path, 10)) == list(range(15))
@@ -525,7 +525,7 @@ def test_frames_larger_than_announced(tmp_path, monkeypatch):
 
 
 def test_frames_come_one_by_one(tmp_path, monkeypatch):
-  """Of a large video, only a few are in memory."""
+  """Only a few frames of a large video are in memory."""
   path = video_making.write(tmp_path / 'a.mp4', NOISE)
   encoded, encode = [], video_files._Encoder.encode
   monkeypatch.setattr(

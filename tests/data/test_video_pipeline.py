@@ -85,7 +85,7 @@ def build(params, source, input_size, num_classes=3):
 
 
 def numbers(pixels):
-  """Which of the numbered frames these are."""
+  """Returns the numbers of the frames."""
   values = (np.asarray(pixels)[..., 0, 0, 0] + 1) * 127.5 / 5
   np.testing.assert_allclose(values, np.round(values), atol=1e-3)
   return np.round(values).astype(int).tolist()
@@ -134,7 +134,7 @@ def test_stride_of_zero_shows_one_frame():
 
 
 def test_views_are_slices():
-  """Of frames that need no scaling, to the number."""
+  """Equal exactly for frames that need no scaling."""
   frames = tiny_videos.noise(4, 24, 40)
   source = Source([frames], [0])
   (views, _), = build(
@@ -180,7 +180,7 @@ def test_exported_view_equals_evaluation(length, shape, channels):
 @pytest.mark.parametrize('height, width', [(96, 128), (130, 90), (64, 64)])
 def test_full_size_frames_are_served_as_they_were_stored(
     tmp_path, height, width):
-  """Of fine grey noise, the worst for a resize that skips pixels."""
+  """Fine grey noise is the worst case for resizing that skips pixels."""
   frames = np.repeat(np.random.default_rng(0).integers(
       0, 256, [3, height, width, 1], dtype=np.uint8), 3, -1)
   path = str(tmp_path / 'noise.avi')
@@ -358,7 +358,7 @@ def test_every_frame_is_augmented_alike(name):
 
 
 def test_clips_are_augmented_without_cutout():
-  """Which is of some frames: with it, 13 of 60 clips differed in theirs."""
+  """Cutout differs between frames: 13 of 60 clips showed it."""
   frames = np.repeat(tiny_videos.noise(1, 24, 24), 4, 0)
   source = Source([frames], [0])
   tf.random.set_seed(0)
@@ -519,7 +519,7 @@ def test_same_seed_same_clips(stored):
 ])
 def test_shuffle_buffer_takes_at_most_one_gibibyte(
     capfd, mebibytes, wanted, cache, expected):
-  """Of a data set that is said to be so large, by what is taken from it."""
+  """The number of examples taken from a set of this size shows it."""
   split = mock.Mock(num_examples=300, num_bytes=mebibytes * 2**20 * 300)
   source = Source([tiny_videos.numbered_frames(1)] * 300, list(range(300)))
   source.builder = mock.Mock()

@@ -65,7 +65,7 @@ def test_process_that_is_killed_while_it_waits(tmp_path):
 
 
 def test_worker_ends_with_its_input(tmp_path):
-  """It does not outlive its parent, and ignores Ctrl-C."""
+  """A worker ends with its parent and ignores Ctrl-C."""
   process = subprocess.Popen(
       [sys.executable, '-m', video_worker.__name__], stdin=subprocess.PIPE,
       stdout=subprocess.PIPE, text=True)

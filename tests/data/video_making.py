@@ -127,7 +127,7 @@ def read_jpegs(jpegs):
 
 
 def numbers(jpegs):
-  """Which frames of `numbered` they are."""
+  """Returns the numbers of frames made by `numbered`."""
   frames = read_jpegs(jpegs)
   height, width = frames.shape[1:3]
   middle = frames[:, height // 2:, width // 2:].mean((1, 2, 3))

@@ -1,6 +1,5 @@
 """The commands and configurations of the pages fit the programs."""
 
-import pathlib
 import re
 import subprocess
 import sys
@@ -12,7 +11,9 @@ from tests.docs import pages
 from tf_tokenlearner.configs import catalog
 
 ROOT = pages.ROOT
-_BIN = pathlib.Path(sys.executable).parent
+# Programs by name, as setup.py declares them; run without an installation.
+_SCRIPTS = dict(re.findall(
+    r"'(tokenlearner-\w+) = ([\w.]+):run'", (ROOT / 'setup.py').read_text()))
 _BASH = pages.blocks('bash')
 _YAML = pages.blocks('yaml')
 # Programs that are not ours, and the lines of which are taken as they are.
@@ -26,9 +27,9 @@ def _program(words):
   if words[0] in _OTHERS or words[0] == 'make':
     return None
   if words[0] == 'tokenlearner-export':
-    return (str(_BIN / words[0]), words[1]), words[2:]
+    return (sys.executable, '-m', _SCRIPTS[words[0]], words[1]), words[2:]
   if words[0].startswith('tokenlearner-'):
-    return (str(_BIN / words[0]),), words[1:]
+    return (sys.executable, '-m', _SCRIPTS[words[0]]), words[1:]
   assert words[0] in ('python', '.venv/bin/python'), words
   if words[1:3] == ['-m', 'pytest'] or words[1] == 'garden_train.py':
     return None

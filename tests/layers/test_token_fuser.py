@@ -176,7 +176,7 @@ def test_unpooling_equals_numpy():
 
 
 def test_unpooling_undoes_a_pooling_by_disjoint_masks():
-  """What all positions of a mask share comes back to them."""
+  """Positions under one mask get their common value back."""
   masks = np.array([[[1, 1, 0, 0, 0], [0, 0, 1, 1, 1]]], 'float32')
   tokens = np.random.default_rng(3).normal(size=[1, 2, 8]).astype('float32')
   positions = layers.TokenUnpooling()(tokens, masks).numpy()

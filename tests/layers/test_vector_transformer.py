@@ -103,7 +103,7 @@ def waits_for(operation):
 
 
 def test_holds_no_more_weights_than_it_may():
-  """Of N = 32 and C = 8: two channels at a time, chunk after chunk."""
+  """With N = 32 and C = 8, chunks of two channels are computed in turn."""
   layer = layers.VectorTransformer(weights_at_once=2 * 32**2)
 
   def function(x):

@@ -1,4 +1,4 @@
-"""What the tasks of images and of videos share: starts, kinds of labels."""
+"""Image and video tasks in common: initialization, types of labels."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_unknown_start(tiny_digits):
 @pytest.mark.parametrize('loss', ['softmax', 'sigmoid'])
 def test_any_label_counts_where_training_has_one(
     finished_run, real_labels, loss):
-  """As ImageNet's ReaL labels; by hand, of the images that have a label."""
+  """ReaL labels score only images with a label; checked by hand."""
   params = experiments.load(finished_run, [f"""
       task:
         validation_data: {{

@@ -1,4 +1,4 @@
-"""Whether training mirrors, by the classes and by the kind of data."""
+"""Mirroring depends on class names and on the type of data."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""What libraries say is left out, and only while asked for."""
+"""Output of libraries is suppressed only inside the block."""
 
 import os
 import sys

@@ -45,7 +45,7 @@ def fixture_parse(tiny_digits):
 
 
 def head_kernel(folder):
-  """What the latest checkpoint in a folder holds."""
+  """Returns the head's kernel in the latest checkpoint of a folder."""
   path = run_folder.latest_checkpoint(folder)
   return tf.train.load_checkpoint(path).get_tensor(
       'model/head/kernel/.ATTRIBUTES/VARIABLE_VALUE')
@@ -162,15 +162,22 @@ def test_interrupted_run_keeps_its_last_step(
           folder)
   assert 'Stopped at step 4; the same command' in capsys.readouterr().err
   assert tf_checkpoint.global_step(run_folder.latest_checkpoint(folder)) == 4
+  training = run_folder.load(folder).training()
+  assert (training['step'], training['is_finished']) == (4, False)
 
 
 def test_longer_run_continues(run_copy, parse, capsys):
+  before = run_folder.load(run_copy).training()
   train(parse('trainer.train_steps=6'), run_copy)
   captured = capsys.readouterr()
   assert 'continuing from step 4' in captured.err
   assert 'trainer.train_steps: 4 -> 6' in captured.out
   assert 'the same model without TokenLearner' in captured.out
   assert tf_checkpoint.global_step(run_folder.latest_checkpoint(run_copy)) == 6
+  training = run_folder.load(run_copy).training()
+  assert (before['step'], training['step'], training['is_finished']) == (
+      4, 6, True)
+  assert training['seconds'] > before['seconds'] > 0
 
 
 def test_training_without_evaluation(tmp_path, parse, capsys):

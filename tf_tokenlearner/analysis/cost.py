@@ -90,17 +90,17 @@ def without_token_learner(spec: Spec) -> Optional[Spec]:
       pooling_window=None, use_token_fuser=False, fuser='token_fuser')
 
 
-def summary(spec: Spec, input_size: Sequence[int], num_classes: int,
-            example: str) -> str:
+def summary(cost: counts.Cost, spec: Spec, input_size: Sequence[int],
+            num_classes: int, example: str) -> str:
   """Returns the cost of a model, with and without TokenLearner, in two lines.
 
   Args:
-    spec: spec of any backbone.
+    cost: cost of the model.
+    spec: spec of its backbone.
     input_size: shape of an image or clip.
     num_classes: width of the head; 0 leaves the head out.
     example: 'an image' or 'a clip'.
   """
-  cost = classifier_cost(spec, input_size, num_classes)
   text = (f'{cost.parameters:,} parameters, {cost.macs / 1e6:,.2f} M '
           f'multiply-accumulates {example}')
   spec = spec.completed(tuple(input_size))

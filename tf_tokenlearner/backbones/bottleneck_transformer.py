@@ -211,7 +211,7 @@ class TokenModule(tf_keras.layers.Layer):
     if not isinstance(self.tokenizer, layers.TokenLearner):
       raise ValueError(
           f'attention_maps: the tokens come from {self.tokenizer.name}, which '
-          'looks everywhere alike; set tokenizer=token_learner.')
+          'looks everywhere equally; set tokenizer=token_learner.')
     _, masks = self.tokenizer(_frames(inputs), return_attention=True)
     return tf.reshape(masks, [-1, inputs.shape[1], *masks.shape[1:]])
 

@@ -173,7 +173,7 @@ class TokenLearnerStage(tf_keras.layers.Layer):
     if isinstance(self.token_learner, layers.GridPooling):
       raise ValueError(
           'attention_maps: the tokens come from grid_pooling, which looks '
-          'everywhere alike; set tokenizer=token_learner.')
+          'everywhere equally; set tokenizer=token_learner.')
     _, positions = self._split_prefix(inputs)
     _, weights = self.token_learner(
         split_frames(positions, self.num_frames), training=False,

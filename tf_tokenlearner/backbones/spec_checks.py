@@ -1,4 +1,4 @@
-"""What specs refuse.
+"""Checks of specs.
 
 A field of a spec states its own check: `num_heads: int = spec_checks.size(8)`.
 A rule is a condition that must not hold, and its message.

@@ -209,9 +209,9 @@ class _Sizes:
       found.add((frames, (side, side)))
     if len(found) != 1:
       raise errors.UserError(
-          f'it has {positions} positions, which do not tell its frames and '
-          f'grid beside the model\'s {frames} of {own[0]} x {own[1]}. Load it '
-          'into a model of its own size first.')
+          f'it has {positions} positions, from which frames and grid do not '
+          f'follow; the model has {frames} frames of {own[0]} x {own[1]}. '
+          'Load it into a model of its own size first.')
     return found.pop()
 
   def _count(self, prefix: str, optional: bool = False) -> int:

@@ -54,7 +54,8 @@ def parse(experiment: str,
     overrides.require_used(params, values)
   _make_paths_absolute(params, folder)
   from_weights.complete(
-      params, {key for values in all_values for key in _flatten(values)})
+      params, {
+          key for values in all_values for key in run_folder.flatten(values)})
   check(params)
   return params
 
@@ -203,7 +204,7 @@ def changes(old: cfg.ExperimentConfig,
   Values that the new config leaves unset are not compared: the data determine
   them.
   """
-  before, after = _flatten(old.as_dict()), _flatten(new.as_dict())
+  before, after = map(run_folder.flatten, (old.as_dict(), new.as_dict()))
   for key in ('model.num_classes', 'label_names', 'train_data.aug_rand_hflip',
               'validation_data.aug_rand_hflip'):
     if after.get(f'task.{key}') in (None, 0, []):
@@ -217,14 +218,3 @@ def changes(old: cfg.ExperimentConfig,
   return [f'{key}: {before.get(key)} -> {after.get(key)}'
           for key in sorted(set(before) | set(after))
           if before.get(key) != after.get(key)]
-
-
-def _flatten(values, prefix: str = '') -> dict:
-  flat = {}
-  for key, value in values.items():
-    if isinstance(value, dict):
-      flat.update(_flatten(value, f'{prefix}{key}.'))
-    else:
-      flat[f'{prefix}{key}'] = (
-          list(value) if isinstance(value, tuple) else value)
-  return flat

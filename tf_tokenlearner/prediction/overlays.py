@@ -24,7 +24,7 @@ _COLOR, _OPACITY = (255, 90, 0), .8  # At the upper end of the scale.
 _BAR = 96  # Width of the legend's colour bar, in pixels.
 _LEGEND = 'attention weight, the same scale for all tiles'
 # Weights below this multiple of uniform attention, 1 / (h * w), never get the
-# full colour: a token that attends nowhere, or everywhere alike, stays faint.
+# full colour: a token that attends nowhere, or everywhere equally, stays faint.
 _TIMES_UNIFORM = 4.
 _GREYS, _OPACITIES = 16, 8  # Levels in the palette of a GIF; others: dithered.
 _FONTS = ('DejaVuSans.ttf', 'Arial.ttf')  # Cover more scripts than Pillow's.

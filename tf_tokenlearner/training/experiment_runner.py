@@ -91,8 +91,9 @@ class _Divergence:
 
 
 def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
-           model_dir: str, mode: str, line: progress.Progress,
-           keep_best: bool) -> ExperimentRunner:
+          model_dir: str, mode: str, line: progress.Progress, keep_best: bool,
+          after_loop: Callable[[int], None] = lambda step: None
+          ) -> ExperimentRunner:
   """Builds the Model Garden's runner around our trainer.
 
   Args:
@@ -102,6 +103,7 @@ def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
     mode: 'train', 'train_and_eval' or 'eval'.
     line: receives the progress.
     keep_best: keep the best checkpoint.
+    after_loop: called with the step after each loop of training steps.
 
   Raises:
     UserError: the latest checkpoint in model_dir does not fit the config.
@@ -134,6 +136,7 @@ def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
   def after_train_loop(logs):
     logs = _numbers(logs)
     line.train(step(), logs)
+    after_loop(step())
     divergence(step(), logs['training_loss'])
 
   return ExperimentRunner(

@@ -1,7 +1,7 @@
 """Trains and evaluates experiments, and reports progress and results."""
 
 import time
-from typing import Dict, Iterable, Iterator
+from typing import Any, Dict, Iterable, Iterator, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -21,6 +21,42 @@ from tf_tokenlearner.tasks import mirroring
 from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import run_checks
+
+
+_RECORD_SECONDS = 30.  # Between two updates of the record of training.
+
+
+class _Record:
+  """The record of a training in its run folder: time, cost, step.
+
+  Args:
+    run: the run.
+    first_step: step at which training starts; above 0 after a restart, which
+      continues the record.
+    is_written: False for a worker whose chief writes it.
+    **cost: what else to record.
+  """
+
+  def __init__(self, run: run_folder.Run, first_step: int, is_written: bool,
+               **cost: int):
+    before = run.training().get('seconds') if first_step else 0.
+    self._folder, self._is_written, self._cost = run.folder, is_written, cost
+    self._seconds_before = before  # None: an older version did not record it.
+    self._start, self._last_time = time.monotonic(), float('-inf')
+
+  def update(self, step: int) -> None:
+    """Writes the record, unless it was written a moment ago."""
+    if time.monotonic() - self._last_time > _RECORD_SECONDS:
+      self.write(step)
+
+  def write(self, step: int, is_finished: bool = False) -> None:
+    """Writes the record; is_finished says that training ended by itself."""
+    self._last_time = time.monotonic()
+    seconds = {} if self._seconds_before is None else {'seconds': round(
+        self._seconds_before + self._last_time - self._start, 1)}
+    if self._is_written:
+      run_folder.write_training(self._folder, {
+          'step': step, 'is_finished': is_finished, **seconds, **self._cost})
 
 
 def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
@@ -73,35 +109,44 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
     note = mirroring.note(params.task.train_data, label_names)
     if note:
       line.note(note)
+    model_arguments = _model_arguments(params)
+    counted = cost.classifier_cost(*model_arguments)
+    record = _Record(
+        run, first_step, is_written=strategy.extended.should_checkpoint,
+        macs=counted.macs, parameters=counted.parameters)
     with quiet.logging_to(model_dir, 'train.log'):
       _train(run_folder.Run(model_dir, experiment, params.as_dict(),
                             label_names, start=start),
-             params, strategy, line, first_step, evaluate)
-  _report_cost(params)
+             params, strategy, line, record, first_step, evaluate)
+  print(cost.summary(
+      counted, *model_arguments, example=_task_class(params).EXAMPLE))
   run_checks.report_best(run_checks.open_run(params, model_dir))
 
 
 def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
            strategy: tf.distribute.Strategy, line: progress.Progress,
-           first_step: int, evaluate: bool) -> None:
+           record: _Record, first_step: int, evaluate: bool) -> None:
   """Runs the training loop; saves the weights if Ctrl-C ends it."""
   line.wait('building the model and tracing the first step ...')
   try:
     runner = experiment_runner.build(
         strategy, params, run.folder,
-        'train_and_eval' if evaluate else 'train', line, keep_best=evaluate)
+        'train_and_eval' if evaluate else 'train', line, keep_best=evaluate,
+        after_loop=record.update)
     # Only now: a checkpoint that does not fit leaves the folder as it was.
     run_folder.save(run)
     cli.set_interrupt_notice(
         'Waiting for the steps that run, then saving a checkpoint ...')
     try:
       runner.run()
+      record.write(int(runner.trainer.global_step.numpy()), is_finished=True)
     except KeyboardInterrupt:
       with strategy.scope():  # Evaluation may have been interrupted.
         runner.trainer.use_averages(False)
       step = int(runner.trainer.global_step.numpy())
       if step > first_step:
         runner.controller.save_checkpoint()
+      record.write(step)
       line.note(f'Stopped at step {step:,}; the same command continues there.')
       raise
     finally:
@@ -234,10 +279,10 @@ def _was_killed_before_evaluation(
           and exporter.last_step() < tf_checkpoint.global_step(latest))
 
 
-def _report_cost(params: cfg.ExperimentConfig):
+def _model_arguments(params: cfg.ExperimentConfig) -> Sequence[Any]:
+  """Returns the spec, the input size and the number of classes of a model."""
   model = params.task.model
-  print(cost.summary(model.backbone.get(), model.input_size, model.num_classes,
-                     _task_class(params).EXAMPLE))
+  return model.backbone.get(), model.input_size, model.num_classes
 
 
 def _task_class(params: cfg.ExperimentConfig) -> type:

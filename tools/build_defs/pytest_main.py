@@ -16,7 +16,7 @@ except ImportError:
 
 
 def bazel_arguments():
-  """What Bazel says in the environment, as arguments of pytest."""
+  """Returns Bazel's environment variables as arguments of pytest."""
   arguments = ['--rootdir=.', '--confcutdir=.', '-p', 'no:cacheprovider']
   if 'TEST_TMPDIR' in os.environ:
     # A folder inside: pytest empties the one that it is given.
