@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
@@ -10,11 +9,6 @@ os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 # Graphs are made of many small objects that stay: the collector's full passes
 # over them cost a third of the suite's time.
 gc.set_threshold(50_000, 20, 1_000)
-
-# A shell ignores Ctrl-C for commands in the background, and child processes
-# inherit that. Tests that interrupt programs would wait forever.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pylint: disable=g-import-not-at-top
 import pytest

@@ -102,6 +102,12 @@ def write_text(path: str, text: str) -> None:
       file.write(text)
 
 
+def state(path: str) -> List[Any]:
+  """Returns name, bytes and time of change of a file."""
+  known = _gfile().stat(path)
+  return [os.path.basename(path), known.length, known.mtime_nsec]
+
+
 def write_json(path: str, values: Any) -> None:
   """Writes a JSON file, which appears whole or not at all."""
   write_text(path, json.dumps(values, indent=2, ensure_ascii=False))

@@ -251,5 +251,7 @@ def test_freeze_below(make):
   trained = model(inputs, training=True)['features']
   np.testing.assert_array_equal(tokens[0], tokens[1])
   assert not np.allclose(evaluated, trained)
+  split = model.upper(model.lower(inputs), training=False)
+  np.testing.assert_array_equal(split['features'], evaluated)
   with pytest.raises(errors.UserError, match='freeze_below=3 expects 3 blocks'):
     model.freeze_below(3)

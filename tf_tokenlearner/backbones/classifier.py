@@ -59,13 +59,28 @@ class Classifier(tf_keras.Model):
 
   def endpoints(self, inputs: tf.Tensor, training=None) -> Dict[str, tf.Tensor]:
     """Returns the backbone's outputs and logits [B, num_classes]."""
-    outputs = dict(self.backbone(inputs, training=training))
+    return self._classify(self.backbone(inputs, training=training), training)
+
+  def _classify(self, outputs: Dict[str, tf.Tensor], training=None):
+    """Returns outputs of the backbone and their logits."""
+    outputs = dict(outputs)
     x = self.dropout(outputs['pre_logits'], training=training)
     outputs['logits'] = self.head(x)
     return outputs
 
   def call(self, inputs, training=None):
     return self.endpoints(inputs, training=training)['logits']
+
+  def upper(self, tokens: tf.Tensor, training=None) -> tf.Tensor:
+    """Returns the logits [B, num_classes] of tokens of backbone.lower.
+
+    Args:
+      tokens: float tensor [B, M, C] of any precision.
+      training: bool. Turns dropout and stochastic depth on.
+    """
+    tokens = tf.cast(tokens, self.compute_dtype)
+    outputs = self.backbone.upper(tokens, training=training)
+    return self._classify(outputs, training)['logits']
 
   def get_config(self) -> Dict[str, Any]:
     return {

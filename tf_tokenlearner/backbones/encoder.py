@@ -74,10 +74,42 @@ class Encoder(tf_keras.layers.Layer):
     super().build(input_shape)
 
   def call(self, inputs, training=None):
-    x = inputs  # [B, P + T*N, C]
-    for i, stage in enumerate(self.stages):  # Later P + T*S tokens.
-      x = stage(x, training=training if i >= self._num_frozen else False)
+    return self.upper(self.lower(inputs), training=training)
+
+  def lower(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Runs the frozen blocks, without dropout; none unless freeze_below.
+
+    Args:
+      inputs: float tensor [B, P + T*N, C].
+
+    Returns:
+      float tensor [B, P + T*N, C].
+    """
+    x = inputs
+    for stage in self.frozen_stages:
+      x = stage(x, training=False)
+    return x
+
+  def upper(self, tokens: tf.Tensor,
+            training: Optional[bool] = None) -> tf.Tensor:
+    """Runs the stages above the frozen blocks, and the LayerNorm.
+
+    Args:
+      tokens: float tensor [B, P + T*N, C], the result of `lower`.
+      training: bool. Turns dropout and stochastic depth on.
+
+    Returns:
+      float tensor, as of the call.
+    """
+    x = tokens
+    for stage in self.stages[self._num_frozen:]:
+      x = stage(x, training=training)  # Later P + T*S tokens.
     return self.norm(x)
+
+  @property
+  def frozen_stages(self) -> List[tf_keras.layers.Layer]:
+    """The blocks that `freeze_below` froze, first to last."""
+    return self.stages[:self._num_frozen]
 
   def freeze_below(self, block: int) -> None:
     """Freezes the blocks before one, and turns their dropout off.

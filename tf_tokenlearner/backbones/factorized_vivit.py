@@ -78,10 +78,24 @@ class FactorizedVideoVisionTransformer(
     """Returns tokens [B, T*S, C] of clips with any number T of tubelets."""
     x = self.embed(clips, self.embed_training(training))  # [B * T, N, C]
     x = self.spatial_encoder(x, training=training)  # [B * T, N or S, C]
+    return self._join(x, clips.shape[1] // self.spec.tubelet_size[0])
+
+  def _join(self, x: tf.Tensor, num_frames: int) -> tf.Tensor:
+    """Spatial output [B * T, N or S, C] -> the window's tokens [B, T*S, C]."""
     if not self.spec.token_learners():  # One pooled token for each index.
       x = self.pool_tokens(x)[:, tf.newaxis]  # [B * T, 1, C]
-    num_frames = clips.shape[1] // self.spec.tubelet_size[0]
-    return tf.reshape(x, [-1, num_frames * x.shape[1], x.shape[2]])
+    return encoder.join_frames(x, num_frames)
+
+  def lower(self, inputs: tf.Tensor) -> tf.Tensor:
+    x = super().lower(inputs)  # [B * T, N, C]
+    return encoder.join_frames(x, self.spec.num_frames(self.input_size))
+
+  def upper(self, tokens: tf.Tensor,
+            training: Optional[bool] = None) -> Dict[str, tf.Tensor]:
+    num_frames = self.spec.num_frames(self.input_size)
+    x = encoder.split_frames(tokens, num_frames)  # [B * T, N, C]
+    x = self.spatial_encoder.upper(x, training=training)
+    return self.temporal(self._join(x, num_frames), training=training)
 
   def embed(self, inputs: tf.Tensor, training: Optional[bool] = None):
     """Clips [B, frames, height, width, channels] -> [B * T, N, C]."""

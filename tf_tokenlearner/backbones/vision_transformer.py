@@ -1,6 +1,7 @@
 """Vision transformers with TokenLearner, for images and for clips.
 
-The forward pass: `embed`, then the encoder (encoder.py), then `pool`.
+The forward pass: `embed`, then the encoder (encoder.py), then `pool`. It may be
+split behind the blocks that are frozen: `upper(lower(pixels))` is the same.
 Shapes: B batch, T frames, N positions per frame, S learned tokens per frame,
 P class tokens and registers, C channels, H W map. Poolers that concatenate make
 several C wide vectors one; spec.pooled_size() is their width, D below.
@@ -9,7 +10,7 @@ several C wide vectors one; spec.pooled_size() is their width, D below.
 import abc
 import dataclasses
 import math
-from typing import Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -21,6 +22,13 @@ from tf_tokenlearner import layers
 # Layers before the first block, by the names of their attributes.
 _EMBEDDING = ('patch_embedding', 'tubelet_embedding', 'class_token',
               'position_embedding', 'registers', 'pre_norm')
+# Options of a completed spec that do not change what frozen blocks compute.
+_UPPER_OPTIONS = frozenset((
+    'variant', 'num_layers', 'token_learner_location', 'num_tokens',
+    'tokenizer', 'pooling_window', 'token_learner', 'use_token_fuser', 'fuser',
+    'dropout_rate', 'attention_dropout_rate', 'stochastic_depth_rate', 'pooler',
+    'pooled_norm_epsilon', 'final_norm', 'representation_size',
+    'temporal_num_layers', 'temporal_mlp_dim', 'temporal_num_heads'))
 
 
 class TransformerBackbone(tf_keras.Model):
@@ -69,6 +77,25 @@ class TransformerBackbone(tf_keras.Model):
     x = self.encoder(x, training=training)  # P + T*S, or P + T*N
     return self.pool(x)
 
+  def lower(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Returns the tokens [B, M, C] that leave the frozen blocks.
+
+    Args:
+      inputs: pixels, as of the call.
+    """
+    x = self.embed(inputs, training=False)
+    return self.first_encoder.lower(x)  # M = P + T*N
+
+  def upper(self, tokens: tf.Tensor,
+            training: Optional[bool] = None) -> Dict[str, tf.Tensor]:
+    """Returns the outputs of the call for the tokens that `lower` returned.
+
+    Args:
+      tokens: float tensor [B, M, C].
+      training: bool. Turns dropout and stochastic depth on.
+    """
+    return self.pool(self.encoder.upper(tokens, training=training))
+
   @property
   def first_encoder(self) -> encoder.Encoder:
     """The encoder that sees the embedded pixels."""
@@ -86,9 +113,25 @@ class TransformerBackbone(tf_keras.Model):
       return
     self.first_encoder.freeze_below(block)
     self.is_embedding_frozen = True
-    for name in _EMBEDDING:
-      if hasattr(self, name):
-        getattr(self, name).trainable = False
+    for layer in self._embedding_layers():
+      layer.trainable = False
+
+  def _embedding_layers(self) -> List[tf_keras.layers.Layer]:
+    return [getattr(self, name) for name in _EMBEDDING if hasattr(self, name)]
+
+  def lower_variables(self) -> List[tf.Variable]:
+    """Returns the variables that `lower` reads, in a fixed order."""
+    return [variable for layer in (
+        *self._embedding_layers(), *self.first_encoder.frozen_stages)
+            for variable in layer.variables]
+
+  def lower_options(self) -> Dict[str, Any]:
+    """Returns all else that the result of `lower` depends on."""
+    spec = dataclasses.asdict(self.spec)
+    return {'backbone': type(self).__name__, 'input_size': self.input_size,
+            'blocks': len(self.first_encoder.frozen_stages),
+            **{name: value for name, value in spec.items()
+               if name not in _UPPER_OPTIONS}}
 
   def embed_training(self, training: Optional[bool]) -> Optional[bool]:
     """Returns the training flag of the embedding, False if it is frozen."""

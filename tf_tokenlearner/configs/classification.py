@@ -155,6 +155,17 @@ class ClassificationTask(cfg.TaskConfig):
     freeze_backbone: trains only the head.
     freeze_below: number of the first block that is trained; the embedding and
       the blocks before it keep their weights, without dropout. 0 trains all.
+    cache_features: computes the output of the blocks below freeze_below once
+      per picture, keeps it on disk, and trains the other blocks on it. None
+      does so where freeze_below is set and each epoch sees the same pictures:
+      without random augmentation, or with several num_augmented_copies.
+    num_augmented_copies: with cached features, copies of each training picture,
+      each with another draw of the augmentation, which epochs take in turn.
+    cache_dtype: type of cached features: float16, bfloat16 or float32.
+    cache_dir: folder of cached features, which several runs may share; '' takes
+      the folder of the run.
+    cache_limit_gb: largest size of cached features, in GB. If more are needed,
+      cache_features=None trains without them, and true is refused.
     label_names: classes of the model, in the order of its outputs; [] takes
       those of the training data.
     SOURCE_KEYS: keys of validation_data that are taken from train_data if
@@ -169,6 +180,11 @@ class ClassificationTask(cfg.TaskConfig):
   init_token_learner: str = 'random'
   freeze_backbone: bool = False
   freeze_below: int = 0
+  cache_features: Optional[bool] = None
+  num_augmented_copies: int = 1
+  cache_dtype: str = 'float16'
+  cache_dir: str = ''
+  cache_limit_gb: float = 20.
   label_names: List[str] = dataclasses.field(default_factory=list)
 
 

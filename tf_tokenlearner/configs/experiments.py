@@ -94,6 +94,7 @@ def load(model_dir: str,
 def _make_paths_absolute(params: cfg.ExperimentConfig, folder: str) -> None:
   task = params.task
   task.init_checkpoint = _absolute(task.init_checkpoint, folder)
+  task.cache_dir = _absolute(task.cache_dir, folder)
   for data in (task.train_data, task.validation_data):
     data.tfds_data_dir = _absolute(data.tfds_data_dir, folder)
     if isinstance(data.input_path, str):

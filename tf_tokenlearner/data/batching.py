@@ -17,8 +17,10 @@ from official.vision.ops import augment
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_tokenlearner.data import feature_files
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
+from tf_tokenlearner import files
 
 
 def for_network(label: tf.Tensor, num_classes: int,
@@ -202,6 +204,66 @@ def stored_examples(
         params.tfds_split, read_config=tfds.ReadConfig(), shuffle_files=False))
   paths = tfrecord_paths(str(params.input_path))
   return select(tf.data.TFRecordDataset(paths).map(decoder))
+
+
+def ordered_examples(
+    params: cfg.DataConfig, source: Optional[labelled_source.LabelledSource],
+    decoder: Callable[[tf.Tensor], Any], parser: Callable[[Any], Any],
+    num_copies: int, is_random: bool) -> tf.data.Dataset:
+  """Returns the parsed examples in order, the whole set num_copies times.
+
+  Args:
+    params: as for make_batches; those of training augment.
+    source: the result of open_source for params.
+    decoder: as for make_batches.
+    parser: as for make_batches.
+    num_copies: passes over the set.
+    is_random: whether parser draws random numbers. It then runs on one example
+      after the other, so that each draw belongs to an example.
+  """
+  stored = stored_examples(params, source, decoder).repeat(num_copies)
+  if is_random:
+    return stored.map(parser)
+  return stored.map(parser, tf.data.AUTOTUNE, deterministic=True)
+
+
+def count_examples(
+    params: cfg.DataConfig,
+    source: Optional[labelled_source.LabelledSource]) -> int:
+  """Returns the number of examples that stored_examples returns."""
+  if source and not source.select:
+    return source.num_examples(params.tfds_split)
+  stored = stored_examples(params, source, lambda record: record)
+  return int(stored.reduce(tf.constant(0), lambda count, _: count + 1))
+
+
+def identity(params: cfg.DataConfig,
+             source: Optional[labelled_source.LabelledSource]) -> List[Any]:
+  """Returns plain values that differ if the stored examples do."""
+  if source:
+    return source.identity(params.tfds_split)
+  return [files.state(path) for path in tfrecord_paths(str(params.input_path))]
+
+
+def batch_features(
+    params: cfg.DataConfig, features: feature_files.FeatureFiles,
+    input_context: Optional[tf.distribute.InputContext] = None
+) -> tf.data.Dataset:
+  """Makes batches of features for one replica; endless in training.
+
+  The shuffle buffer takes at most 1 GiB. If it does not hold all features,
+  their files are shuffled as well.
+  """
+  held = max(_LEAST_SHUFFLED, _SHUFFLED_BYTES // features.layout.record_bytes)
+  buffer = min(params.shuffle_buffer_size, held, features.layout.count)
+  records = features.records(
+      params.is_training, buffer < features.layout.count, params.seed)
+  # The reader opens no data set of its own, but wants to know a split.
+  return input_reader.InputReader(
+      params.replace(
+          cache=False, input_path='', tfds_name='', tfds_split='features',
+          shuffle_buffer_size=buffer),
+      parser_fn=features.layout.parse).read(input_context, records)
 
 
 def read_source(

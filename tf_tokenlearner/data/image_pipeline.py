@@ -4,7 +4,7 @@ Images come from a TFDS data set, a folder or TFRecord files; each is decoded
 once and never encoded again.
 """
 
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence
 
 import tensorflow as tf
 from official.vision.ops import augment
@@ -126,6 +126,37 @@ def evaluation_examples(
   return batching.stored_examples(
       params, source, _tfrecord_decoder(params, multi_label), select).map(
           lambda example: (example['image'], *parser(example)))
+
+
+def ordered_examples(
+    params: config.DataConfig, source: Optional[tfds_source.ImageSource],
+    input_size: Sequence[int], num_classes: int, multi_label: bool,
+    num_copies: int) -> tf.data.Dataset:
+  """Returns the parsed examples in order, the whole set num_copies times.
+
+  Args:
+    params: data config; that of training augments.
+    source: result of `open_source`.
+    input_size: (height, width, channels) of the images.
+    num_classes: classes of the labels.
+    multi_label: as in build_dataset.
+    num_copies: passes over the set.
+
+  Returns:
+    Data set of the elements of build_dataset's batches.
+  """
+  return batching.ordered_examples(
+      params, source, _tfrecord_decoder(params, multi_label),
+      _Parser(params, input_size, num_classes, multi_label), num_copies,
+      is_random=bool(random_options(params)))
+
+
+def random_options(params: config.DataConfig) -> List[str]:
+  """Returns the options of training that draw random numbers."""
+  return [name for name in (
+      'aug_crop', 'aug_shift', 'aug_rand_hflip', 'aug_rand_vflip',
+      'aug_rotation', 'aug_type', 'color_jitter', 'random_erasing')
+          if params.is_training and getattr(params, name)]
 
 
 class _Parser:

@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 from typing import (
-    Any, Callable, Dict, Mapping, Optional, Sequence, Tuple)
+    Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple)
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +17,7 @@ from tensorflow_datasets.core import naming
 from tensorflow_datasets.core import registered
 
 from tf_tokenlearner import errors
+from tf_tokenlearner import files
 
 
 # Importing the module registers the builder with TFDS.
@@ -165,6 +166,14 @@ class LabelledSource:
       UserError: the split is unknown or empty.
     """
     return self._find_split(split)[1]
+
+  def identity(self, split: str) -> List[Any]:
+    """Returns plain values that differ if the examples of a split do."""
+    info = self.builder.info
+    instructions = info.splits[self._find_split(split)[0]].file_instructions
+    return [info.full_name, list(self.label_names), *(
+        [*files.state(part.filename), part.skip, part.take]
+        for part in instructions)]
 
   def num_files(self, split: str) -> int:
     """Returns the number of files of a split, which workers can share."""

@@ -4,7 +4,7 @@ Only the frames of a clip are decoded, and of those only the crop. Every random
 augmentation is drawn once for all frames of a clip.
 """
 
-from typing import Dict, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import tensorflow as tf
 
@@ -192,6 +192,34 @@ def evaluation_view(
   return views.ClipView(
       tuple(input_size), stored_fps(params), params.temporal_stride,
       params.short_videos, params.min_image_size, params.stored_short_side)
+
+
+def ordered_examples(
+    params: config.DataConfig, source: Optional[tfds_source.VideoSource],
+    input_size: Sequence[int], num_classes: int, multi_label: bool,
+    num_copies: int) -> tf.data.Dataset:
+  """Returns the parsed examples in order, the whole set num_copies times.
+
+  Args:
+    params: data config; that of training augments.
+    source: result of `open_source`.
+    input_size: (frames, height, width, channels) of the clips.
+    num_classes: classes of the labels.
+    multi_label: as in build_dataset.
+    num_copies: passes over the set.
+
+  Returns:
+    Data set of the elements of build_dataset's batches.
+  """
+  return batching.ordered_examples(
+      params, source, _tfrecord_decoder(params, multi_label),
+      _Parser(params, input_size, num_classes, multi_label), num_copies,
+      is_random=bool(random_options(params)))
+
+
+def random_options(params: config.DataConfig) -> List[str]:
+  """Returns what training draws at random: always a clip and its place."""
+  return ['the random clip of a video'] if params.is_training else []
 
 
 class _Parser:

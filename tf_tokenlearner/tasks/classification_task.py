@@ -24,6 +24,7 @@ from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner import errors
 from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import config_checks
+from tf_tokenlearner.tasks import frozen_features
 from tf_tokenlearner.tasks import metrics as metrics_lib
 from tf_tokenlearner.tasks import mirroring
 
@@ -56,6 +57,8 @@ class ClassificationTask(base_task.Task):
   check_data: Callable[..., None]
   build_dataset: Callable[..., tf.data.Dataset]
   build_examples: Callable[..., tf.data.Dataset]
+  build_ordered: Callable[..., tf.data.Dataset]
+  random_options: Callable[..., List[str]]
 
   @classmethod
   def complete(cls, task: config.ClassificationTask,
@@ -114,6 +117,7 @@ class ClassificationTask(base_task.Task):
         data.aug_rand_hflip = mirroring.may_mirror(data, names)
     config_checks.check_frozen(task, task.model.backbone.get().completed(
         tuple(task.model.input_size)))
+    frozen_features.check(task, cls.random_options(train))
     return names
 
   @classmethod
@@ -230,18 +234,38 @@ class ClassificationTask(base_task.Task):
       self, params,
       input_context: Optional[tf.distribute.InputContext] = None
   ) -> tf.data.Dataset:
-    source = self._open(params)
+    source = self.open(params)
     if params.aug_rand_hflip is None:  # The config was not completed.
       params = params.replace(aug_rand_hflip=mirroring.may_mirror(
           params, source.label_names if source else ()))
-    multi_label = self._has_many_labels(source)
-    if (source and multi_label and not params.is_training
-        and not self._learns_many_labels):
-      source = class_names.only_labelled(source)
     model_config = self.task_config.model
     return self.build_dataset(
         params, source, model_config.input_size, model_config.num_classes,
-        multi_label=multi_label, input_context=input_context)
+        multi_label=self._has_many_labels(source), input_context=input_context)
+
+  def ordered_examples(self, params: cfg.DataConfig,
+                       num_copies: int = 1) -> tf.data.Dataset:
+    """Returns (pixels, label) of each example in order, num_copies times.
+
+    Pixels are those of build_inputs, of training or of evaluation.
+    """
+    source = self.open(params)
+    model_config = self.task_config.model
+    return self.build_ordered(
+        params, source, model_config.input_size, model_config.num_classes,
+        self._has_many_labels(source), num_copies)
+
+  def open(
+      self, params: cfg.DataConfig) -> Optional[labelled_source.LabelledSource]:
+    """Returns the examples that training or evaluation uses, with our labels.
+
+    TFRecord files have no source.
+    """
+    source = self._open(params)
+    if (source and self._has_many_labels(source) and not params.is_training
+        and not self._learns_many_labels):
+      source = class_names.only_labelled(source)
+    return source
 
   def _open(
       self, params: cfg.DataConfig) -> Optional[labelled_source.LabelledSource]:
@@ -291,9 +315,17 @@ class ClassificationTask(base_task.Task):
     """Names of the scores that reduce_aggregated_logs adds."""
     return (metrics_lib.NAMES if self._evaluates_many_labels else ())
 
+  def train_step(self, inputs, model, optimizer, metrics=None):
+    """As the base class; cached features go into the upper part of the model.
+    """
+    examples, labels = inputs
+    examples, model = frozen_features.route(examples, model)
+    return super().train_step((examples, labels), model, optimizer, metrics)
+
   def validation_step(self, inputs, model, metrics=None):
     """As the base class; with many labels, what the whole set is scored by."""
     examples, labels = inputs
+    examples, model = frozen_features.route(examples, model)
     logits = tf.cast(self.inference_step(examples, model), tf.float32)
     logs = {self.loss: self.build_losses(labels, logits, model.losses)}
     self.process_metrics(metrics or [], labels, logits)
@@ -324,6 +356,8 @@ class ImageClassificationTask(ClassificationTask):
   check_data = staticmethod(image_pipeline.check_options)
   build_dataset = staticmethod(image_pipeline.build_dataset)
   build_examples = staticmethod(image_pipeline.evaluation_examples)
+  build_ordered = staticmethod(image_pipeline.ordered_examples)
+  random_options = staticmethod(image_pipeline.random_options)
 
 
 @task_factory.register_task_cls(video_config.VideoClassificationTask)
@@ -336,6 +370,8 @@ class VideoClassificationTask(ClassificationTask):
   check_data = staticmethod(video_pipeline.check_options)
   build_dataset = staticmethod(video_pipeline.build_dataset)
   build_examples = staticmethod(video_pipeline.evaluation_examples)
+  build_ordered = staticmethod(video_pipeline.ordered_examples)
+  random_options = staticmethod(video_pipeline.random_options)
 
   @classmethod
   def check_options(cls, task: video_config.VideoClassificationTask):

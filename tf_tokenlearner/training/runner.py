@@ -19,6 +19,7 @@ from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.tasks import mirroring
 from tf_tokenlearner.training import experiment_runner
+from tf_tokenlearner.training import feature_cache
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import run_checks
 
@@ -127,7 +128,7 @@ def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
            strategy: tf.distribute.Strategy, line: progress.Progress,
            record: _Record, first_step: int, evaluate: bool) -> None:
   """Runs the training loop; saves the weights if Ctrl-C ends it."""
-  line.wait('building the model and tracing the first step ...')
+  line.wait('building the model ...')
   try:
     runner = experiment_runner.build(
         strategy, params, run.folder,
@@ -135,6 +136,8 @@ def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
         after_loop=record.update)
     # Only now: a checkpoint that does not fit leaves the folder as it was.
     run_folder.save(run)
+    feature_cache.use(runner.trainer, run.folder, evaluate, line.note)
+    line.wait('tracing the first step ...')
     cli.set_interrupt_notice(
         'Waiting for the steps that run, then saving a checkpoint ...')
     try:
