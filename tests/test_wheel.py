@@ -1,5 +1,6 @@
 """A wheel works in an environment without the clone."""
 
+import os
 import pathlib
 import shutil
 import site
@@ -59,7 +60,8 @@ def test_trains_exports_and_predicts_without_the_clone(wheel, tmp_path):
   (packages / 'dependencies.pth').write_text('\n'.join(site.getsitepackages()))
   done = subprocess.run(
       [python, SMOKE], cwd=tmp_path, text=True, capture_output=True,
-      check=False)
+      check=False,
+      env={k: v for k, v in os.environ.items() if k != 'PYTHONPATH'})
   assert done.returncode == 0, done.stdout + done.stderr
   installed, *steps = done.stdout.splitlines()
   assert installed.endswith(f', {packages}/tf_tokenlearner/__init__.py')

@@ -22,7 +22,7 @@ def test_every_public_layer_is_checked():
     tests = importlib.import_module(f'{layer_tests.__name__}.{module.name}')
     if hasattr(tests, 'test_contract'):
       checked |= {case.layer for case in tests.CASES}
-  assert checked == public and len(public) == 17
+  assert checked == public and len(public) == 18
 
 
 def test_every_module_has_its_tests():
