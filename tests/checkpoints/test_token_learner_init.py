@@ -226,7 +226,7 @@ def test_run_of_ours(tmp_path):
         model.backbone.patch_embedding.get_weights()[0],
         plain.backbone.patch_embedding.get_weights()[0])
   alone = tf.train.Checkpoint(model=plain).write(str(tmp_path / 'ckpt'))
-  with pytest.raises(errors.UserError, match='lies in no training run'):
+  with pytest.raises(errors.UserError, match='does not belong to a training'):
     checkpoints.insert_token_learner(alone, 1, 2, images)
 
 

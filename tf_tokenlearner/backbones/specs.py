@@ -80,10 +80,10 @@ class TransformerSpec:
     pooler: 'gap' mean, 'gmp' maximum or 'gsp' sum over tokens; 'token' the
       class tokens, concatenated; 'token_and_mean' the class token and the mean,
       concatenated; or 'attention' of a learned query.
-    num_class_tokens: class tokens, which pass by a TokenLearner. None: 1 if the
+    num_class_tokens: class tokens, which bypass a TokenLearner. None: 1 if the
       pooler reads them, else 0.
     num_registers: learned tokens without positions, after the class tokens;
-      they pass by a TokenLearner.
+      they bypass a TokenLearner.
     activation: of the MLP of a block: 'gelu_tanh', 'gelu' (by the error
       function) or 'quick_gelu'.
     norm_epsilon: added to the variance in every LayerNorm of the transformer.

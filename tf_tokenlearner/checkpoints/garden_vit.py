@@ -71,7 +71,7 @@ def read(path: str, normalized: bool = True) -> flax_names.Weights:
               for key, name in names.items()}
   kernel = arrays.get('embedding/kernel', np.zeros(0))
   if (normalized and kernel.shape[2:3] == (3,)
-      and 'embedding/bias' in arrays):  # Its absence is told later.
+      and 'embedding/bias' in arrays):  # Checked later.
     shift = ((127.5 - _MEAN) / _DEVIATION)[:, np.newaxis]
     arrays['embedding/bias'] = (
         arrays['embedding/bias'] + (kernel * shift).sum((0, 1, 2)))

@@ -40,7 +40,7 @@ class PretrainedFiles:
 
 
 def is_address(path: str) -> bool:
-  """Tells whether a path is an hf:// address."""
+  """Returns whether a path is an hf:// address."""
   return path.startswith(SCHEME)
 
 
@@ -60,7 +60,7 @@ def read(source: str) -> PretrainedFiles:
 
   Args:
     source: hf://OWNER/NAME or hf://OWNER/NAME@REVISION; or a local folder or
-      .safetensors file, beside which config.json may lie.
+      .safetensors file, optionally with config.json in the same folder.
 
   Raises:
     UserError: the address is malformed or unknown, the download fails, or the

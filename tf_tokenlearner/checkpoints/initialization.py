@@ -127,7 +127,7 @@ def origin(path: str) -> Dict[str, str]:
   """Returns where pretrained weights come from, for the folder of a run.
 
   Args:
-    path: as in `find`; a run of this project tells what it started from.
+    path: as in `find`; a run of this project records its start.
 
   Returns:
     'weights' and 'licence'; {} if no pretrained weights are known.

@@ -46,7 +46,7 @@ def convert(files: hub_files.PretrainedFiles,
 
   Args:
     files: what hub_files.read returned.
-    num_heads: attention heads, where no config.json says it; 0: as in the
+    num_heads: attention heads, if no config.json states them; 0: as in the
       config, else one per 64 channels.
 
   Raises:
@@ -256,7 +256,7 @@ class _Converter:
     return kernels, biases
 
   def _has_bias(self, name: str, prefix: str) -> bool:
-    """Tells whether the blocks have a bias; all have it, or none."""
+    """Returns whether the blocks have a bias; all have it, or none."""
     anywhere = any(other.startswith('block.') and
                    other.endswith(f'.{name}.bias') for other in self._names)
     if not anywhere and prefix == 'block.0.':
@@ -290,8 +290,7 @@ class _Converter:
     return options
 
   def _is_clip(self) -> bool:
-    """Tells whether this is CLIP of transformers, which norms the class token.
-    """
+    """Returns whether this is CLIP of transformers (norm on the class token)."""
     return self._has('class_token') and self._names.get(
         'norm.weight', '').endswith('post_layernorm.weight')
 

@@ -180,7 +180,7 @@ class Config:
     return _DEFAULTS[model_type][i]
 
   def is_assumed(self) -> bool:
-    """Returns whether nothing tells which library made the model."""
+    """Returns whether the library that made the model is unknown."""
     return not self._architecture and 'model_type' not in self._values
 
   def pooled_norm_epsilon(self) -> Optional[float]:

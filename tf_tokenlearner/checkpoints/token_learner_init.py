@@ -248,6 +248,6 @@ def _read(path: str) -> backbones.Classifier:
   run = run_model.describe(path)
   if run is None:
     raise errors.UserError(
-        f'{path} lies in no training run of this project. Load the checkpoint '
-        'into a plain classifier first, and give that.')
+        f'{path} does not belong to a training run of this project. Load the '
+        'checkpoint into a plain classifier first, and give that.')
   return run_model.read_model(path, run)

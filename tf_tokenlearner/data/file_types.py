@@ -1,4 +1,4 @@
-"""Tells images from videos, by the content of files or else by extension.
+"""Distinguishes images and videos by content or else by extension.
 
 Folder data sets, data.prepare and predict use this one list.
 """

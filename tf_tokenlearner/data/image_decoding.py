@@ -159,6 +159,6 @@ def number(data: tf.Tensor, at: tf.Tensor, count: int,
 
 
 def bytes_at(data: tf.Tensor, at: tf.Tensor, count: int) -> tf.Tensor:
-  """Returns uint8 [count]; zeros for what lies behind the end."""
+  """Returns uint8 [count]; zeros beyond the end."""
   some = tf.strings.substr(data, at, count) + b'\0' * count
   return tf.io.decode_raw(tf.strings.substr(some, 0, count), tf.uint8)

@@ -1,6 +1,6 @@
 """EXIF orientation, read and applied inside a graph.
 
-Cameras store pixels as the sensor lies and note in a tag how to turn them.
+Cameras store pixels in the sensor's orientation, and a tag to rotate them by.
 TensorFlow's decoders ignore the tag. The functions here work in eager mode, in
 tf.data and in a SavedModel, so every path turns images in the same way:
 

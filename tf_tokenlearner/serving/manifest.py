@@ -1,7 +1,7 @@
-"""The folder of an export: written whole or not at all, and its manifest.
+"""The folder of an export, complete or absent, and its manifest.
 
-The manifest, origin.json, tells which run, weights and options an export is
-made of, so that the same export is recognised and no other folder is touched.
+The manifest, origin.json, records the run, weights and options of an export, so
+that an equal export is recognized and no other folder is changed.
 Its keys `kind` (the export format) and `preprocessing` (the view) are those of
 version 0.1.0.
 """

@@ -24,10 +24,10 @@ from tf_tokenlearner.configs import optimization
 
 
 def register(optimizer_type: str) -> None:
-  """Makes the Garden's factory know all ADDONS_OPTIMIZERS; twice is once.
+  """Adds all ADDONS_OPTIMIZERS to the Garden's factory, unless it has them.
 
   Args:
-    optimizer_type: the one that is wanted, for the message.
+    optimizer_type: the chosen optimizer, for the message.
 
   Raises:
     UserError: tensorflow-addons cannot be imported.
@@ -40,7 +40,7 @@ def register(optimizer_type: str) -> None:
     raise errors.UserError(
         f'optimizer {optimizer_type!r} comes from tensorflow-addons, which '
         f'cannot be imported ({error}): pip install '
-        "'tf_tokenlearner[addons]' (Python 3.9 to 3.11; this is "
+        "'tf_tokenlearner[addons]' (Python 3.10 or 3.11; this is "
         f'{platform.python_version()}), or choose another optimizer such as '
         'adamw.') from error
   mended = lambda ours, theirs: type(ours.__name__, (ours, theirs), {})
@@ -57,7 +57,7 @@ def register(optimizer_type: str) -> None:
 
 
 def import_addons() -> types.ModuleType:
-  """The module tensorflow_addons, bound to tf_keras for good.
+  """Imports tensorflow_addons so that it uses tf_keras, and returns it.
 
   Raises:
     ImportError: it is not installed, or not for this Python.
@@ -87,11 +87,11 @@ def swap_averages(optimizer: Any, model: tf_keras.Model) -> bool:
 
 
 class _Wrapper:
-  """Put before tensorflow-addons' wrappers, for what they leave undone.
+  """Mixin for tensorflow-addons' wrappers that completes them.
 
-  They hand each gradient to the inner optimizer's update of one variable, past
-  what it does with all gradients, which is to clip them; and they make their
-  step counter inside the training function, which fails with two replicas.
+  The wrappers call the inner optimizer's update of each variable directly, and
+  so skip its gradient clipping. They create their step counter inside the
+  training function, which fails with two replicas.
   """
 
   def apply_gradients(self, grads_and_vars, name=None, **kwargs):
@@ -112,17 +112,17 @@ class _Wrapper:
     return super()._transform_gradients(grads_and_vars)
 
   def _get_hyper(self, name, dtype=None):
-    if name == 'learning_rate':  # The Garden's ema asks for it by this way.
+    if name == 'learning_rate':  # The Garden's ema reads it so.
       return self._optimizer._get_hyper(name, dtype)
     return super()._get_hyper(name, dtype)
 
 
 class Lookahead(_Wrapper):
-  """Put before tensorflow-addons' Lookahead.
+  """Mixin for tensorflow-addons' Lookahead that starts the slow weights right.
 
-  There the slow weights start as the weights were when the optimizer was built:
-  random, if a checkpoint is loaded afterwards. Here they start as the weights
-  are at the first step.
+  tensorflow-addons copies the weights when it builds the optimizer, before a
+  checkpoint is restored. Here the slow weights start as the weights at the
+  first step.
   """
 
   def _resource_apply_dense(self, grad, var, apply_state=None):
@@ -146,10 +146,10 @@ class Lookahead(_Wrapper):
 
 
 class SWA(_Wrapper):
-  """Put before tensorflow-addons' SWA.
+  """Mixin for tensorflow-addons' SWA that counts its snapshots.
 
-  There snapshots are counted from the step number, so that one that loss
-  scaling skips enters the average as zeros. Here they count themselves.
+  tensorflow-addons derives the number of snapshots from the step, so a snapshot
+  that loss scaling skips enters the average as zeros.
   """
 
   def _create_slots(self, var_list):
@@ -167,7 +167,7 @@ class SWA(_Wrapper):
     return average_var.assign_add(share * (var - average_var))
 
   def swap_averages(self, model: tf_keras.Model) -> bool:
-    """See the function of this name."""
+    """Swaps weights and averages; returns whether there are averages."""
     swapped = False
     for var in model.trainable_variables:
       try:
@@ -183,10 +183,10 @@ class SWA(_Wrapper):
 
 
 class NovoGrad:
-  """Put before tensorflow-addons' NovoGrad.
+  """Mixin for tensorflow-addons' NovoGrad that keeps checkpoints restorable.
 
-  There grad_averaging becomes a variable that a checkpoint holds as a truth
-  value and that cannot be restored from it. Here it stays what it is.
+  tensorflow-addons stores grad_averaging as a boolean variable, which a
+  checkpoint cannot restore. Here it stays a Python value.
   """
 
   def _set_hyper(self, name, value):
@@ -195,7 +195,10 @@ class NovoGrad:
 
 
 def _around_another(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-  """A constructor whose `optimizer` is a dict as OptimizerConfig.get gives."""
+  """Returns a constructor that builds the inner optimizer from its config.
+
+  Its argument `optimizer` is the dict that OptimizerConfig.get returns.
+  """
 
   def construct(optimizer, learning_rate, **kwargs):
     config = optimization.OptimizationConfig({
@@ -209,10 +212,10 @@ def _around_another(wrapper: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _names_of_tensorflow_2_15() -> Iterator[None]:
-  """Under this, `tensorflow.keras` and `keras` are tf_keras, as they once were.
+  """Makes `tensorflow.keras` and `keras` names of tf_keras inside the block.
 
-  Whoever imports `tensorflow` meanwhile keeps a copy with tf_keras inside;
-  everyone else, and Keras 3, see no change.
+  Modules imported in the block keep a copy of `tensorflow` that holds tf_keras.
+  Other modules and Keras 3 do not change.
   """
   tensorflow = types.ModuleType('tensorflow')
   tensorflow.__dict__.update(tf.__dict__)
