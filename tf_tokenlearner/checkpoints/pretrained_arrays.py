@@ -290,7 +290,7 @@ class _Converter:
     return options
 
   def _is_clip(self) -> bool:
-    """Returns whether this is CLIP of transformers (norm on the class token)."""
+    """Returns whether this is CLIP of transformers (norm on class tokens)."""
     return self._has('class_token') and self._names.get(
         'norm.weight', '').endswith('post_layernorm.weight')
 
