@@ -67,8 +67,8 @@ def make(
       servable = _servable(values, variant, has_token_learner)
       for name in values.forms:
         exported[variant, name, has_token_learner] = (
-            _saved_model(servable, saved_models[name]) if name in saved_models
-            else _tflite(servable, name, values.calibration_images))
+            saved_model_of(servable, saved_models[name]) if name in saved_models
+            else tflite_of(servable, name, values.calibration_images))
   return exported
 
 
@@ -106,17 +106,22 @@ def _servable(values: flags.FlagValues, variant: str,
   spec = backbones.ViTSpec(
       variant, num_tokens=values.num_tokens,
       token_learner_location=values.location if has_token_learner else None)
-  size = values.image_size
+  return servable_of(contenders.ours(spec, values.image_size))
+
+
+def servable_of(model: backbones.Classifier) -> servable_lib.Servable:
+  """Returns an image classifier as an export needs it, without a data set."""
   task = image_classification.ImageClassificationTask()
-  task.model.input_size = [size, size, 3]
+  task.model.input_size = list(model.backbone.input_size)
   task.validation_data.center_crop_fraction = 1.
   return servable_lib.Servable(
-      task, tuple(map(str, range(contenders.NUM_CLASSES))),
-      contenders.ours(spec, size), input_signatures.of_task(task))
+      task, tuple(map(str, range(model.num_classes))), model,
+      input_signatures.of_task(task))
 
 
-def _saved_model(servable: servable_lib.Servable,
-                 jit_compile: bool) -> ExportedModel:
+def saved_model_of(servable: servable_lib.Servable,
+                   jit_compile: bool) -> ExportedModel:
+  """Returns a SavedModel, which also crops and scales its image."""
   signatures, _ = saved_model.make_signatures(
       servable, batch_size=1, jit_compile=jit_compile)
   module = tf.Module()
@@ -138,8 +143,9 @@ def _saved_model(servable: servable_lib.Servable,
   return ExportedModel(num_bytes, answer)
 
 
-def _tflite(servable: servable_lib.Servable, quantize: str,
-            calibration_images: int) -> ExportedModel:
+def tflite_of(servable: servable_lib.Servable, quantize: str,
+              calibration_images: int = 1) -> ExportedModel:
+  """Returns a TFLite file, run by LiteRT."""
   module = tf.Module()
   module.model_variables = servable.model.variables
   function = tf.function(

@@ -174,10 +174,11 @@ def train(values: flags.FlagValues, overrides: Dict[str, Any],
       model.backbone.get(), model.input_size, model.num_classes)
   return {'accuracy': float(accuracy), 'seconds': round(seconds, 1),
           'parameters': counted.parameters, 'macs': counted.macs,
-          'commit': _commit(), 'machine': timing.machine()}
+          'commit': commit(), 'machine': timing.machine()}
 
 
-def _commit() -> str:
+def commit() -> str:
+  """Returns the commit of the code that runs, as git describes it."""
   done = subprocess.run(
       ['git', 'describe', '--always', '--dirty'], text=True, check=False,
       capture_output=True, cwd=os.path.dirname(os.path.abspath(__file__)))

@@ -1,0 +1,199 @@
+"""Trainings of benchmarks/pretrained.py: fine-tuning and ridge regression."""
+
+import time
+from typing import Dict, Sequence, Tuple
+
+import numpy as np
+from sklearn import metrics
+import tensorflow as tf
+import tf_keras
+
+from benchmarks import pretrained_arms
+from benchmarks import pretrained_models
+from tf_tokenlearner.data import stratified_split
+
+_RIDGE_STRENGTHS = tuple(10.**power for power in range(-2, 6))
+_NOT_DECAYED = ['bias', 'gamma', 'beta']
+
+
+def split(files: Sequence[str], labels: np.ndarray, share: float,
+          seed: int) -> Tuple[np.ndarray, np.ndarray]:
+  """Splits pictures so that each class gives the same share.
+
+  Args:
+    files: [B] names of the pictures.
+    labels: [B].
+    share: share that is held out.
+    seed: selects another choice.
+
+  Returns:
+    Numbers of the other pictures, numbers of those held out; both ascending.
+  """
+  by_class = {str(label): [file for file, other in zip(files, labels)
+                           if other == label] for label in np.unique(labels)}
+  out = stratified_split.held_out(by_class, round(share * len(files)), seed)
+  is_out = np.array([file in out for file in files])
+  return np.flatnonzero(~is_out), np.flatnonzero(is_out)
+
+
+def fine_tune(part: pretrained_models.Trainable, labels: np.ndarray,
+              train: np.ndarray, test: np.ndarray,
+              recipe: pretrained_arms.Recipe, seed: int) -> Dict[str, float]:
+  """Trains the upper part of a network, and scores it once.
+
+  Args:
+    part: trained in place.
+    labels: int [B], of all pictures.
+    train: numbers of the pictures to train on.
+    test: numbers of the pictures to score.
+    recipe: hyperparameters.
+    seed: order of the pictures.
+
+  Returns:
+    Scores; seconds and cpu_seconds of training.
+  """
+  inputs = tf.constant(part.inputs[train])
+  answers = tf.constant(labels[train], tf.int32)
+  counts = np.bincount(labels[train])
+  weights = tf.constant(len(train) / (len(counts) * counts), tf.float32)
+  steps = len(train) // recipe.batch_size
+  optimizers = _optimizers(part, recipe, steps * recipe.epochs)
+  average = (tf.train.ExponentialMovingAverage(recipe.ema_momentum)
+             if recipe.ema_momentum else None)
+
+  @tf.function
+  def step(batch):
+    chosen = tf.gather(answers, batch)
+    with tf.GradientTape() as tape:
+      logits = part.logits(
+          tf.cast(tf.gather(inputs, batch), tf.float32), training=True)
+      losses = tf.nn.sparse_softmax_cross_entropy_with_logits(chosen, logits)
+      loss = tf.reduce_mean(losses * tf.gather(weights, chosen))
+    groups = [variables for _, variables in optimizers]
+    gradients = tape.gradient(loss, sum(groups, []))
+    gradients, _ = tf.clip_by_global_norm(gradients, 1.)
+    for optimizer, variables in optimizers:
+      optimizer.apply_gradients(zip(gradients, variables))
+      gradients = gradients[len(variables):]
+    if average:
+      average.apply(part.variables())
+    return loss
+
+  order = np.random.default_rng(seed)
+  start, cpu_start = time.monotonic(), time.process_time()
+  for _ in range(recipe.epochs):
+    shuffled = order.permutation(len(train))[:steps * recipe.batch_size]
+    for batch in np.split(shuffled, steps):
+      loss = step(tf.constant(batch, tf.int32))
+  spent = {'seconds': round(time.monotonic() - start, 1),
+           'cpu_seconds': round(time.process_time() - cpu_start, 1),
+           'loss': float(loss)}
+  if average:
+    for variable in part.variables():
+      variable.assign(average.average(variable))
+  logits = _answer(part, test)
+  return {**scores(labels[test], logits[:, 1] - logits[:, 0]), **spent}
+
+
+def _optimizers(part: pretrained_models.Trainable,
+                recipe: pretrained_arms.Recipe, steps: int):
+  """Returns (optimizer, its variables) of pretrained and of fresh layers."""
+  fresh = {id(v) for layer in part.layers
+           if layer.name == 'head' or layer.name.startswith('learn_')
+           for v in layer.trainable_variables}
+  groups = [], []
+  for variable in part.variables():
+    groups[id(variable) in fresh].append(variable)
+  made = []
+  for rate, variables in zip(
+      (recipe.learning_rate, recipe.new_learning_rate), groups):
+    optimizer = tf_keras.optimizers.AdamW(
+        _Schedule(rate, steps, recipe.warmup), recipe.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    optimizer.build(variables)
+    made.append((optimizer, variables))
+  return made
+
+
+class _Schedule(tf_keras.optimizers.schedules.LearningRateSchedule):
+  """Linear warm-up, then a cosine to 0."""
+
+  def __init__(self, peak: float, steps: int, warmup: float):
+    super().__init__()
+    self._peak, self._steps = peak, steps
+    self._warmup = max(warmup * steps, 1.)
+
+  def __call__(self, step):
+    step = tf.cast(step, tf.float32)
+    share = (step - self._warmup) / max(self._steps - self._warmup, 1.)
+    cosine = .5 + .5 * tf.cos(np.pi * tf.clip_by_value(share, 0., 1.))
+    return self._peak * tf.minimum((step + 1) / self._warmup, cosine)
+
+
+def _answer(part: pretrained_models.Trainable, numbers: np.ndarray,
+            size: int = 32) -> np.ndarray:
+  """Returns the logits of pictures, [b, num_classes]."""
+  function = tf.function(part.logits, reduce_retracing=True)
+  return np.concatenate([
+      function(tf.cast(part.inputs[numbers[i:i + size]], tf.float32)).numpy()
+      for i in range(0, len(numbers), size)])
+
+
+def ridge(features: np.ndarray, labels: np.ndarray, train: np.ndarray,
+          test: np.ndarray, seed: int) -> Dict[str, float]:
+  """Scores a ridge regression on frozen features.
+
+  Strength and features, of the class token, of the mean of the patches or of
+  both, are those with the best AUC on a fifth of the training pictures.
+
+  Args:
+    features: float32 [B, 2 C]; the class token, then the mean.
+    labels: int [B], 0 or 1.
+    train: numbers of the pictures to train on.
+    test: numbers of the pictures to score.
+    seed: selects the fifth.
+  """
+  start, cpu_start = time.monotonic(), time.process_time()
+  fit, held_out = (train[part] for part in split(
+      [str(i) for i in train], labels[train], .2, seed))
+  width = features.shape[1] // 2
+  choices = [slice(0, width), slice(width, None), slice(None)]
+  _, strength, columns = max(
+      ((metrics.roc_auc_score(
+          labels[held_out], _ridge_scores(
+              features[:, columns], labels, fit, held_out, strength)),
+        strength, columns)
+       for columns in choices for strength in _RIDGE_STRENGTHS),
+      key=lambda choice: choice[0])
+  answers = _ridge_scores(features[:, columns], labels, train, test, strength)
+  return {**scores(labels[test], answers), 'strength': strength,
+          'seconds': round(time.monotonic() - start, 1),
+          'cpu_seconds': round(time.process_time() - cpu_start, 1)}
+
+
+def _ridge_scores(features, labels, train, test, strength) -> np.ndarray:
+  """Returns what a ridge regression with balanced classes answers, [b]."""
+  mean, deviation = features[train].mean(0), features[train].std(0) + 1e-6
+  x, answers = (features - mean) / deviation, 2. * labels - 1
+  x = np.concatenate([x, np.ones([len(x), 1])], axis=1)
+  counts = np.bincount(labels[train])
+  weights = (len(train) / (len(counts) * counts))[labels[train], None]
+  penalty = strength * np.eye(x.shape[1])
+  penalty[-1, -1] = 0.  # The intercept is free.
+  kernel = np.linalg.solve(x[train].T @ (weights * x[train]) + penalty,
+                           x[train].T @ (weights[:, 0] * answers[train]))
+  return x[test] @ kernel
+
+
+def scores(labels: np.ndarray, answers: np.ndarray) -> Dict[str, float]:
+  """Returns accuracy, balanced accuracy and AUC.
+
+  Args:
+    labels: int [B], 0 or 1.
+    answers: float [B]; above 0 means 1.
+  """
+  predicted = (answers > 0).astype(int)
+  return {'accuracy': float(metrics.accuracy_score(labels, predicted)),
+          'balanced_accuracy': float(
+              metrics.balanced_accuracy_score(labels, predicted)),
+          'auc': float(metrics.roc_auc_score(labels, answers))}
