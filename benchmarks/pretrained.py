@@ -134,15 +134,16 @@ class _Study:
     if self._values.select:
       train, test = (train[part] for part in pretrained_training.split(
           [files[i] for i in train], labels[train], _SELECT_SHARE, seed))
-    features.prepare(pretrained_arms.locations())
     options = self._recipe.spec_options()
+    if arm.kind == 'merged':
+      features.prepare_merged(
+          arm.location, pretrained_models.merged_count(features.model))
+    else:
+      features.prepare(arm.location)
     if arm.kind == 'ridge':
       done = pretrained_training.ridge(
           features.read('last'), labels, train, test, seed)
     else:
-      if arm.kind == 'merged':
-        features.prepare_merged(
-            arm.location, pretrained_models.merged_count(features.model))
       tf_keras.utils.set_random_seed(seed)
       part = pretrained_models.make(arm, features, options, train)
       done = pretrained_training.fine_tune(

@@ -1,7 +1,7 @@
 """Arms that benchmarks/pretrained.py compares, their recipe, and claims."""
 
 import dataclasses
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 
 class Arm(NamedTuple):
@@ -52,11 +52,6 @@ ARMS: Tuple[Arm, ...] = (
     Arm('4 at 9', 'learned', 9, 4, num_seeds=3),
     Arm('4 at 3', 'learned', 3, 4, num_seeds=3),
 )
-
-
-def locations() -> List[int]:
-  """Returns the locations of all arms that train blocks."""
-  return sorted({arm.location for arm in ARMS if arm.kind != 'ridge'})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ C channels. The first token is the class token.
 """
 
 import os
-from typing import Dict, List, Sequence
+from typing import Dict, Iterable, Iterator, List, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -43,32 +43,38 @@ class Features:
     self.files: List[str] = [path for path, _ in listed]
     self.labels = np.array([label for _, label in listed])
 
-  def prepare(self, locations: Sequence[int]) -> None:
-    """Computes what is missing of the features at some locations.
+  def prepare(self, location: int) -> None:
+    """Computes the features before a block, if they are missing.
 
-    Also of the last block, and of the attention of the class token in the block
-    before each location.
+    Starts from those before an earlier block where these exist.
+
+    Args:
+      location: number of the block, counted from 0; the number of blocks stands
+        for the features behind the last one.
     """
-    names = {f'tokens_{i}' for i in locations}
-    if all(self._exists(name) for name in names):
-      return
     blocks = self.model.backbone.encoder.stages
-    norm = self.model.backbone.encoder.norm
+    is_last = location == len(blocks)
+    if self._exists('last' if is_last else f'tokens_{location}'):
+      return
+    start = max((i for i in range(1, location)
+                 if self._exists(f'tokens_{i}')), default=0)
 
     @tf.function
-    def run(pixels):
-      out, x = {}, self.model.backbone.embed(pixels)
-      for i, block in enumerate(blocks):
-        if i + 1 in locations:
-          out[f'attention_{i + 1}'] = class_attention(block, x)
+    def run(x):
+      if not start:
+        x = self.model.backbone.embed(x)
+      for block in blocks[start:location - 1]:
         x = block(x)
-        if i + 1 in locations:
-          out[f'tokens_{i + 1}'] = x
-      x = norm(x)
-      out['last'] = tf.concat([x[:, 0], tf.reduce_mean(x[:, 1:], 1)], axis=1)
-      return out
+      attention = class_attention(blocks[location - 1], x)
+      x = blocks[location - 1](x)
+      if not is_last:
+        return {f'attention_{location}': attention, f'tokens_{location}': x}
+      x = self.model.backbone.encoder.norm(x)
+      return {'last': tf.concat(
+          [x[:, 0], tf.reduce_mean(x[:, 1:], axis=1)], axis=1)}
 
-    self._write(run)
+    self._write(run, self._stored(f'tokens_{start}') if start
+                else self._pixels())
 
   def prepare_merged(self, location: int, count: int) -> None:
     """Computes the tokens at a location where each block merges `count`."""
@@ -86,7 +92,7 @@ class Features:
       return {f'merged_{location}_{count}': tf.concat(
           [x, sizes[..., None]], axis=2)}
 
-    self._write(run)
+    self._write(run, self._pixels())
 
   def read(self, name: str) -> np.ndarray:
     """Returns features [B, ...] by the name of their file, memory-mapped.
@@ -104,23 +110,29 @@ class Features:
   def _exists(self, name: str) -> bool:
     return os.path.exists(self._path(name))
 
-  def _write(self, run) -> None:
-    """Stores the outputs of a function of pixels for all pictures."""
+  def _write(self, run, batches: Iterable[tf.Tensor]) -> None:
+    """Stores what a function returns for the batches of all pictures."""
     os.makedirs(self._folder, exist_ok=True)
     stores: Dict[str, np.memmap] = {}
     done = 0
-    for pixels in self._pixels():
-      for name, value in run(pixels).items():
+    for batch in batches:
+      for name, value in run(batch).items():
         value = value.numpy()
         if name not in stores:
           stores[name] = np.lib.format.open_memmap(
               f'{self._path(name)}.partial', 'w+', _dtype(name),
               (len(self.files), *value.shape[1:]))
         stores[name][done:done + len(value)] = value
-      done += len(pixels)
+      done += len(batch)
     for name, store in stores.items():
       store.flush()
       os.replace(f'{self._path(name)}.partial', self._path(name))
+
+  def _stored(self, name: str) -> Iterator[tf.Tensor]:
+    """Yields batches of stored features as float32."""
+    features = self.read(name)
+    for i in range(0, len(features), _BATCH):
+      yield tf.cast(features[i:i + _BATCH], tf.float32)
 
   def _pixels(self) -> tf.data.Dataset:
     """Returns batches of pixels [b, H, W, 3], as evaluation sees them."""

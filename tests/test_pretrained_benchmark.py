@@ -45,7 +45,7 @@ def features(pictures, tmp_path_factory):
       str(tmp_path_factory.mktemp('features')),
       pretrained_models.read_plain(str(WEIGHTS), 32, 2), pictures,
       list(pretrained_sources.CLASSES.values()))
-  features.prepare([1])
+  features.prepare(1)
   return features
 
 
@@ -104,6 +104,15 @@ def test_trained_part_continues_the_frozen_one(features, kind):
   frozen = {v.name for v in part.model.variables if id(v) not in trained}
   assert all('block_0' in name or 'embedding' in name or 'class_token' in name
              for name in frozen) and frozen
+
+
+def test_features_continue_from_earlier_ones(features):
+  features.prepare(3)
+  model = features.model.backbone
+  x = model(next(iter(features._pixels())))['features']
+  np.testing.assert_allclose(
+      features.read('last')[:len(x)],
+      tf.concat([x[:, 0], tf.reduce_mean(x[:, 1:], 1)], 1), atol=2e-2)
 
 
 def test_top_tokens_are_those_with_most_attention():
