@@ -142,7 +142,7 @@ class _Study:
       features.prepare(arm.location)
     if arm.kind == 'ridge':
       done = pretrained_training.ridge(
-          features.read('last'), labels, train, test, seed)
+          features.read('last'), labels, train, test)
     else:
       tf_keras.utils.set_random_seed(seed)
       part = pretrained_models.make(arm, features, options, train)

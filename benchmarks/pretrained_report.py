@@ -115,7 +115,8 @@ def _introduction(results: Results) -> str:
       'as many tokens in each of the 12 blocks (ToMe, arXiv 2210.09461) as '
       'makes it cost what 8 at 6 costs, and trains the blocks from 6 on. '
       '"ridge" is a ridge regression on the last block\'s class token and mean '
-      'of the patches, its strength chosen on a part of the training pictures. '
+      'of the patches, its strength chosen by leaving one training picture '
+      'out. '
       'Each seed holds out 30 % of each class, which are scored once, after '
       'the last step; the seeds are the same for all arms. The loss weights '
       'both classes equally; there is no augmentation.')

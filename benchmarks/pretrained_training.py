@@ -11,8 +11,8 @@ import tf_keras
 from benchmarks import pretrained_arms
 from benchmarks import pretrained_models
 from tf_tokenlearner.data import stratified_split
+from tf_tokenlearner.evaluation import few_shot
 
-_RIDGE_STRENGTHS = tuple(10.**power for power in range(-2, 6))
 _NOT_DECAYED = ['bias', 'gamma', 'beta']
 
 
@@ -140,49 +140,37 @@ def _answer(part: pretrained_models.Trainable, numbers: np.ndarray,
 
 
 def ridge(features: np.ndarray, labels: np.ndarray, train: np.ndarray,
-          test: np.ndarray, seed: int) -> Dict[str, float]:
+          test: np.ndarray) -> Dict[str, float]:
   """Scores a ridge regression on frozen features.
 
   Strength and features, of the class token, of the mean of the patches or of
-  both, are those with the best AUC on a fifth of the training pictures.
+  both, are those with the best AUC of predictions that leave one training
+  picture out.
 
   Args:
     features: float32 [B, 2 C]; the class token, then the mean.
     labels: int [B], 0 or 1.
     train: numbers of the pictures to train on.
     test: numbers of the pictures to score.
-    seed: selects the fifth.
   """
   start, cpu_start = time.monotonic(), time.process_time()
-  fit, held_out = (train[part] for part in split(
-      [str(i) for i in train], labels[train], .2, seed))
+  features = (features - features[train].mean(0)) / (
+      features[train].std(0) + 1e-6)
   width = features.shape[1] // 2
-  choices = [slice(0, width), slice(width, None), slice(None)]
-  _, strength, columns = max(
-      ((metrics.roc_auc_score(
-          labels[held_out], _ridge_scores(
-              features[:, columns], labels, fit, held_out, strength)),
-        strength, columns)
-       for columns in choices for strength in _RIDGE_STRENGTHS),
-      key=lambda choice: choice[0])
-  answers = _ridge_scores(features[:, columns], labels, train, test, strength)
-  return {**scores(labels[test], answers), 'strength': strength,
+  best = -1., None, None
+  for columns in (slice(width), slice(width, None), slice(None)):
+    regression = few_shot.Ridge(
+        features[train, columns], 2. * labels[train, np.newaxis] - 1)
+    for l2 in few_shot.L2S:
+      auc = metrics.roc_auc_score(
+          labels[train], regression.left_out_predictions(l2)[:, 0])
+      if auc > best[0]:
+        answers, = regression.predictions(features[test, columns], [l2])
+        best = auc, l2, answers[:, 0]
+  _, l2, answers = best
+  return {**scores(labels[test], answers), 'l2': l2,
           'seconds': round(time.monotonic() - start, 1),
           'cpu_seconds': round(time.process_time() - cpu_start, 1)}
-
-
-def _ridge_scores(features, labels, train, test, strength) -> np.ndarray:
-  """Returns what a ridge regression with balanced classes answers, [b]."""
-  mean, deviation = features[train].mean(0), features[train].std(0) + 1e-6
-  x, answers = (features - mean) / deviation, 2. * labels - 1
-  x = np.concatenate([x, np.ones([len(x), 1])], axis=1)
-  counts = np.bincount(labels[train])
-  weights = (len(train) / (len(counts) * counts))[labels[train], None]
-  penalty = strength * np.eye(x.shape[1])
-  penalty[-1, -1] = 0.  # The intercept is free.
-  kernel = np.linalg.solve(x[train].T @ (weights * x[train]) + penalty,
-                           x[train].T @ (weights[:, 0] * answers[train]))
-  return x[test] @ kernel
 
 
 def scores(labels: np.ndarray, answers: np.ndarray) -> Dict[str, float]:
