@@ -183,6 +183,21 @@ def fixture_stream_exports(tmp_path_factory, stream_run):
   return folders
 
 
+@pytest.fixture(name='run_copy')
+def fixture_run_copy(finished_run, tmp_path):
+  """A finished run that may be changed."""
+  import shutil  # pylint: disable=g-import-not-at-top
+  folder = str(tmp_path / 'run')
+  shutil.copytree(finished_run, folder)
+  for state in ('checkpoint', 'best_ckpt/checkpoint'):
+    path = os.path.join(folder, state)
+    with open(path) as file:
+      text = file.read()
+    with open(path, 'w') as file:
+      file.write(text.replace(finished_run, folder))
+  return folder
+
+
 @pytest.fixture
 def read_only(monkeypatch):
   """Returns read_only(folder), which reports it as not writable.

@@ -27,6 +27,11 @@ def test_folder_appears_at_the_end(tmp_path):
   assert (tmp_path / 'model' / 'weights').read_text() == '1'
 
 
+def test_text_with_names_that_are_no_utf_8(tmp_path):
+  files.write_text(str(tmp_path / 'a [1].txt'), 'é\udcff\n')
+  assert (tmp_path / 'a [1].txt').read_bytes() == b'\xc3\xa9\xff\n'
+
+
 @pytest.mark.parametrize('is_folder', [False, True])
 def test_failure_leaves_nothing(tmp_path, is_folder):
   with pytest.raises(KeyboardInterrupt):

@@ -29,6 +29,7 @@ FLOORS = (
      'data.orientation', 'data.file_types', 'data.clip_sampling'),
     ('configs',),
     ('data',),
+    ('evaluation.class_scores', 'evaluation.score_files'),
     ('tasks',),
     ('registry', 'analysis'),
     ('training',),

@@ -113,6 +113,16 @@ def write_json(path: str, values: Any) -> None:
   write_text(path, json.dumps(values, indent=2, ensure_ascii=False))
 
 
+def write_text(path: str, text: str) -> None:
+  """Writes a file in UTF-8, which appears whole or not at all.
+
+  Bytes of file names that are no UTF-8 are written as they are.
+  """
+  with replacing(path) as beside:
+    with tf.io.gfile.GFile(beside, 'wb') as file:
+      file.write(text.encode('utf-8', 'surrogateescape'))
+
+
 def _remove(path: str) -> None:
   """Removes a file or a folder, if it exists."""
   if '://' not in path:  # gfile accepts only names in UTF-8.

@@ -32,6 +32,9 @@ _ATTENTION = flags.DEFINE_string(
     'each image, a GIF for each video. Existing files are replaced.')
 _STREAM = flags.DEFINE_bool(
     'stream', False, 'Feed videos step by step and show each prediction.')
+_SCORES = flags.DEFINE_string(
+    'scores', '', 'Folder for scores by class and predictions.csv; the paths '
+    'are folders of class folders. Existing scores are replaced.')
 _FPS = flags.DEFINE_float(
     'fps', None, 'Frames per second to read videos at, if the export does not '
     'record it.')
@@ -58,7 +61,7 @@ def main(arguments) -> int:
   from tf_tokenlearner.prediction import run
   return run.predict(_MODEL.value, paths, run.Options(
       _FORMAT.value, _TOP.value, _BATCH_SIZE.value, _ATTENTION.value,
-      _FPS.value, _STREAM.value))
+      _FPS.value, _STREAM.value, _SCORES.value))
 
 
 def run() -> None:

@@ -6,6 +6,8 @@ This module owns the format of the folder:
     run.yaml               experiment, version of this package, class names
     checkpoint, ckpt-STEP  the latest checkpoints
     best_ckpt/             the best checkpoint and its scores (info.json)
+    scores/best/           scores by class of the best checkpoint
+    scores/NAME/           scores and predictions of --mode=eval
     training.json          time and cost of training
 
 It imports neither the Model Garden nor the tasks, so that exports and
@@ -38,6 +40,7 @@ _RUN = 'run.yaml'
 _LOCK = '.training.lock'
 _SCORES = 'info.json'  # The Model Garden's name for it.
 _TRAINING = 'training.json'
+_SCORES_FOLDER = 'scores'
 _BEST_PREFIX = 'best_ckpt'  # Of checkpoints' names; the Model Garden's.
 
 
@@ -85,11 +88,19 @@ class Run:
   version: str = tf_tokenlearner.__version__
   start: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+  def names_of(self, num_classes: int) -> Tuple[str, ...]:
+    """Returns the class names; class numbers if the data have none."""
+    return self.label_names or tuple(map(str, range(num_classes)))
+
   @property
   def best_folder(self) -> str:
     """Folder of the best checkpoint and its scores."""
     return os.path.join(
         self.folder, self.params['trainer']['best_checkpoint_export_subdir'])
+
+  def scores_folder(self, name: str = 'best') -> str:
+    """Returns the folder of the scores by class of an evaluation."""
+    return os.path.join(self.folder, _SCORES_FOLDER, name)
 
   def latest_checkpoint(self) -> Optional[str]:
     """Returns the path of the latest checkpoint, or None."""

@@ -7,6 +7,7 @@ The same command continues a run that was stopped. Overrides, later ones win:
 the experiment's own values, --config_file, --params_override.
 """
 
+import functools
 import os
 import sys
 
@@ -42,8 +43,9 @@ _CHECKPOINT = flags.DEFINE_string(
     'or a folder of checkpoints; by default the best one of the run or, '
     'without one, its latest.')
 _DATA = flags.DEFINE_string(
-    'data', '', 'With --mode=eval, a folder of class folders: all its files '
-    'are scored instead of the validation data of the run.')
+    'data', '', 'With --mode=eval, other data to score: a folder of class '
+    'folders, or a TFDS data set, NAME or NAME@SPLIT. All examples are scored; '
+    'classes of the run may be missing.')
 _FEW_SHOT_DATA = flags.DEFINE_list(
     'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '
     'NAME, or NAME@TRAIN@TEST with its two splits, separated by commas.')
@@ -78,28 +80,31 @@ def main(arguments) -> None:
   from tf_tokenlearner import run_folder
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.evaluation import few_shot_run
+  from tf_tokenlearner.evaluation import run_scores
   from tf_tokenlearner.serving import manifest
   from tf_tokenlearner.serving import saved_model
   from tf_tokenlearner.training import runner
 
   if _EXPORT_DIR.value:
     manifest.refuse_foreign(_MODEL_DIR.value, _EXPORT_DIR.value)
-  overrides = [*_CONFIG_FILE.value, _all_of(_DATA.value),
-               _PARAMS_OVERRIDE.value]
+  overrides = [*_CONFIG_FILE.value, _PARAMS_OVERRIDE.value]
   if is_training or not (is_few_shot or run_folder.exists(_MODEL_DIR.value)):
     if not _EXPERIMENT.value:
       raise errors.UserError(
           f'{_MODEL_DIR.value} is not the folder of a training run. To wait '
           'for one to begin, give --experiment.')
-    params = experiments.for_training(
-        _EXPERIMENT.value, _MODEL_DIR.value, overrides)
+    parse = functools.partial(
+        experiments.for_training, _EXPERIMENT.value, _MODEL_DIR.value)
   else:
     run = run_folder.load(_MODEL_DIR.value)
-    params = experiments.of_run(run, overrides)
+    parse = functools.partial(experiments.of_run, run)
     if _EXPERIMENT.value not in (None, run.experiment):
       raise errors.UserError(
           f'{_MODEL_DIR.value} is a run of {run.experiment}, not of '
           f'{_EXPERIMENT.value}. Leave --experiment out.')
+  if _DATA.value:
+    overrides.insert(0, run_scores.on_data(parse(), _DATA.value))
+  params = parse(overrides)
   if _TPU.value:
     params.runtime.tpu = _TPU.value
     params.runtime.distribution_strategy = 'tpu'
@@ -117,16 +122,10 @@ def main(arguments) -> None:
         [int(shots) for shots in _SHOTS.value], _FEW_SHOT_SEED.value,
         _CHECKPOINT.value)
   else:
-    runner.evaluate(params, _MODEL_DIR.value, _CHECKPOINT.value)
+    run_scores.evaluate(
+        params, _MODEL_DIR.value, _CHECKPOINT.value, _DATA.value)
   if _EXPORT_DIR.value:
     saved_model.export(_MODEL_DIR.value, _EXPORT_DIR.value, _CHECKPOINT.value)
-
-
-def _all_of(folder: str) -> dict:
-  """Returns overrides that evaluate on all files of a folder; {} for ''."""
-  return {'task': {'validation_data': {
-      'input_path': folder, 'tfds_name': '', 'tfds_split': 'all',
-      'label_field_key': ''}}} if folder else {}
 
 
 def _refuse_flags_of_other_modes() -> None:

@@ -1,5 +1,6 @@
 """Folders of images and videos: packed copies, refused files, resumption."""
 
+import json
 import os
 
 import numpy as np
@@ -125,6 +126,35 @@ def test_copy_is_made_once(opener, monkeypatch):
   opener(seed=1)
   opener(validation_fraction=0.3)
   assert opener.num_copies() == 3
+
+
+def test_files_are_named(opener):
+  """In the order of the images; copies of 0.1.0, without names, still work."""
+  written = make_folder(opener.folder)
+  odd = os.fsencode(opener.folder) + b'/cat/\xff.png'
+  with open(odd, 'wb') as file:
+    file.write(image_bytes(99, 'png'))
+  written['cat/\udcff.png'] = image_bytes(99, 'png')
+  def named(source):
+    return [os.fsdecode(example['file'].numpy()) for example in source.as_files(
+        'train', tfds.ReadConfig())]
+  source = opener(validation_fraction=0)
+  names = named(source)
+  images = [example['image'].numpy() for example in source.as_dataset(
+      'train', read_config=tfds.ReadConfig(), shuffle_files=False)]
+  assert sorted(names) == sorted(written)
+  assert [written[name] for name in names] == images
+
+  path = os.path.join(source.builder.data_dir, 'features.json')
+  with open(path) as file:
+    features = json.load(file)
+  del features['featuresDict']['features']['file']
+  with open(path, 'w') as file:
+    json.dump(features, file)
+  old = opener(validation_fraction=0)
+  assert not opener.lines
+  assert read(old, 'train') == labelled(written)
+  assert named(old)[0] == 'image_folder-train.tfrecord-00000-of-00001__0'
 
 
 def test_changed_folder_is_packed_anew(opener):

@@ -1,5 +1,6 @@
 """Predictions of every export equal those of the run."""
 
+import csv
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from tests import phone_pictures
 from tests.data import video_making
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner import errors
+from tf_tokenlearner.evaluation import score_files
 from tf_tokenlearner.prediction import examples
 from tf_tokenlearner.prediction import predictors
 from tf_tokenlearner.prediction import run
@@ -161,6 +163,36 @@ def test_attention_maps_are_written(
   assert (grey[..., 0] == grey[..., 2]).all() and grey.std() > 10
   ask(capsys, video_export, [videos], attention_dir=str(folder))
   assert {'a.mp4.gif', 'b.mp4.gif'} < set(os.listdir(folder))
+
+
+def test_scores_of_class_folders(image_export, tmp_path, capsys):
+  """Two classes of ten; the answers are those without scores."""
+  folder, place = tmp_path / 'pictures', str(tmp_path / 'scores')
+  for name, image in zip(('3/a.png', '3/b.png', '7/c.png'), IMAGES):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / name), image[..., ::-1])
+  (folder / '3' / 'bad.png').write_bytes(b'')
+  plain, _ = ask(capsys, image_export, [str(folder)], code=1)
+  said, err = ask(capsys, image_export, [str(folder)], code=1, scores_dir=place)
+  assert said == plain
+  assert 'no files of 8 of the 10 classes: 0, 1, 2, 4, ' in err
+  assert '(3 examples)' in err and err.endswith(f'are in\n{place}\n')
+  values = score_files.read(place)
+  best = [answer['classes'][0]['name'] for answer in said
+          if not answer['error']]
+  assert values['accuracy'] == pytest.approx(
+      np.mean([name == label for name, label in zip(best, '337')]))
+  with open(f'{place}/predictions.csv') as file:
+    rows = list(csv.DictReader(file))
+  assert [(row['file'], row['label'], row['prediction']) for row in rows] == [
+      (str(folder / name), label, prediction) for name, label, prediction in
+      zip(('3/a.png', '3/b.png', '7/c.png'), '337', best)]
+  (folder / '7').rename(folder / 'x')
+  for paths, message in (
+      ([str(folder)], r'expected some of the 10 .* new x\).*classes\.$'),
+      ([str(folder / 'x' / 'c.png')], '--scores: expected folders of class')):
+    with pytest.raises(errors.UserError, match=message):
+      run.predict(image_export, paths, run.Options(scores_dir=place))
 
 
 def test_exif_orientation_is_applied(image_export, tmp_path, capsys):

@@ -14,24 +14,6 @@ def source(names):
       None, 'label', len(names), tuple(names), False)
 
 
-def test_same_classes_pass():
-  class_names.require_same(('a', 'b'), ['a', 'b'], 'data', 'label_map')
-
-
-@pytest.mark.parametrize('names, message', [
-    (('dog', 'zebra'), 'missing cat; new zebra.*label_map, such as '
-                       '{zebra: cat}'),
-    (('cat', 'dog', 'emu'), 'expected the 2 classes of the model, got 3 '
-                            r'\(new emu\)'),
-    (('cat',), r'got 1 \(missing dog\).*such as {cat: cat}'),
-    (('dog', 'cat'), "label 0 is 'dog' in the data and 'cat' in the model.*"
-                     'such as {dog: dog}')])
-def test_other_classes_are_listed(names, message):
-  with pytest.raises(errors.UserError, match=message) as caught:
-    class_names.require_same(names, ('cat', 'dog'), 'data', 'label_map')
-  assert '\n' not in str(caught.value)
-
-
 def test_labels_are_mapped():
   """dog, zebra -> positions in cat, dog; an example without label stays so."""
   mapped = class_names.mapped(
@@ -50,9 +32,3 @@ def test_maps_that_do_not_fit(label_map, message):
   with pytest.raises(errors.UserError, match=message):
     class_names.mapped(
         source(['dog', 'zebra']), label_map, ['cat', 'dog'], 'label_map')
-
-
-def test_description():
-  names = [str(number) for number in range(12)]
-  assert class_names.describe(names) == (
-      '12 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')

@@ -8,9 +8,9 @@ from official.core import task_factory
 from tf_tokenlearner import run_folder
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.data import class_lists
 from tf_tokenlearner.data import views
 from tf_tokenlearner.data import labelled_source
-from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.training import runner
 
@@ -58,6 +58,23 @@ def test_input_size_is_refused(size, message):
       'tokenlearner_digits', [f'task.model.input_size={size}'])
   with pytest.raises(errors.UserError, match=message):
     classification_task.complete(params.task)
+
+
+@pytest.mark.parametrize('names, message', [
+    (tuple('9876543210'), "label 0 is '0' in the data and '9' in the model"),
+    (tuple('012345678x'), r'got 10 \(missing x; new 9\)')])
+@pytest.mark.parametrize('is_prepared_folder', [False, True])
+def test_classes_of_tfds_data_are_those_of_the_run(
+    finished_run, names, message, is_prepared_folder):
+  params = experiments.load(finished_run)
+  data = params.task.validation_data
+  assert data.tfds_name == 'digits'
+  if is_prepared_folder:
+    data.tfds_name = f'{data.tfds_data_dir}/digits/1.0.0'
+  assert classification_task.complete(
+      params.task, tuple('0123456789'), is_training=False)
+  with pytest.raises(errors.UserError, match=message):
+    classification_task.complete(params.task, names, is_training=False)
 
 
 def test_unknown_start(tiny_digits):
@@ -114,5 +131,5 @@ def test_labels_of_imagenet_real_are_found_and_those_of_imagenet():
              for info, its_key in ((trained, 'label'), (real, key))]
   assert [source.multi_label for source in sources] == [False, True]
   assert len(sources[0].label_names) == 1000
-  class_names.require_same(
+  class_lists.require_same(
       sources[1].label_names, sources[0].label_names, 'data', 'label_map')

@@ -42,6 +42,17 @@ def test_terminal_line_is_rewritten(clock):
   assert stream.getvalue().endswith('\r\x1b[K')
 
 
+def test_waiting_counts_the_steps_of_the_first_loop(clock):
+  """Its scores come at its end, which may be minutes later."""
+  del clock
+  line, step = make(Terminal()), [0]
+  assert line.waited('tracing ...', 5.) == 'tracing ... 0:05'
+  line.count(lambda: step[0])
+  assert line.waited('tracing ...', 6.) == 'tracing ... 0:06'
+  step[0] = 3
+  assert line.waited('tracing ...', 70.) == 'step 3/100  running for 1:10'
+
+
 def test_time_left_counts_evaluations(clock):
   stream = Terminal()
   line = make(stream, evaluation_interval=50)

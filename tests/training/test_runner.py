@@ -1,5 +1,6 @@
 """Runs of a few steps: train, continue, evaluate, refuse."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -19,23 +20,11 @@ from tf_tokenlearner.checkpoints import pretrained
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner import errors
+from tf_tokenlearner.evaluation import run_scores
+from tf_tokenlearner.evaluation import score_files
 from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.training import runner
 from tests.conftest import TINY_DIGITS
-
-
-@pytest.fixture(name='run_copy')
-def fixture_run_copy(finished_run, tmp_path):
-  """A finished run that may be changed."""
-  folder = str(tmp_path / 'run')
-  shutil.copytree(finished_run, folder)
-  for state in ('checkpoint', 'best_ckpt/checkpoint'):
-    path = os.path.join(folder, state)
-    with open(path) as file:
-      text = file.read()
-    with open(path, 'w') as file:
-      file.write(text.replace(finished_run, folder))
-  return folder
 
 
 @pytest.fixture(name='parse')
@@ -126,6 +115,9 @@ def test_finished_run_says_so(run_copy, parse, capsys):
 def test_kill_before_the_last_evaluation_is_made_up_for(
     run_copy, parse, capsys):
   os.remove(os.path.join(run_copy, 'best_ckpt', 'last_evaluation.json'))
+  with run_folder.training_lock(run_copy):
+    with pytest.raises(errors.UserError, match='run is in use: process'):
+      train(parse(), run_copy)
   train(parse(), run_copy)
   captured = capsys.readouterr()
   assert 'Finished already' in captured.out
@@ -227,9 +219,11 @@ def test_evaluation_equals_the_model_by_hand(finished_run, capsys):
 
 
 def test_evaluation_of_a_run_on_a_read_only_disk(
-    run_copy, read_only, finished_run):
+    run_copy, read_only, finished_run, capsys):
   read_only(pathlib.Path(run_copy))
-  scores = runner.evaluate(experiments.load(run_copy), run_copy)
+  scores = run_scores.evaluate(experiments.load(run_copy), run_copy)
+  said = capsys.readouterr().out
+  assert '(360 examples)' in said and 'the scores were not saved' in said
   assert scores['accuracy'] == runner.evaluate(
       experiments.load(finished_run), finished_run)['accuracy']
 
@@ -250,6 +244,21 @@ def test_continuous_evaluation_ends_with_the_run(run_copy, capsys):
   runner.evaluate_continuously(experiments.load(run_copy), run_copy)
   assert 'at step 4' in capsys.readouterr().out
   assert os.path.exists(os.path.join(run_copy, 'best_ckpt', 'info.json'))
+
+
+def test_continuous_evaluation_compares_classes_of_a_run_to_come(
+    run_copy, monkeypatch):
+  """The run begins, with other classes, after the evaluation."""
+  params, run = experiments.load(run_copy), run_folder.load(run_copy)
+  os.remove(os.path.join(run_copy, 'run.yaml'))
+
+  def begin_run(*unused_args):
+    run_folder.save(dataclasses.replace(run, label_names=tuple('abcdefghij')))
+    yield run.latest_checkpoint()
+
+  monkeypatch.setattr(runner, '_until_finished', begin_run)
+  with pytest.raises(errors.UserError, match='10 classes of the model, got 10'):
+    runner.evaluate_continuously(params, run_copy)
 
 
 def test_continuous_evaluation_gives_up(tmp_path, parse):
@@ -439,6 +448,8 @@ def test_changed_classes_in_a_folder_with_wildcards(tmp_path):
   write_classes(data, cat=20, dog=180)
   train_with()
   assert evaluate_with() == 1.
+  best = score_files.read(run_folder.load(folder).scores_folder())
+  assert (best['accuracy'], best['confusion']) == (1., [[10, 0], [0, 10]])
   kept = {name for name in os.listdir(folder) if name.endswith('.index')}
   assert kept == {'ckpt-25.index', 'ckpt-30.index'}
   assert len(os.listdir(os.path.join(folder, 'best_ckpt'))) == 5
@@ -451,6 +462,13 @@ def test_changed_classes_in_a_folder_with_wildcards(tmp_path):
     train_with('trainer.train_steps=35')
   with pytest.raises(errors.UserError, match=differences):
     saved_model.export(folder, str(tmp_path / 'export'))
+  with pytest.raises(errors.UserError, match=differences):
+    train_with()  # The run is finished.
+  with pytest.raises(errors.UserError, match=(
+      'expected some of the 2 classes of the model, ' + differences)):
+    run_scores.evaluate(experiments.load(
+        folder, [run_scores.on_data(experiments.load(folder), str(data))]),
+                        folder, data=str(data))
   assert run_folder.load(folder).label_names == ('cat', 'dog')
   assert evaluate_with(
       'task.validation_data.label_map={zebra: cat}') == 1.

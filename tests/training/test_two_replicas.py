@@ -39,7 +39,8 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
   """{case: (experiment, overrides, best metric)}."""
   return {
       # 360 examples in batches of 2 x 50: at the end one replica gets none.
-      'images': ('tokenlearner_digits', [tiny_digits], 'accuracy'),
+      'images': ('tokenlearner_digits', [
+          tiny_digits, 'trainer: {best_checkpoint_eval_metric: auc}'], 'auc'),
       # 7 videos in batches of 2 x 2, two views of each.
       'many labels': (
           'tokenlearner_moving_digits',
@@ -52,6 +53,7 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
 def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
   from tf_tokenlearner import run_folder
   from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.evaluation import score_files
   from tf_tokenlearner.tasks import classification_task
   from tf_tokenlearner.training import runner
   experiment, texts, metric = overrides[case]
@@ -71,9 +73,15 @@ def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
   assert done.returncode == 0, done.stderr[-3000:]
   with open(f'{folder}/best_ckpt/info.json') as file:
     theirs = json.load(file)
-  params = experiments.load(folder)
-  scores = runner.evaluate(
-      params, folder, run_folder.load(folder).find_checkpoint())
+  run = run_folder.load(folder)
+  params = experiments.of_run(run)
+  scores, predictions = runner.evaluate_predictions(
+      params, run, run.find_checkpoint())
+  by_class = predictions.by_class.as_dict(run.label_names)
+  assert by_class['confusion'] == score_files.read(
+      run.scores_folder())['confusion']
+  assert by_class['examples'] == (360 if case == 'images' else 7)
+  assert by_class[metric] == pytest.approx(theirs[metric], abs=1e-6)
   assert scores[metric] == pytest.approx(theirs[metric], abs=1e-6)
   assert scores['validation_loss'] == pytest.approx(
       theirs['validation_loss'], rel=1e-5)

@@ -216,7 +216,14 @@ class OptimizationConfig(optimization_config.OptimizationConfig):
 
 @dataclasses.dataclass
 class TrainerConfig(config_definitions.TrainerConfig):
-  """The Garden's trainer settings, with the optimizers of this module."""
+  """The Garden's trainer settings, with the optimizers of this module.
+
+  Attributes:
+    best_checkpoint_eval_metric: score that selects the best checkpoint:
+      accuracy, top_5_accuracy, validation_loss, balanced_accuracy, macro_f1 or
+      auc; with several labels an example also mean_average_precision, but not
+      balanced_accuracy.
+  """
   optimizer_config: OptimizationConfig = dataclasses.field(
       default_factory=OptimizationConfig)
 

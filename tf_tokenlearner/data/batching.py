@@ -9,8 +9,9 @@ import glob
 import mimetypes
 import os
 import sys
-from typing import Any, Callable, List, Optional, TypeVar, Union
+from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
 
+import numpy as np
 from official.core import config_definitions as cfg
 from official.core import input_reader
 from official.vision.ops import augment
@@ -274,17 +275,10 @@ def read_source(
   The data set is endless in training. In evaluation its order is always the
   same.
   """
-  repeat = params.is_training and not params.cache
   has_file_each = input_context is None or (
       source.num_files(params.tfds_split) >= input_context.num_input_pipelines)
-  read_config = tfds.ReadConfig(
-      interleave_cycle_length=params.cycle_length,
-      interleave_block_length=params.block_length,
-      input_context=input_context if has_file_each else None,
-      shuffle_seed=params.seed,
-      repeat_filenames=repeat,
-      assert_cardinality=not repeat,
-      skip_prefetch=True)
+  read_config = _read_config(
+      params, input_context if has_file_each else None)
   dataset = source.as_dataset(
       params.tfds_split, read_config=read_config,
       shuffle_files=params.is_training)
@@ -296,6 +290,35 @@ def read_source(
     if params.is_training:
       dataset = dataset.repeat()
   return dataset
+
+
+def read_files(
+    params: cfg.DataConfig, source: labelled_source.LabelledSource
+) -> Tuple[List[str], List[np.ndarray]]:
+  """Returns file names and labels in the order in which evaluation reads.
+
+  Args:
+    params: of evaluation.
+    source: result of `open_source` for params.
+  """
+  dataset = source.as_files(params.tfds_split, _read_config(params, None))
+  examples = list(dataset.as_numpy_iterator())
+  return ([os.fsdecode(example['file']) for example in examples],
+          [example['label'] for example in examples])
+
+
+def _read_config(
+    params: cfg.DataConfig,
+    input_context: Optional[tf.distribute.InputContext]) -> tfds.ReadConfig:
+  repeat = params.is_training and not params.cache
+  return tfds.ReadConfig(
+      interleave_cycle_length=params.cycle_length,
+      interleave_block_length=params.block_length,
+      input_context=input_context,
+      shuffle_seed=params.seed,
+      repeat_filenames=repeat,
+      assert_cardinality=not repeat,
+      skip_prefetch=True)
 
 
 def _shuffle_buffer_size(

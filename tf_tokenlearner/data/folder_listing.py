@@ -98,7 +98,8 @@ def layout(file_type: file_types.FileType) -> str:
           'val or test.')
 
 
-def scan(folder: str, file_type: file_types.FileType) -> Listing:
+def scan(folder: str, file_type: file_types.FileType,
+         min_classes: int = 2) -> Listing:
   """Lists a folder; see `layout`.
 
   The folders inside are splits if all have names of splits, in any case: train
@@ -112,6 +113,7 @@ def scan(folder: str, file_type: file_types.FileType) -> Listing:
   Args:
     folder: path.
     file_type: what to look for.
+    min_classes: minimum number of classes.
 
   Raises:
     UserError: there is no folder, or it does not have the layout.
@@ -121,7 +123,7 @@ def scan(folder: str, file_type: file_types.FileType) -> Listing:
     raise errors.UserError(
         f'There is no folder {file_types.printable(folder)}. '
         + layout(file_type))
-  return _Scan(folder, file_type).run()
+  return _Scan(folder, file_type, min_classes).run()
 
 
 def find_types(folder: str) -> List[file_types.FileType]:
@@ -158,8 +160,10 @@ def label_name(folder_name: str) -> str:
 class _Scan:
   """One listing in progress; see `scan`."""
 
-  def __init__(self, folder: str, file_type: file_types.FileType):
+  def __init__(self, folder: str, file_type: file_types.FileType,
+               min_classes: int):
     self._folder, self._file_type = folder, file_type
+    self._min_classes = min_classes
     self._own_folders = _own_folders(folder)
     self._notes: List[str] = []
     self._ignored: Dict[str, List[str]] = {}
@@ -293,7 +297,7 @@ class _Scan:
         raise errors.UserError(
             f'{self._folder}: {split} has classes that train does not have: '
             f'{shorten(unknown)}.')
-    if len(known) < 2:
+    if len(known) < self._min_classes:
       raise errors.UserError(
           f'{self._folder} has only one class, {known[0]}. '
           + layout(self._file_type))

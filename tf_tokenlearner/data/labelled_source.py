@@ -87,8 +87,12 @@ def is_folder(tfds_name: str) -> bool:
   holds a prepared data set.
   """
   return (tfds_name.startswith(('/', './', '../', '~'))
-          or '://' in tfds_name
-          or os.path.exists(os.path.join(tfds_name, _INFO_FILE)))
+          or '://' in tfds_name or is_prepared(tfds_name))
+
+
+def is_prepared(path: str) -> bool:
+  """Returns whether a path is the folder of a prepared data set."""
+  return os.path.exists(os.path.join(path, _INFO_FILE))
 
 
 def _find_in_folder(folder: str) -> tfds.core.DatasetBuilder:
@@ -136,6 +140,8 @@ def _first_line(error: Exception) -> str:
 
 
 _VALIDATION = ('validation', 'val', 'valid')
+# Features that name the file of an example, in our builders and those of TFDS.
+_FILE_KEYS = ('file', 'name', 'file_name', 'image/filename', 'filename')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +185,32 @@ class LabelledSource:
     """Returns the number of files of a split, which workers can share."""
     return len(
         self.builder.info.splits[self._find_split(split)[0]].file_instructions)
+
+  def as_files(self, split: str,
+               read_config: tfds.ReadConfig) -> tf.data.Dataset:
+    """Reads the file names and labels of a split, without the pixels.
+
+    Args:
+      split: as in num_examples.
+      read_config: as in TFDS; determines the order.
+
+    Returns:
+      Data set of {'file': string [], the id of TFDS if the data have no file
+      names; 'label': int64 [], or [number of labels] if multi_label}.
+
+    Raises:
+      UserError: the split is unknown or empty.
+    """
+    features = features_of(self.builder.info)
+    key = next((key for key in _FILE_KEYS
+                if isinstance(features.get(key), tfds.features.Text)), '')
+    keys = {'label': self.label_key, **({'file': key} if key else {})}
+    dataset = self._read(
+        split, keys, [],
+        dataclasses.replace(read_config, add_tfds_id=not key),
+        shuffle_files=False)
+    return dataset.map(lambda example: {
+        'file': example['file' if key else 'id'], 'label': example['label']})
 
   def _read(self, split: str, keys: Mapping[str, str], encoded: Sequence[str],
             read_config: tfds.ReadConfig,

@@ -101,7 +101,7 @@ def open_image_folder(
       unreadable.
   """
   builder = folder_builder.ImageFolder(
-      listing=_scan(folder, file_types.IMAGES, announce),
+      listing=_scan(folder, file_types.IMAGES, validation_fraction, announce),
       validation_fraction=validation_fraction, seed=seed,
       max_unreadable_fraction=max_unreadable_fraction, announce=announce,
       data_dir=os.path.expanduser(data_dir) if data_dir else None)
@@ -111,8 +111,11 @@ def open_image_folder(
 
 
 def _scan(folder: str, file_type: file_types.FileType,
+          validation_fraction: float,
           announce: Callable[[str], None]) -> folder_listing.Listing:
-  listing = folder_listing.scan(folder, file_type)
+  # One class is enough to evaluate on, not to train.
+  listing = folder_listing.scan(
+      folder, file_type, min_classes=1 if validation_fraction == 1 else 2)
   for note in listing.notes:
     announce(note)
   return listing
@@ -233,7 +236,7 @@ def open_video_folder(
       unreadable.
   """
   builder = folder_builder.VideoFolder(
-      listing=_scan(folder, file_types.VIDEOS, announce),
+      listing=_scan(folder, file_types.VIDEOS, validation_fraction, announce),
       validation_fraction=validation_fraction, seed=seed, fps=fps,
       short_side=short_side, max_unreadable_fraction=max_unreadable_fraction,
       announce=announce,

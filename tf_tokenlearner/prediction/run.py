@@ -1,5 +1,6 @@
 """Runs an export on files and writes its predictions."""
 
+import functools
 import itertools
 import os
 import sys
@@ -15,6 +16,7 @@ from tf_tokenlearner.prediction import examples
 from tf_tokenlearner.prediction import listing as listing_lib
 from tf_tokenlearner.prediction import overlays
 from tf_tokenlearner.prediction import predictors
+from tf_tokenlearner.prediction import scoring
 from tf_tokenlearner.prediction import writers
 from tf_tokenlearner import progress
 
@@ -33,6 +35,8 @@ class Options(NamedTuple):
     attention_dir: folder for drawings of attention maps, '' for none.
     fps: frames per second of videos, if the export does not record it.
     stream: feed videos step by step and write an answer for each step.
+    scores_dir: folder for scores of the predictions, '' for none; the paths are
+      then folders of class folders.
   """
   output_format: str = 'table'
   top: int = 3
@@ -40,6 +44,7 @@ class Options(NamedTuple):
   attention_dir: str = ''
   fps: Optional[float] = None
   stream: bool = False
+  scores_dir: str = ''
 
 
 def predict(model: str, paths: Sequence[str], options: Options) -> int:
@@ -61,21 +66,29 @@ def predict(model: str, paths: Sequence[str], options: Options) -> int:
   _check_streaming(export, options)
   fps = examples.choose_fps(export.view, options.fps)
   is_image = isinstance(export.view, views.ImageView)
-  listing = listing_lib.find(
-      paths, file_types.IMAGES if is_image else file_types.VIDEOS,
-      options.attention_dir)
-  if listing.passed_over:
-    _print('Passed over: ' + writers.printable(
-        listing_lib.describe(listing.passed_over)) + '.')
-  loaded = export.load()
+  wanted = file_types.IMAGES if is_image else file_types.VIDEOS
+  if options.scores_dir:
+    loaded = export.load()
+    listing = scoring.find(paths, wanted, loaded.label_names)
+    for note in listing.notes:
+      _print(writers.printable(note))
+    _make_folder('scores', options.scores_dir)
+  else:
+    listing = listing_lib.find(paths, wanted, options.attention_dir)
+    if listing.passed_over:
+      _print('Passed over: ' + writers.printable(
+          listing_lib.describe(listing.passed_over)) + '.')
+    loaded = export.load()
   if options.attention_dir:
     loaded.require_attention_maps()
-    _make_folder(options.attention_dir)
+    _make_folder('attention', options.attention_dir)
   top = min(options.top, len(loaded.label_names))
   writer = writers.FORMATS[options.output_format](
       sys.stdout, list(map(writers.printable, listing.paths)),
       loaded.label_names, top, options.stream)
-  run = _stream if options.stream else _classify
+  probabilities: Dict[int, np.ndarray] = {}
+  run = _stream if options.stream else functools.partial(
+      _classify, kept=probabilities if options.scores_dir else None)
   unreadable: List[writers.Answer] = []
   try:
     run(loaded, listing.paths, fps, top, options, writer, unreadable)
@@ -86,6 +99,11 @@ def predict(model: str, paths: Sequence[str], options: Options) -> int:
       _print(f'{which} could not be read:')
       for answer in unreadable:
         _print(f'  {answer.file}: {answer.error}')
+  if probabilities:
+    table = scoring.write(options.scores_dir, listing, probabilities,
+                          loaded.label_names, model)
+    _print(f'\n{table}\n\nScores and predictions are in\n'
+           f'{options.scores_dir}')
   return 1 if unreadable else 0
 
 
@@ -124,13 +142,13 @@ def steps(streamer: predictors.Streamer, path: str,
     yield seconds, streamer.step(examples.pixels(pending).numpy())
 
 
-def _make_folder(path: str):
+def _make_folder(flag: str, path: str):
   """Creates the folder before any file is read, as reading takes long."""
   try:
     os.makedirs(path, exist_ok=True)
   except OSError as error:
     raise errors.UserError(
-        f'--attention={path} cannot be created: {error.strerror}. Give another '
+        f'--{flag}={path} cannot be created: {error.strerror}. Give another '
         'folder.') from error
 
 
@@ -144,12 +162,18 @@ def _check_streaming(export: predictors.Export, options: Options):
         f'{export.folder} is a streaming model. Give --stream.')
   if options.stream and options.attention_dir:
     raise errors.UserError('--attention does not go with --stream.')
+  if options.stream and options.scores_dir:
+    raise errors.UserError('--scores does not go with --stream.')
 
 
 def _classify(predictor: predictors.Predictor, paths: Sequence[str],
               fps: Optional[float], top: int, options: Options,
-              writer: writers.Writer, unreadable: List[writers.Answer]):
-  """Writes an answer for each file; appends those without one to unreadable."""
+              writer: writers.Writer, unreadable: List[writers.Answer],
+              kept: Optional[Dict[int, np.ndarray]] = None):
+  """Writes an answer for each file; appends those without one to unreadable.
+
+  Probabilities are kept by number of the file, if there is a dict for them.
+  """
   batch_size = min(options.batch_size, len(paths))
   with progress.Progress('Classified', len(paths), _print) as counter:
     output = _InOrder(writer, counter, unreadable)
@@ -169,6 +193,8 @@ def _classify(predictor: predictors.Predictor, paths: Sequence[str],
         if isinstance(values, examples.UnreadableError):
           refuse(number, values)
           continue
+        if kept is not None:
+          kept[number] = values
         output.put(number, writers.Answer(
             writers.printable(paths[number]),
             writers.likeliest(values, predictor.label_names, top)))

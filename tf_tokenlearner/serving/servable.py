@@ -106,6 +106,6 @@ def load(run: run_folder.Run, path: str,
   tf.config.experimental.enable_tensor_float_32_execution(False)
   params = experiments.of_run(run)
   task = params.task
-  names = run.label_names or tuple(map(str, range(task.model.num_classes)))
+  names = run.names_of(task.model.num_classes)
   model = runner.load_model(params, path, PRECISIONS[precision])
   return Servable(task, names, model, input_signatures.of_task(task))

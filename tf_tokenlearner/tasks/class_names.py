@@ -1,20 +1,15 @@
-"""Compares the classes of data with those of a model, and maps them.
-
-A label is a position in a list of class names. Data with other classes, or
-with the same ones in another order, would be scored as wrong or would train
-the wrong outputs, without a word.
-"""
+"""Maps the classes of data to those of a model, or refuses them."""
 
 import dataclasses
 import json
 from typing import Callable, Dict, Mapping, Sequence, Tuple
 
+from official.core import config_definitions as cfg
 import tensorflow as tf
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.data import class_lists
 from tf_tokenlearner.data import labelled_source
-
-_SHOWN = 10
 
 
 def parse_map(text: str, key: str) -> Dict[str, str]:
@@ -57,42 +52,6 @@ def renamed(names: Sequence[str], label_map: Mapping[str, str],
   return tuple(label_map.get(name, name) for name in names)
 
 
-def require_same(names: Sequence[str], model_names: Sequence[str],
-                 data: str, label_map: str) -> None:
-  """Refuses data whose classes are not exactly those of the model.
-
-  Args:
-    names: classes of the data, in the order of their labels.
-    model_names: classes of the model, in the order of its outputs.
-    data: the data in words, for the message.
-    label_map: config key of the map, for the message.
-
-  Raises:
-    UserError: lists the differences.
-  """
-  if tuple(names) == tuple(model_names):
-    return
-  new = [name for name in names if name not in model_names]
-  missing = [name for name in model_names if name not in names]
-  differences = [
-      f'{word} {_shorten(which)}'
-      for word, which in (('missing', missing), ('new', new)) if which]
-  if not differences:
-    label = next(i for i, pair in enumerate(zip(names, model_names))
-                 if pair[0] != pair[1])
-    differences = [
-        f'label {label} is {names[label]!r} in the data and '
-        f'{model_names[label]!r} in the model']
-  # A class of the same name is suggested, if the data have no other.
-  ours, theirs = (new[0], (missing or list(model_names))[0]) if new else (
-      names[0], names[0])
-  raise errors.UserError(
-      f'{data}: expected the {len(model_names)} classes of the model, got '
-      f'{len(names)} ({"; ".join(differences)}). Use data with the same '
-      f'classes, or map them on purpose with {label_map}, such as '
-      f'{{{_quoted(ours)}: {_quoted(theirs)}}}.')
-
-
 def mapped(source: labelled_source.LabelledSource, label_map: Mapping[str, str],
            model_names: Sequence[str], key: str
            ) -> labelled_source.LabelledSource:
@@ -124,15 +83,83 @@ def mapped(source: labelled_source.LabelledSource, label_map: Mapping[str, str],
       source, num_classes=len(model_names), label_names=tuple(model_names))
 
 
+def check(name: str, data: cfg.DataConfig,
+          source: labelled_source.LabelledSource,
+          names: Tuple[str, ...]) -> Tuple[str, ...]:
+  """Compares the classes of a source with a model's, () for a new model.
+
+  Args:
+    name: of the data in the task, such as 'train_data'.
+    data: its config.
+    source: that it names.
+    names: classes of the model.
+
+  Returns:
+    The names of the model's classes.
+
+  Raises:
+    UserError: the classes differ and no label_map maps them, or the split is
+      unknown.
+  """
+  source.num_examples(data.tfds_split)  # Refuses unknown splits.
+  key = f'task.{name}.label_map'
+  if data.label_map:
+    label_map = parse_map(data.label_map, key)
+    names = names or tuple(dict.fromkeys(
+        renamed(source.label_names, label_map, key)))
+    mapped(source, label_map, names, key)
+  elif names:
+    class_lists.require_same(source.label_names, names, f'task.{name}', key)
+  return names or source.label_names
+
+
+def match_by_name(data: cfg.DataConfig, source: labelled_source.LabelledSource,
+                  names: Tuple[str, ...]) -> None:
+  """Sets label_map so that classes are matched by name; prints which lack.
+
+  Args:
+    data: config of validation data; changed.
+    source: that it names.
+    names: classes of the model.
+
+  Raises:
+    UserError: the data have classes that the model does not have.
+  """
+  key = 'task.validation_data.label_map'
+  label_map = parse_map(data.label_map, key)
+  where = data.input_path or data.tfds_name
+  missing = class_lists.require_known(
+      renamed(source.label_names, label_map, key), names, where, key)
+  if missing:
+    print(f'{where} has no examples of {len(missing):,} of the {len(names):,} '
+          f'classes: {class_lists.shorten(missing)}.')
+  data.label_map = data.label_map or '{}'
+
+
+def as_model(data: cfg.DataConfig, source: labelled_source.LabelledSource,
+             names: Sequence[str]) -> labelled_source.LabelledSource:
+  """Returns a source whose labels are the model's, as its label_map says.
+
+  Args:
+    data: config of the data.
+    source: that it names.
+    names: classes of the model; () takes those that the label_map gives.
+
+  Raises:
+    UserError: as `mapped`.
+  """
+  if not data.label_map:
+    return source
+  label_map = parse_map(data.label_map, 'label_map')
+  names = names or tuple(dict.fromkeys(
+      renamed(source.label_names, label_map, 'label_map')))
+  return mapped(source, label_map, names, 'label_map')
+
+
 def only_labelled(
     source: labelled_source.LabelledSource) -> labelled_source.LabelledSource:
   """Returns a source without the examples that have no label."""
   return _with_selection(source, labelled_source.only_labelled)
-
-
-def describe(names: Sequence[str]) -> str:
-  """Returns '3 classes: cat, dog, zebra', with the first ten names."""
-  return f'{len(names):,} classes: {_shorten(names)}'
 
 
 def _with_selection(
@@ -149,14 +176,3 @@ def _look_up(table: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
   """Maps labels; those below 0, of examples without a label, stay."""
   known = tf.gather(table, tf.maximum(tf.cast(labels, tf.int64), 0))
   return tf.where(labels < 0, labels, tf.cast(known, labels.dtype))
-
-
-def _shorten(names: Sequence[str]) -> str:
-  more = len(names) - _SHOWN
-  return ', '.join(map(_quoted, names[:_SHOWN])) + (
-      f' and {more:,} more' if more > 0 else '')
-
-
-def _quoted(name: str) -> str:
-  """Returns a name, quoted if it would be misread otherwise."""
-  return name if name.isprintable() and name.strip() == name else repr(name)

@@ -18,10 +18,12 @@ from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import image_classification as image_config
 from tf_tokenlearner.configs import video_classification as video_config
 from tf_tokenlearner.data import batching
+from tf_tokenlearner.data import class_lists
 from tf_tokenlearner.data import image_pipeline
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner import errors
+from tf_tokenlearner.evaluation import class_scores
 from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import config_checks
 from tf_tokenlearner.tasks import frozen_features
@@ -46,7 +48,11 @@ class ClassificationTask(base_task.Task):
     INPUT_AXES: names of the axes of model.input_size.
     EXAMPLE: an example in words, with its article.
     EXAMPLES: several examples in words.
+    selected_by: names in whole_set_scores that evaluation logs, to select the
+      best checkpoint.
   """
+
+  selected_by: Tuple[str, ...] = ()
 
   INPUT_AXES: Tuple[str, ...]
   EXAMPLE: str
@@ -62,8 +68,8 @@ class ClassificationTask(base_task.Task):
 
   @classmethod
   def complete(cls, task: config.ClassificationTask,
-               label_names: Sequence[str] = (),
-               is_training: bool = True) -> Tuple[str, ...]:
+               label_names: Sequence[str] = (), is_training: bool = True,
+               by_name: bool = False) -> Tuple[str, ...]:
     """Completes a config from its data, and checks one against the other.
 
     Sets model.num_classes, the source of validation_data where it has none,
@@ -74,6 +80,8 @@ class ClassificationTask(base_task.Task):
       task: config; changed.
       label_names: classes of the run so far; () for a new run.
       is_training: False opens the training data only if they are needed.
+      by_name: the validation data may lack classes, and may have them in
+        another order; classes are matched by name.
 
     Returns:
       The names of the model's classes; () if the data (TFRecord) have none.
@@ -90,15 +98,21 @@ class ClassificationTask(base_task.Task):
     if is_training or not names or task.losses.loss == 'sigmoid':
       source = cls.open_source(train)
       if source:
-        cls._check_training_source(task, source)
-        names = cls._check_names('train_data', train, source, names)
+        config_checks.check_labels(task, source)
+        names = class_names.check('train_data', train, source, names)
       elif not task.model.num_classes:
         raise errors.UserError(
             'TFRecord files do not tell the number of classes: set '
             'task.model.num_classes.')
     validation_source = cls.open_source(validation)
+    if by_name and not names:
+      raise errors.UserError(
+          'Expected a run with class names, got one of TFRecord files. Set '
+          'task.label_names to the names in the order of the labels.')
     if validation_source and names:
-      cls._check_names('validation_data', validation, validation_source, names)
+      if by_name:
+        class_names.match_by_name(validation, validation_source, names)
+      class_names.check('validation_data', validation, validation_source, names)
       if source and source.multi_label and not validation_source.multi_label:
         raise errors.UserError(
             'Training data have several labels an example, validation data '
@@ -119,41 +133,6 @@ class ClassificationTask(base_task.Task):
         tuple(task.model.input_size)))
     frozen_features.check(task, cls.random_options(train))
     return names
-
-  @classmethod
-  def _check_training_source(cls, task: config.ClassificationTask,
-                             source: labelled_source.LabelledSource) -> None:
-    """Refuses options that do not go with several labels an example."""
-    train = task.train_data
-    if source.multi_label and task.losses.loss != 'sigmoid':
-      raise errors.UserError(
-          f'{train.tfds_name} has several labels an example: set '
-          'task.losses.loss=sigmoid.')
-    if source.multi_label and train.mixup_and_cutmix:
-      raise errors.UserError(
-          f'{train.tfds_name} has several labels an example, which '
-          'task.train_data.mixup_and_cutmix cannot mix.')
-
-  @classmethod
-  def _check_names(cls, name: str, data: cfg.DataConfig,
-                   source: labelled_source.LabelledSource,
-                   names: Tuple[str, ...]) -> Tuple[str, ...]:
-    """Compares the classes of a source with a model's, () for a new model.
-
-    Returns:
-      The names of the model's classes.
-    """
-    source.num_examples(data.tfds_split)  # Refuses unknown splits.
-    key = f'task.{name}.label_map'
-    if data.label_map:
-      label_map = class_names.parse_map(data.label_map, key)
-      names = names or tuple(dict.fromkeys(
-          class_names.renamed(source.label_names, label_map, key)))
-      class_names.mapped(source, label_map, names, key)
-    elif names:
-      class_names.require_same(
-          source.label_names, names, f'task.{name}', key)
-    return names or source.label_names
 
   @classmethod
   def check_options(cls, task: config.ClassificationTask):
@@ -223,7 +202,7 @@ class ClassificationTask(base_task.Task):
     params, model = self.task_config.validation_data, self.task_config.model
     source = self._open(params)
     if source and label_names:
-      class_names.require_same(
+      class_lists.require_same(
           source.label_names, label_names, 'task.validation_data',
           'task.validation_data.label_map')
     return self.build_examples(
@@ -271,12 +250,8 @@ class ClassificationTask(base_task.Task):
       self, params: cfg.DataConfig) -> Optional[labelled_source.LabelledSource]:
     """Opens a source; its labels are the model's, whatever they are called."""
     source = self.open_source(params)
-    if source is None or not params.label_map:
-      return source
-    label_map = class_names.parse_map(params.label_map, 'label_map')
-    names = self.task_config.label_names or tuple(dict.fromkeys(
-        class_names.renamed(source.label_names, label_map, 'label_map')))
-    return class_names.mapped(source, label_map, names, 'label_map')
+    return source and class_names.as_model(
+        params, source, self.task_config.label_names)
 
   @functools.cached_property
   def _learns_many_labels(self) -> bool:
@@ -312,8 +287,9 @@ class ClassificationTask(base_task.Task):
     return metrics_lib.build_metrics(self.task_config.model.num_classes)
 
   def whole_set_scores(self) -> Tuple[str, ...]:
-    """Names of the scores that reduce_aggregated_logs adds."""
-    return (metrics_lib.NAMES if self._evaluates_many_labels else ())
+    """Returns names of scores that need all predictions of an evaluation."""
+    return (class_scores.MANY_LABELS if self._evaluates_many_labels
+            else class_scores.ONE_LABEL)
 
   def train_step(self, inputs, model, optimizer, metrics=None):
     """As the base class; cached features go into the upper part of the model.
@@ -323,27 +299,31 @@ class ClassificationTask(base_task.Task):
     return super().train_step((examples, labels), model, optimizer, metrics)
 
   def validation_step(self, inputs, model, metrics=None):
-    """As the base class; with many labels, what the whole set is scored by."""
+    """Adds labels and logits to the result of the base class."""
     examples, labels = inputs
     examples, model = frozen_features.route(examples, model)
     logits = tf.cast(self.inference_step(examples, model), tf.float32)
-    logs = {self.loss: self.build_losses(labels, logits, model.losses)}
     self.process_metrics(metrics or [], labels, logits)
-    if self._evaluates_many_labels:
-      logs.update(labels=labels, logits=logits)
-    return logs
+    return {self.loss: self.build_losses(labels, logits, model.losses),
+            'labels': labels, 'logits': logits}
 
   def aggregate_logs(self, state=None, step_outputs=None):
     """Collects labels and logits of every batch, on the host."""
-    if not self._evaluates_many_labels:
-      return state
-    state = state or metrics_lib.Collector()
-    state.add(step_outputs['labels'], step_outputs['logits'])
+    state = state or metrics_lib.Predictions(
+        self.task_config.losses.loss, self._learns_many_labels)
+    # The Model Garden's own trainer gives one item per replica.
+    for labels, logits in zip(tf.nest.flatten(step_outputs['labels']),
+                              tf.nest.flatten(step_outputs['logits'])):
+      state.add(labels, logits)
     return state
 
   def reduce_aggregated_logs(self, aggregated_logs, global_step=None):
+    """Returns the scores of all predictions that are logged."""
     del global_step
-    return aggregated_logs.scores()
+    wanted = list(self.selected_by)
+    if self._evaluates_many_labels:
+      wanted += ['mean_average_precision', 'classes_without_positive']
+    return {name: getattr(aggregated_logs.by_class, name) for name in wanted}
 
 
 @task_factory.register_task_cls(image_config.ImageClassificationTask)
@@ -381,7 +361,7 @@ class VideoClassificationTask(ClassificationTask):
         ('temporal_stride', 'the same motion would look faster in one'),
         ('short_videos', 'short videos would look different'),
         *([('fps', 'the same motion would look faster in one')]
-          if validation.input_path else ())):
+          if train.input_path and validation.input_path else ())):
       ours, theirs = getattr(train, key), getattr(validation, key)
       if ours != theirs:
         raise errors.UserError(
@@ -406,10 +386,10 @@ class VideoClassificationTask(ClassificationTask):
 
 
 def complete(task: config.ClassificationTask, label_names: Sequence[str] = (),
-             is_training: bool = True) -> Tuple[str, ...]:
+             **options) -> Tuple[str, ...]:
   """Completes the config of a task as ClassificationTask.complete does."""
   return task_factory.get_task_cls(type(task)).complete(
-      task, label_names, is_training)
+      task, label_names, **options)
 
 
 def make(task: config.ClassificationTask) -> ClassificationTask:

@@ -9,6 +9,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.tasks import metrics as metrics_lib
 
 _CHANNELS = (1, 3)  # Grey, RGB.
@@ -58,6 +59,25 @@ def check_frozen(task: config.ClassificationTask,
     raise errors.UserError(
         f'task.freeze_below: expected 0 to {limit}, the number of blocks before'
         f' the first TokenLearner, got {task.freeze_below}.')
+
+
+def check_labels(task: config.ClassificationTask,
+                 source: labelled_source.LabelledSource) -> None:
+  """Refuses options that do not go with several labels an example.
+
+  Args:
+    task: config of the task.
+    source: of its training data.
+  """
+  train = task.train_data
+  if source.multi_label and task.losses.loss != 'sigmoid':
+    raise errors.UserError(
+        f'{train.tfds_name} has several labels an example: set '
+        'task.losses.loss=sigmoid.')
+  if source.multi_label and train.mixup_and_cutmix:
+    raise errors.UserError(
+        f'{train.tfds_name} has several labels an example, which '
+        'task.train_data.mixup_and_cutmix cannot mix.')
 
 
 def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:

@@ -5,56 +5,53 @@ shares) per example, [B, num_classes]. Every function takes both.
 With several labels an example, accuracy is multi-label precision at 1.
 """
 
-from typing import Dict, List, Tuple
+import functools
+from typing import List
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tf_tokenlearner.evaluation import class_scores
 
-NAMES = ('mean_average_precision', 'classes_without_positive')
 
-
-def mean_average_precision(labels: np.ndarray,
-                           scores: np.ndarray) -> Tuple[float, int]:
-  """The mean over classes, and how many had to be left out.
-
-  scikit-learn's average precision of every class that some example has; the
-  rest have no precision to speak of.
+class Predictions:
+  """Labels and logits of the examples of an evaluation, batch by batch.
 
   Args:
-    labels: [number of examples, num_classes] of zeros and ones.
-    scores: of the same shape; only their order within a class matters.
+    loss: that the model was trained with, 'softmax' or 'sigmoid'.
+    any_number: whether the model predicts any number of classes.
 
-  Returns:
-    The mean (NaN if no class is left) and the number of classes without any
-    positive example.
+  Attributes:
+    any_number: as the argument.
   """
-  from sklearn import metrics  # pylint: disable=g-import-not-at-top, slow
-  known = labels.any(axis=0)
-  if not known.any():
-    return float('nan'), labels.shape[1]
-  mean = metrics.average_precision_score(
-      labels[:, known], scores[:, known], average='macro')
-  return float(mean), int((~known).sum())
 
-
-class Collector:
-  """Labels and logits of every example, batch by batch."""
-
-  def __init__(self):
+  def __init__(self, loss: str, any_number: bool):
+    self._loss, self.any_number = loss, any_number
     self._labels: List[np.ndarray] = []
     self._logits: List[np.ndarray] = []
 
   def add(self, labels: tf.Tensor, logits: tf.Tensor) -> None:
-    """Takes a batch; both are [B, num_classes], B may be 0."""
+    """Takes a batch: labels [B] or [B, num_classes]; B may be 0."""
     self._labels.append(labels.numpy())
     self._logits.append(logits.numpy())
 
-  def scores(self) -> Dict[str, float]:
-    """The scores of NAMES."""
-    return dict(zip(NAMES, mean_average_precision(
-        np.concatenate(self._labels) > 0, np.concatenate(self._logits))))
+  @property
+  def labels(self) -> np.ndarray:
+    """All labels, [N] or [N, num_classes]."""
+    return np.concatenate(self._labels)
+
+  @functools.cached_property
+  def probabilities(self) -> np.ndarray:
+    """All probabilities, float64 [N, num_classes]."""
+    return class_scores.probabilities_of(
+        np.concatenate(self._logits), self._loss)
+
+  @functools.cached_property
+  def by_class(self) -> class_scores.ClassScores:
+    """Scores of all examples; call after the last `add`."""
+    return class_scores.compute(
+        self.labels, self.probabilities, self.any_number)
 
 
 LOSSES = ('softmax', 'sigmoid')

@@ -19,6 +19,7 @@ from tf_tokenlearner import files
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.checkpoints import tf_checkpoint
 from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.evaluation import score_files
 from tf_tokenlearner.training import addons_optimizers
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import trainer as trainer_lib
@@ -91,24 +92,25 @@ class _Divergence:
 
 
 def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
-          model_dir: str, mode: str, line: progress.Progress, keep_best: bool,
-          after_loop: Callable[[int], None] = lambda step: None
+          run: run_folder.Run, mode: str, line: progress.Progress,
+          keep_best: bool, after_loop: Callable[[int], None] = lambda step: None
           ) -> ExperimentRunner:
   """Builds the Model Garden's runner around our trainer.
 
   Args:
     strategy: of make_strategy.
     params: complete config.
-    model_dir: folder of the run.
+    run: with its folder and class names.
     mode: 'train', 'train_and_eval' or 'eval'.
     line: receives the progress.
-    keep_best: keep the best checkpoint.
+    keep_best: keep the best checkpoint and its scores by class.
     after_loop: called with the step after each loop of training steps.
 
   Raises:
-    UserError: the latest checkpoint in model_dir does not fit the config.
+    UserError: the latest checkpoint of the run does not fit the config.
   """
   _set_up(params)
+  model_dir = run.folder
   params = params.replace(runtime=params.runtime.replace(
       num_gpus=_num_gpus(params)))  # The Garden compares it with 0 for XLA.
   task = task_factory.get_task(params.task, logging_dir=model_dir)
@@ -121,17 +123,21 @@ def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
   if is_evaluating:
     datasets['validation_dataset'] = orbit.utils.make_distributed_dataset(
         strategy, task.build_inputs, params.task.validation_data)
+  exporter = make_exporter(params, model_dir) if keep_best else None
   with strategy.scope():
     trainer = build_trainer(
         task, params, train=is_training, evaluate=is_evaluating,
-        checkpoint_exporter=(
-            make_exporter(params, model_dir) if keep_best else None),
-        **datasets)
+        checkpoint_exporter=exporter, **datasets)
   latest = run_folder.latest_checkpoint(model_dir)
   if latest:  # The runner is about to restore it.
     tf_checkpoint.require_fit(latest, trainer.model)
   step = lambda: int(trainer.global_step.numpy())
   divergence = _Divergence(params.trainer)
+  if exporter and strategy.extended.should_checkpoint:
+    exporter.on_better = lambda: score_files.write(
+        run.scores_folder(), trainer.predictions.by_class.as_dict(
+            run.names_of(params.task.model.num_classes)),
+        {'step': step()})
 
   def after_train_loop(logs):
     logs = _numbers(logs)

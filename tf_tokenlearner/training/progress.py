@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import Any, Mapping, Optional, TextIO
+from typing import Any, Callable, Mapping, Optional, TextIO
 
 from tf_tokenlearner import progress
 
@@ -32,6 +32,7 @@ class Progress:
     self._seconds_per_step = None  # Of training alone.
     self._first = True
     self._waiting = None  # Thread and end of `wait`.
+    self._current_step: Optional[Callable[[], int]] = None
 
   def wait(self, text: str) -> None:
     """Shows what takes a while, and for how long it has, until the next line.
@@ -43,14 +44,30 @@ class Progress:
     self._line.show(text, force=True)
     start, end = time.monotonic(), threading.Event()
 
-    def count():
+    def show():
       while not end.wait(1):
-        elapsed = progress.duration(time.monotonic() - start)
-        self._line.show(f'{text} {elapsed}')
+        self._line.show(self.waited(text, time.monotonic() - start))
 
-    thread = threading.Thread(target=count, daemon=True)
+    thread = threading.Thread(target=show, daemon=True)
     thread.start()
     self._waiting = (thread, end)
+
+  def count(self, current_step: Callable[[], int]) -> None:
+    """Lets the waiting line show the step as soon as the first one is done.
+
+    The first loop of steps may take minutes, and its scores come at its end.
+
+    Args:
+      current_step: returns the global step; called from another thread.
+    """
+    self._current_step = current_step
+
+  def waited(self, text: str, seconds: float) -> str:
+    """Returns the line after some seconds of waiting."""
+    step = self._current_step() if self._current_step else self._step
+    if step > self._step:
+      text = f'step {step:,}/{self._train_steps:,}  running for'
+    return f'{text} {progress.duration(seconds)}'
 
   def _end_waiting(self) -> None:
     if self._waiting:

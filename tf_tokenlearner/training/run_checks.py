@@ -8,6 +8,7 @@ from official.core import config_definitions as cfg
 from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.evaluation import score_files
 
 
 def open_run(params: cfg.ExperimentConfig, model_dir: str,
@@ -44,7 +45,7 @@ def latest_of_run(experiment: str, model_dir: str) -> Optional[str]:
 
 
 def report_best(run: run_folder.Run) -> None:
-  """Prints the best score, step and checkpoint, or the latest checkpoint."""
+  """Prints the best checkpoint and its scores, or the latest checkpoint."""
   scores = run.best_scores()
   if not scores:
     print(f'Checkpoint: {run.latest_checkpoint()}')
@@ -53,6 +54,10 @@ def report_best(run: run_folder.Run) -> None:
   print(f'Best {metric} {scores[metric]:.4f} at step '
         f'{int(scores["best_ckpt_global_step"]):,}, kept in\n'
         f'{run.best_checkpoint()}')
+  by_class = score_files.read(run.scores_folder())
+  if by_class and by_class['step'] == scores['best_ckpt_global_step']:
+    print(f'\n{score_files.render(by_class)}\n\n'
+          f'All scores by class are in\n{run.scores_folder()}')
 
 
 def report_changes(params: cfg.ExperimentConfig, model_dir: str) -> None:

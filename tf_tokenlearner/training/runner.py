@@ -1,7 +1,8 @@
 """Trains and evaluates experiments, and reports progress and results."""
 
+import itertools
 import time
-from typing import Any, Dict, Iterable, Iterator, Sequence
+from typing import Any, Dict, Iterable, Iterator, Sequence, Tuple
 
 import tensorflow as tf
 import tf_keras
@@ -15,8 +16,9 @@ from tf_tokenlearner import run_folder
 from tf_tokenlearner.analysis import cost
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import tf_checkpoint
-from tf_tokenlearner.tasks import class_names
+from tf_tokenlearner.data import class_lists
 from tf_tokenlearner.tasks import classification_task
+from tf_tokenlearner.tasks import metrics
 from tf_tokenlearner.tasks import mirroring
 from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import feature_cache
@@ -82,12 +84,7 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   train_steps = params.trainer.train_steps
   run = run_checks.open_run(params, model_dir, experiment)
   if first_step >= train_steps:
-    run_checks.refuse_changes(params, model_dir)
-    print(f'Finished already: {latest} is at step {first_step:,} of '
-          f'{train_steps:,}.')
-    if evaluate and _was_killed_before_evaluation(params, model_dir, latest):
-      _evaluate_each([latest], params, run, keep_best=True)
-    run_checks.report_best(run)
+    _report_finished(params, run, latest, evaluate)
     return
   start = run.start
   if params.task.init_checkpoint and not latest:
@@ -106,7 +103,7 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
         f'continuing from step {first_step:,}' if latest else
         f'starting from {params.task.init_checkpoint or "random weights"}'))
     if label_names:
-      line.note(class_names.describe(label_names))
+      line.note(class_lists.describe(label_names))
     note = mirroring.note(params.task.train_data, label_names)
     if note:
       line.note(note)
@@ -124,6 +121,28 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   run_checks.report_best(run_checks.open_run(params, model_dir))
 
 
+def _report_finished(params: cfg.ExperimentConfig, run: run_folder.Run,
+                     latest: str, evaluate: bool) -> None:
+  """Prints the result of a finished run; makes up for its last evaluation.
+
+  Raises:
+    UserError: the config or the classes of the data differ from the run's, or
+      another process writes to the folder.
+  """
+  run_checks.refuse_changes(params, run.folder)
+  train_data = params.task.train_data
+  # Data by name keep their classes, and need not be prepared again.
+  if tf.io.gfile.exists(str(train_data.input_path or train_data.tfds_name)):
+    classification_task.complete(params.task, run.label_names)
+  step = tf_checkpoint.global_step(latest)
+  print(f'Finished already: {latest} is at step {step:,} of '
+        f'{params.trainer.train_steps:,}.')
+  exporter = experiment_runner.make_exporter(params, run.folder)
+  if evaluate and exporter and exporter.last_step() < step:
+    _evaluate_each([latest], params, run, keep_best=True, lock=True)
+  run_checks.report_best(run)
+
+
 def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
            strategy: tf.distribute.Strategy, line: progress.Progress,
            record: _Record, first_step: int, evaluate: bool) -> None:
@@ -131,13 +150,13 @@ def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
   line.wait('building the model ...')
   try:
     runner = experiment_runner.build(
-        strategy, params, run.folder,
-        'train_and_eval' if evaluate else 'train', line, keep_best=evaluate,
-        after_loop=record.update)
+        strategy, params, run, 'train_and_eval' if evaluate else 'train', line,
+        keep_best=evaluate, after_loop=record.update)
     # Only now: a checkpoint that does not fit leaves the folder as it was.
     run_folder.save(run)
     feature_cache.use(runner.trainer, run.folder, evaluate, line.note)
     line.wait('tracing the first step ...')
+    line.count(lambda: int(runner.trainer.global_step.numpy()))
     cli.set_interrupt_notice(
         'Waiting for the steps that run, then saving a checkpoint ...')
     try:
@@ -172,7 +191,24 @@ def evaluate(params: cfg.ExperimentConfig, model_dir: str,
       classes than the run.
   """
   run = run_checks.open_run(params, model_dir)
-  return _evaluate_each([run.find_checkpoint(checkpoint)], params, run)
+  return evaluate_predictions(params, run, run.find_checkpoint(checkpoint))[0]
+
+
+def evaluate_predictions(
+    params: cfg.ExperimentConfig, run: run_folder.Run, checkpoint: str,
+    by_name: bool = False) -> Tuple[Dict[str, float], metrics.Predictions]:
+  """Scores a checkpoint as `evaluate` does; also returns its predictions.
+
+  Args:
+    params: config of the run, perhaps with other validation data; completed.
+    run: the run.
+    checkpoint: path.
+    by_name: as in ClassificationTask.complete.
+
+  Raises:
+    UserError: the checkpoint does not fit, or the data have other classes.
+  """
+  return _evaluate_each([checkpoint], params, run, by_name=by_name)
 
 
 def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
@@ -186,10 +222,13 @@ def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
   """
   timeout = params.trainer.continuous_eval_timeout
   paths = _until_finished(model_dir, timeout, params.trainer.train_steps)
-  run = run_checks.open_run(params, model_dir)
-  if not _evaluate_each(paths, params, run, keep_best=True):
+  first = next(paths, None)
+  if first is None:
     raise errors.UserError(
         f'No checkpoint came to {model_dir} within {timeout} seconds.')
+  # Only now: the class names are saved before the first checkpoint.
+  run = run_checks.open_run(params, model_dir)
+  _evaluate_each(itertools.chain([first], paths), params, run, keep_best=True)
   run_checks.report_best(run_checks.open_run(params, model_dir))
 
 
@@ -209,18 +248,20 @@ def _until_finished(
 
 def _evaluate_each(
     paths: Iterable[str], params: cfg.ExperimentConfig, run: run_folder.Run,
-    keep_best: bool = False) -> Dict[str, float]:
-  """Prints the scores of each path; returns those of the last one."""
+    keep_best: bool = False, by_name: bool = False, lock: bool = False
+) -> Tuple[Dict[str, float], metrics.Predictions]:
+  """Prints the scores of each path; returns scores, predictions of the last."""
   strategy = experiment_runner.make_strategy(params)
   classification_task.complete(
-      params.task, run.label_names, is_training=False)
+      params.task, run.label_names, is_training=False, by_name=by_name)
   line = progress.Progress(params.trainer.train_steps, 0, 1)
   line.wait('building the model ...')
-  scores = {}
   try:
-    with quiet.logging_to(run.folder, 'eval.log', optional=not keep_best):
+    with run_folder.training_lock(
+        run.folder, is_needed=lock and strategy.extended.should_checkpoint
+    ), quiet.logging_to(run.folder, 'eval.log', optional=not keep_best):
       runner = experiment_runner.build(
-          strategy, params, run.folder, 'eval', line, keep_best)
+          strategy, params, run, 'eval', line, keep_best)
       trainer = runner.trainer
       for path in paths:
         tf_checkpoint.require_fit(path, trainer.model)
@@ -233,7 +274,7 @@ def _evaluate_each(
               steps=params.trainer.validation_steps)
   finally:
     line.close()
-  return scores
+  return scores, trainer.predictions
 
 
 def load_model(params: cfg.ExperimentConfig, path: str,
@@ -273,13 +314,6 @@ def _load_model(params: cfg.ExperimentConfig, path: str) -> tf_keras.Model:
     trainer.checkpoint.restore(run_folder.readable(path)).expect_partial()
     trainer.use_averages(True)
   return trainer.model
-
-
-def _was_killed_before_evaluation(
-    params: cfg.ExperimentConfig, model_dir: str, latest: str) -> bool:
-  exporter = experiment_runner.make_exporter(params, model_dir)
-  return (exporter is not None
-          and exporter.last_step() < tf_checkpoint.global_step(latest))
 
 
 def _model_arguments(params: cfg.ExperimentConfig) -> Sequence[Any]:

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import threading
-from typing import Iterator
+from typing import Callable, Iterator
 
 import tensorflow as tf
 import tf_keras
@@ -48,22 +48,26 @@ class Trainer(base_trainer.Trainer):
     uses_averages: whether the model holds the averages of the weights (EMA or
       SWA), and the optimizer's slots the weights. Evaluation switches both
       ways; a checkpoint of training is to be written while it is False.
+    predictions: labels and logits of the last evaluation; None before it.
   """
 
   def __init__(self, *args, **kwargs):
     super().__init__(*args, **kwargs)
     self.uses_averages = False
+    self.predictions = None
     if self.optimizer is not None:
       _create_slots(self.optimizer, self.model.trainable_variables)
-    self._check_best_metric()
+    if kwargs.get('evaluate', True):
+      self._check_best_metric()
 
   def _check_best_metric(self):
-    if not self.checkpoint_exporter:
-      return
     metric = self.config.trainer.best_checkpoint_eval_metric
+    of_whole_set = self.task.whole_set_scores()
+    if metric in of_whole_set:
+      self.task.selected_by = (metric,)
     known = [m.name for m in self.validation_metrics]
-    known += [self.validation_loss.name, *self.task.whole_set_scores()]
-    if metric not in known:
+    known += [self.validation_loss.name, *of_whole_set]
+    if self.checkpoint_exporter and metric not in known:
       raise errors.unknown_name(
           'trainer.best_checkpoint_eval_metric', metric, known)
 
@@ -87,6 +91,7 @@ class Trainer(base_trainer.Trainer):
     self.use_averages(True)
 
   def eval_end(self, aggregated_logs=None):
+    self.predictions = aggregated_logs
     with uninterrupted():
       # Saves the best checkpoint, and then swaps an EMA back.
       logs = super().eval_end(aggregated_logs)
@@ -97,8 +102,8 @@ class Trainer(base_trainer.Trainer):
   def eval_step(self, iterator):
     """Evaluates a batch; its loss counts by the number of its examples.
 
-    Outputs that the task scores the whole set by are gathered from all workers,
-    each of which sees its own share of the examples only.
+    Labels and logits are gathered from all workers, each of which sees its own
+    share of the examples only.
     """
     def step(inputs):
       logs = self.task.validation_step(
@@ -154,7 +159,12 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
 
   The Model Garden writes the score before the checkpoint, so that a kill in
   between leaves a score without weights that no later one may beat.
+
+  Attributes:
+    on_better: called when a better checkpoint has been saved.
   """
+
+  on_better: Callable[[], None] = staticmethod(lambda: None)
 
   def _get_checkpoint_manager(self, checkpoint):
     if self._checkpoint_manager is None:
@@ -172,6 +182,7 @@ class BestCheckpointExporter(train_utils.BestCheckpointExporter):
       self._best_ckpt_logs = eval_logs
       if write_logs:
         self.export_best_eval_metric(eval_logs, global_step)
+      self.on_better()
     files.write_json(os.path.join(self._export_dir, _LAST_STEP),
                      {'last_step': int(global_step)})
     return is_better

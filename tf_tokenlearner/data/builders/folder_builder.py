@@ -4,6 +4,7 @@ import abc
 import concurrent.futures
 import hashlib
 import io
+import json
 import os
 import re
 from typing import Any, Callable, Dict, List, Mapping, Sequence
@@ -222,7 +223,17 @@ class ImageFolder(FolderBuilder, skip_registration=True):
   name = 'image_folder'
 
   def _content_features(self) -> Dict[str, Any]:
-    return {'image': tfds.features.Image()}
+    features = {'image': tfds.features.Image()}
+    if self._names_files:
+      features['file'] = tfds.features.Text()
+    return features
+
+  @property
+  def _names_files(self) -> bool:
+    """Whether examples hold the path of their file; older copies do not."""
+    path = self.data_path / 'features.json'
+    return not path.exists() or 'file' in json.loads(
+        path.read_text())['featuresDict']['features']
 
   def _find_unreadable(self, paths: List[str]) -> Dict[str, str]:
     self._require_disk_space(sum(file.size for file in self._listing.files()))
@@ -246,7 +257,8 @@ class ImageFolder(FolderBuilder, skip_registration=True):
           f'{file_types.printable(path)} changed while '
           f'{self._listing.folder} was packed: {error}. Start again.'
       ) from error
-    return {'image': io.BytesIO(image)}
+    # Bytes, since file names need not be UTF-8.
+    return {'image': io.BytesIO(image), 'file': os.fsencode(path)}
 
   def _reason(self, path: str) -> str:
     """Returns why a file is unreadable; '' if it is readable."""
