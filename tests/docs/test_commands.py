@@ -17,7 +17,7 @@ _SCRIPTS = dict(re.findall(
 _BASH = pages.blocks('bash')
 _YAML = pages.blocks('yaml')
 # Programs that are not ours, and the lines of which are taken as they are.
-_OTHERS = {'curl', 'docker', 'saved_model_cli', 'tensorboard'}
+_OTHERS = {'curl', 'docker', 'grep', 'saved_model_cli', 'tensorboard'}
 _INDENTED = re.compile(r'^ {4}((?:make|pip|git) .*)$', re.MULTILINE)
 
 
