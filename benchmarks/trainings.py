@@ -9,7 +9,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import time
 from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 from absl import flags
@@ -157,23 +156,18 @@ def train(values: flags.FlagValues, overrides: Dict[str, Any],
   """
   import tf_keras
   from benchmarks import timing
-  from tf_tokenlearner.analysis import cost
   from tf_tokenlearner.training import runner
 
   if os.path.exists(folder):  # Left by an interrupted training.
     shutil.rmtree(folder)
   tf_keras.backend.clear_session()  # Frees the graphs of earlier trainings.
   params = parse(values, overrides)
-  start = time.monotonic()
   runner.train(values.experiment, params, folder, evaluate=False)
-  seconds = time.monotonic() - start
   accuracy = runner.evaluate(
       params, folder, run_folder.latest_checkpoint(folder))['accuracy']
-  model = params.task.model
-  counted = cost.classifier_cost(
-      model.backbone.get(), model.input_size, model.num_classes)
-  return {'accuracy': float(accuracy), 'seconds': round(seconds, 1),
-          'parameters': counted.parameters, 'macs': counted.macs,
+  training = run_folder.load(folder).training()
+  return {'accuracy': float(accuracy),
+          **{key: training[key] for key in ('seconds', 'parameters', 'macs')},
           'commit': commit(), 'machine': timing.machine()}
 
 
