@@ -80,6 +80,8 @@ class Run:
     version: version of this package that wrote the run.
     start: 'weights' and 'licence' of the pretrained weights that training
       started from; {} without.
+    num_examples: training examples when the run began, if its length depends on
+      them; else 0.
   """
   folder: str
   experiment: str
@@ -87,6 +89,7 @@ class Run:
   label_names: Tuple[str, ...]
   version: str = tf_tokenlearner.__version__
   start: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  num_examples: int = 0
 
   def names_of(self, num_classes: int) -> Tuple[str, ...]:
     """Returns the class names; class numbers if the data have none."""
@@ -174,7 +177,8 @@ def load(folder: str) -> Run:
     raise errors.UserError(f'{folder} has no {_PARAMS}.')
   try:
     return Run(folder, run['experiment'], params, tuple(run['label_names']),
-               run.get('tf_tokenlearner', ''), run.get('start', {}))
+               run.get('tf_tokenlearner', ''), run.get('start', {}),
+               int(run.get('num_examples', 0)))
   except KeyError as error:
     raise errors.UserError(
         f'{os.path.join(folder, _RUN)} lacks {error}.') from error
@@ -217,7 +221,8 @@ def save(run: Run) -> None:
   _write_yaml(os.path.join(run.folder, _RUN), {
       'experiment': run.experiment, 'tf_tokenlearner': run.version,
       'label_names': list(run.label_names),
-      **({'start': dict(run.start)} if run.start else {})})
+      **({'start': dict(run.start)} if run.start else {}),
+      **({'num_examples': run.num_examples} if run.num_examples else {})})
 
 
 def latest_checkpoint(folder: str) -> Optional[str]:

@@ -121,7 +121,7 @@ def render() -> str:
   # TensorFlow and the Garden take seconds to import.
   from official.core import config_definitions
   from tf_tokenlearner.configs import image_classification
-  from tf_tokenlearner.configs import optimization
+  from tf_tokenlearner.configs import trainer_config
   from tf_tokenlearner.configs import video_classification
 
   text = [_HEAD]
@@ -133,7 +133,7 @@ def render() -> str:
     text.append(f'## {title}\n')
     text += map(_render_section, sections)
   text.append('## Training\n')
-  text += map(_render_section, _walk(optimization.TrainerConfig, 'trainer',
+  text += map(_render_section, _walk(trainer_config.TrainerConfig, 'trainer',
                                      seen))
   text.append('## Devices and precision\n')
   text += map(_render_section, _walk(config_definitions.RuntimeConfig,

@@ -5,6 +5,7 @@ import dataclasses
 from absl import flags
 import pytest
 
+from tests import goldens
 from tests.backbones import tiny
 from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
@@ -125,7 +126,9 @@ def test_program_prints_the_table(capsys, tmp_path):
 
 @pytest.mark.parametrize('experiment', catalog.EXPERIMENTS)
 def test_program_accepts_every_experiment(experiment, capsys):
-  run(f'--experiment={experiment}')
+  weights = goldens.FOLDER / 'pretrained' / 'timm_hub_vit'
+  run(f'--experiment={experiment}',
+      f'--params_override=task.init_checkpoint={weights}')
   assert '\ntotal ' in capsys.readouterr().out
 
 

@@ -4,11 +4,16 @@ import os
 
 import pytest
 
+from tests import goldens
 from tf_tokenlearner import errors
 from tf_tokenlearner import registry
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import catalog
 from tf_tokenlearner.configs import experiments
+
+
+WEIGHTS = {'task': {'init_checkpoint': str(
+    goldens.FOLDER / 'pretrained' / 'timm_hub_vit')}}
 
 
 def test_catalog_lists_the_registered_experiments():
@@ -23,7 +28,8 @@ def test_catalog_lists_the_registered_experiments():
 
 @pytest.mark.parametrize('name', catalog.EXPERIMENTS)
 def test_every_experiment_passes_its_own_checks(name):
-  params = experiments.parse(name)
+  params = experiments.parse(name, [WEIGHTS] if name.endswith(
+      '_finetune') else [])
   model = params.task.model
   assert model.backbone.get().completed(tuple(model.input_size))
   schedule = params.trainer.optimizer_config.learning_rate.get()

@@ -7,15 +7,17 @@ import pytest
 
 from tests import goldens
 from tf_tokenlearner import errors
+from tf_tokenlearner.backbones import specs
 from tf_tokenlearner.configs import experiments
 
 IMAGES, CLIPS = 'tokenlearner_image_folder', 'tokenlearner_moving_digits'
+FINE_TUNING = 'tokenlearner_finetune'
 
 
 def parse(experiment, name, *texts, **options):
   """Parses a config that starts from a golden folder."""
-  backbone = {IMAGES: 'token_learner_vit', CLIPS: 'token_learner_vivit'}
-  kind = options.pop('kind', backbone[experiment])
+  kind = options.pop('kind', 'token_learner_vivit' if experiment == CLIPS
+                     else 'token_learner_vit')
   folder = name if '/' in name else str(goldens.FOLDER / 'pretrained' / name)
   return experiments.parse(experiment, [{'task': {
       'init_checkpoint': folder, 'model': {'backbone': {
@@ -109,6 +111,48 @@ def test_without_weights(path, message):
         'task.model.backbone.token_learner_vit.variant=auto',
         {'task': {'init_checkpoint': path}}])
   assert '\n' not in str(caught.value)
+
+
+def test_middle_follows_the_weights():
+  params = parse(FINE_TUNING, 'hf_dinov2_registers')  # Three blocks.
+  assert params.task.model.backbone.get().token_learner_location == 1
+  assert params.task.freeze_below == 1
+  assert params.task.validation_data.center_crop_fraction == 1.
+  assert spec_of(parse(
+      FINE_TUNING, 'hf_dinov2_registers', token_learner_location=2,
+      variant='S/8', num_layers=9)).token_learners() == [(2, 8)]
+  later = parse(FINE_TUNING, 'hf_dinov2_registers', token_learner_location=2)
+  assert later.task.freeze_below == 2
+  plain = parse(FINE_TUNING, 'hf_dinov2_registers', token_learner_location=None)
+  assert plain.task.freeze_below == 1
+  assert specs.ViTSpec('B/16', token_learner_location='middle').completed(
+      (32, 32, 3)).token_learner_location == 6
+
+
+SOURCE = str(goldens.FOLDER / 'pretrained' / 'hf_vit')
+
+
+def test_from_pretrained_stands_for_two_keys():
+  short = experiments.parse(IMAGES, [
+      {'task': {'model': {'backbone': {'from_pretrained': SOURCE}}}}])
+  assert short.as_dict() == parse(IMAGES, 'hf_vit').as_dict()
+  # Saying both is fine, if they agree.
+  assert parse(IMAGES, 'hf_vit', {'task': {'model': {'backbone': {
+      'from_pretrained': SOURCE}}}}).as_dict() == short.as_dict()
+
+
+@pytest.mark.parametrize('text, message', [
+    ('task.init_checkpoint=other', 'and variant=auto, got task.init_checkpoint='
+     'other. Set one of them'),
+    ('task.model.backbone.token_learner_vit.variant=B/16', 'got task.model.'
+     'backbone.token_learner_vit.variant=B/16'),
+    ('task.model.backbone.type=from_pretrained', "'from_pretrained'. Known: "),
+])
+def test_from_pretrained_and_something_else(text, message):
+  with pytest.raises(errors.UserError) as caught:
+    experiments.parse(IMAGES, [text, {'task': {'model': {'backbone': {
+        'from_pretrained': SOURCE}}}}])
+  assert message in str(caught.value)
 
 
 def test_clips_cannot_start_images():

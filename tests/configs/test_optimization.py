@@ -7,6 +7,7 @@ from official.modeling import hyperparams
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.configs import trainer_config
 
 _SCHEDULE = '{type: constant, constant: {learning_rate: 0.1}}'
 
@@ -22,7 +23,7 @@ def parse(text, **others):
 
 def test_yogi_is_configured_in_yaml():
   trainer = hyperparams.override_params_dict(
-      optimization.TrainerConfig(), """
+      trainer_config.TrainerConfig(), """
       train_steps: 7
       optimizer_config:
         optimizer: {type: yogi, yogi: {beta2: 0.99, global_clipnorm: 1.0}}

@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted([ROOT / 'README.md', *(ROOT / 'docs').rglob('*.md')])
 # Stands on a page; the tests use small weights of the same form.
-PUBLIC_WEIGHTS = 'hf://timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k'
+PUBLIC_WEIGHTS = 'hf://timm/vit_small_patch16_224.augreg_in21k_ft_in1k'
 _BLOCK = re.compile(r'^```(\w+)([^\n]*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 

@@ -67,8 +67,8 @@ def test_block_runs(block, in_world):
   assert checks.get(block.id, lambda: True)()
 
 
-def test_start_from_public_weights(in_world, data_dir):
-  """The command, with small weights of the same form and two pictures."""
+def test_start_from_public_weights(in_world, data_dir, capsys):
+  """README's command, with small weights of the same form and two pictures."""
   from tf_tokenlearner import run_folder
   from tf_tokenlearner.configs import experiments
   from tf_tokenlearner.training import runner
@@ -78,26 +78,47 @@ def test_start_from_public_weights(in_world, data_dir):
     path = in_world / 'two_pictures' / split / label
     path.mkdir(parents=True)
     shutil.copy(in_world / file, path)
-  words, = pages.commands(
-      pages.block('docs/own_pictures.md', 'train_from_hub').text)
+  words, = pages.commands(pages.block('README.md', 'train').text)
+  assert pages.block('docs/own_pictures.md', 'train').text == (
+      pages.block('README.md', 'train').text)
   override = words[-1].removeprefix('--params_override=')
   for old, new in ((pages.PUBLIC_WEIGHTS, str(in_world / 'public_vit')),
-                   ('=pictures', '=two_pictures'),
-                   ('location=6', 'location=1')):
+                   ('=pictures', '=two_pictures')):
     assert old in override
     override = override.replace(old, new)
-  params = experiments.parse('tokenlearner_image_folder', [override, f'''
-task: {{train_data: {{global_batch_size: 2, tfds_data_dir: {data_dir}}},
-  validation_data: {{global_batch_size: 2}}}}
-trainer: {{train_steps: 1, steps_per_loop: 1, summary_interval: 1,
-  validation_interval: 1, checkpoint_interval: 1,
-  optimizer_config: {{warmup: {{type: null}}}}}}
+
+  def train(epochs, patience):
+    params = experiments.for_training(
+        'tokenlearner_finetune', 'runs/from_vit', [override, f'''
+task: {{train_data: {{tfds_data_dir: {data_dir}}}}}
+trainer: {{epochs: {epochs}, early_stopping: {{patience: {patience},
+  metric: validation_loss}}, optimizer_config: {{
+    learning_rate: {{cosine: {{initial_learning_rate: 0}}}}}}}}
 runtime: {{distribution_strategy: one_device}}'''])
-  runner.train('tokenlearner_image_folder', params, 'runs/from_vit', True)
-  run = run_folder.load('runs/from_vit')
-  assert run.start['licence'] == 'apache-2.0'
-  assert run.params['task']['validation_data']['center_crop_fraction'] == .9
-  assert run.latest_checkpoint().endswith('ckpt-1')
+    runner.train('tokenlearner_finetune', params, 'runs/from_vit', True)
+    return run_folder.load('runs/from_vit'), capsys.readouterr()
+
+  run, said = train(epochs=9, patience=1)  # The loss never falls.
+  stop = ('Stopped early at step 2: validation_loss has not improved on 0.6931,'
+          ' of step 1, in 1 evaluations.')
+  assert stop in said.err
+  assert '2 training examples, batches of 8: 9 epochs are 9 steps' in said.err
+  assert run.start['licence'] == 'apache-2.0' and run.num_examples == 2
+  task, trainer = run.params['task'], run.params['trainer']
+  assert task['validation_data']['center_crop_fraction'] == 1.
+  assert task['train_data']['global_batch_size'] == 8
+  assert task['freeze_below'] == 1
+  assert task['model']['backbone']['token_learner_vit'][
+      'token_learner_location'] == 1
+  assert (trainer['epochs'], trainer['train_steps'],
+          trainer['validation_interval']) == (9., 9, 1)
+  assert run.latest_checkpoint().endswith('ckpt-2')
+  assert run.best_checkpoint().endswith('best_ckpt-1')
+  _, said = train(epochs=9, patience=1)
+  assert f'is at step 2 of 9. {stop}' in said.out
+  run, _ = train(epochs=3, patience=2)  # Steps 1 to 3 in all.
+  assert run.latest_checkpoint().endswith('ckpt-3')
+  assert run.params['trainer']['train_steps'] == 3
 
 
 def test_litert_block_prepares_as_predict(in_world, capsys):

@@ -71,6 +71,12 @@ def _value(words, flag):
   return [word[len(prefix):] for word in words if word.startswith(prefix)]
 
 
+def _offline(text):
+  """Puts small local weights in the place of public ones."""
+  return text.replace(pages.PUBLIC_WEIGHTS, str(
+      goldens.FOLDER / 'pretrained' / 'timm_hub_vit'))
+
+
 @pytest.mark.parametrize(
     'block, words', [(block, words) for block, words, _ in _COMMANDS
                      if _value(words, 'experiment')],
@@ -84,10 +90,7 @@ def test_experiments_and_overrides(block, words):
   files.setdefault('small.yaml', pages.block(
       'docs/own_pictures.md', 'small_images').text)
   overrides = [files.get(name, name) for name in _value(words, 'config_file')]
-  overrides += [
-      override.replace(pages.PUBLIC_WEIGHTS, str(
-          goldens.FOLDER / 'pretrained' / 'timm_hub_vit'))
-      for override in _value(words, 'params_override')]
+  overrides += map(_offline, _value(words, 'params_override'))
   experiments.parse(experiment, overrides)
 
 
@@ -95,7 +98,7 @@ def test_experiments_and_overrides(block, words):
 def test_configurations(block):
   from tf_tokenlearner.configs import experiments
   model = experiments.parse(
-      block.options['experiment'], [block.text]).task.model
+      block.options['experiment'], [_offline(block.text)]).task.model
   model.backbone.get().completed(tuple(model.input_size))
 
 

@@ -1,6 +1,6 @@
 """The factorised ViViT: attention over space first, then over time."""
 
-from typing import Dict, Optional
+from typing import Dict, Optional, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -67,8 +67,8 @@ class FactorizedVideoVisionTransformer(
         spec.num_frames(self.input_size), name='temporal_encoder')
 
   @property
-  def first_encoder(self) -> encoder.Encoder:
-    return self.spatial_encoder
+  def encoders(self) -> Sequence[encoder.Encoder]:
+    return [self.spatial_encoder, self.temporal_encoder]
 
   def call(self, inputs, training=None):
     tokens = self.spatial(inputs, training=training)

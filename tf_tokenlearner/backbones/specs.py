@@ -20,6 +20,7 @@ ACTIVATIONS = ('gelu_tanh', 'gelu', 'quick_gelu')
 FINAL_NORMS = ('before_pooling', 'after_pooling')
 TUBELET_EMBEDDINGS = ('3d_conv', 'temporal_sampling')
 POSITION_EMBEDDINGS = ('learned', 'repeated')
+MIDDLE = 'middle'  # token_learner_location: half of the depth.
 
 _Map = Tuple[int, int]  # (rows, columns), or (height, width).
 _Clip = Tuple[int, int, int, int]  # (frames, height, width, channels).
@@ -61,7 +62,8 @@ class TransformerSpec:
     mlp_dim: hidden width of the MLP of a block.
     num_heads: attention heads.
     token_learner_location: k or a list of them: block k, counted from 0, is the
-      first that sees learned tokens. None: no TokenLearner.
+      first that sees learned tokens. 'middle': half of num_layers. None: no
+      TokenLearner.
     num_tokens: tokens per frame (S), one number or one per location. None:
       pooling_window determines it.
     tokenizer: 'token_learner', or the baseline 'grid_pooling': means over S
@@ -100,7 +102,7 @@ class TransformerSpec:
   hidden_size: Optional[int] = spec_checks.size(None)
   mlp_dim: Optional[int] = spec_checks.size(None)
   num_heads: Optional[int] = spec_checks.size(None)
-  token_learner_location: Optional[Union[int, List[int]]] = None
+  token_learner_location: Optional[Union[int, str, List[int]]] = None
   num_tokens: Optional[Union[int, List[int]]] = 8
   tokenizer: str = spec_checks.choice('token_learner', TOKENIZERS)
   pooling_window: Optional[List[int]] = None
@@ -157,6 +159,8 @@ class TransformerSpec:
     for name, value in spec._implied_sizes().items():
       if getattr(spec, name) is None:
         setattr(spec, name, value)
+    if spec.token_learner_location == MIDDLE:
+      spec.token_learner_location = spec.num_layers // 2
     if spec.num_class_tokens is None:
       spec.num_class_tokens = int(spec.pooler in ('token', 'token_and_mean'))
     if spec.pooled_norm_epsilon is None:

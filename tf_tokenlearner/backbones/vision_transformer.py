@@ -97,9 +97,19 @@ class TransformerBackbone(tf_keras.Model):
     return self.pool(self.encoder.upper(tokens, training=training))
 
   @property
+  def encoders(self) -> Sequence[encoder.Encoder]:
+    """The encoders; the first one sees the embedded pixels."""
+    return [self.encoder]
+
+  @property
   def first_encoder(self) -> encoder.Encoder:
     """The encoder that sees the embedded pixels."""
-    return self.encoder
+    return self.encoders[0]
+
+  @property
+  def embedding_layers(self) -> Sequence[tf_keras.layers.Layer]:
+    """The layers before the first block that may have variables."""
+    return [getattr(self, name) for name in _EMBEDDING if hasattr(self, name)]
 
   def freeze_below(self, block: int) -> None:
     """Freezes the embedding and the blocks before one; 0 freezes nothing.
@@ -113,16 +123,13 @@ class TransformerBackbone(tf_keras.Model):
       return
     self.first_encoder.freeze_below(block)
     self.is_embedding_frozen = True
-    for layer in self._embedding_layers():
+    for layer in self.embedding_layers:
       layer.trainable = False
-
-  def _embedding_layers(self) -> List[tf_keras.layers.Layer]:
-    return [getattr(self, name) for name in _EMBEDDING if hasattr(self, name)]
 
   def lower_variables(self) -> List[tf.Variable]:
     """Returns the variables that `lower` reads, in a fixed order."""
     return [variable for layer in (
-        *self._embedding_layers(), *self.first_encoder.frozen_stages)
+        *self.embedding_layers, *self.first_encoder.frozen_stages)
             for variable in layer.variables]
 
   def lower_options(self) -> Dict[str, Any]:

@@ -11,6 +11,9 @@ EXPERIMENTS = {
         'any TFDS image data set: task.train_data.tfds_name=NAME',
     'tokenlearner_image_folder':
         'a folder of class folders: task.train_data.input_path=FOLDER',
+    'tokenlearner_finetune':
+        'own pictures, from public weights in task.init_checkpoint; no GPU '
+        'needed',
     'tokenlearner_imagenet_pretrain':
         'ImageNet-1k from scratch, 90 epochs, the official recipe',
     'tokenlearner_imagenet_finetune':

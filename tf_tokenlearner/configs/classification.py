@@ -1,7 +1,7 @@
 """Config classes and recipes shared by image and video classification."""
 
 import dataclasses
-from typing import ClassVar, List, Optional, Tuple
+from typing import Any, ClassVar, List, Optional, Tuple, Union
 
 from official.core import config_definitions as cfg
 from official.modeling import hyperparams
@@ -12,6 +12,7 @@ from tf_tokenlearner import backbones
 from tf_tokenlearner.backbones import bottleneck_spec
 from tf_tokenlearner.backbones import specs
 from tf_tokenlearner.configs import optimization
+from tf_tokenlearner.configs import trainer_config
 from tf_tokenlearner import errors
 
 
@@ -45,15 +46,23 @@ class TokenLearnerBottleneck(
   """bottleneck_spec.BottleneckSpec as a Garden config."""
 
 
+# Names of variables that weight decay would only disturb: biases, LayerNorms,
+# positions and tokens.
+NO_DECAY = ['bias:', 'gamma:', 'beta:', '/embedding:', '/query:']
+
+
 @dataclasses.dataclass
 class Backbone(hyperparams.OneOfConfig):
   """The image backbone: its type and the options of each type.
 
   Attributes:
     type: name of one of the fields below.
+    from_pretrained: weights that give the architecture and its start; short for
+      task.init_checkpoint and variant=auto.
     token_learner_vit: vision transformer with TokenLearner.
   """
   type: Optional[str] = 'token_learner_vit'
+  from_pretrained: str = ''
   token_learner_vit: TokenLearnerViT = dataclasses.field(
       default_factory=TokenLearnerViT)
 
@@ -64,11 +73,14 @@ class VideoBackbone(hyperparams.OneOfConfig):
 
   Attributes:
     type: name of one of the fields below.
+    from_pretrained: weights that give the architecture and its start; short for
+      task.init_checkpoint and variant=auto.
     token_learner_vivit: one transformer over all positions of a clip.
     token_learner_vivit_factorized: a spatial transformer, then a temporal one.
     token_learner_bottleneck: convolutions, with tokens in the last stage.
   """
   type: Optional[str] = 'token_learner_vivit'
+  from_pretrained: str = ''
   token_learner_vivit: TokenLearnerViViT = dataclasses.field(
       default_factory=TokenLearnerViViT)
   token_learner_vivit_factorized: TokenLearnerFactorizedViViT = (
@@ -154,7 +166,8 @@ class ClassificationTask(cfg.TaskConfig):
       fitted on a few training examples, so that short fine-tuning suffices.
     freeze_backbone: trains only the head.
     freeze_below: number of the first block that is trained; the embedding and
-      the blocks before it keep their weights, without dropout. 0 trains all.
+      the blocks before it keep their weights, without dropout. 0 trains all;
+      'auto' is the first TokenLearner's location, or half of the blocks.
     cache_features: computes the output of the blocks below freeze_below once
       per picture, keeps it on disk, and trains the other blocks on it. None
       does so where freeze_below is set and each epoch sees the same pictures:
@@ -179,7 +192,7 @@ class ClassificationTask(cfg.TaskConfig):
   init_checkpoint_modules: str = 'all'
   init_token_learner: str = 'random'
   freeze_backbone: bool = False
-  freeze_below: int = 0
+  freeze_below: Union[int, str] = 0
   cache_features: Optional[bool] = None
   num_augmented_copies: int = 1
   cache_dtype: str = 'float16'
@@ -190,42 +203,52 @@ class ClassificationTask(cfg.TaskConfig):
 
 def experiment(
     task: ClassificationTask, *, optimizer: dict, learning_rate: dict,
-    train_steps: int, validation_interval: int, warmup_steps: int = 0,
-    best_metric: str = 'accuracy') -> cfg.ExperimentConfig:
+    train_steps: Optional[int] = None,
+    validation_interval: Optional[int] = None,
+    warmup_steps: Optional[int] = None, averaging: Optional[dict] = None,
+    layer_decay: float = 1., best_metric: str = 'accuracy',
+    **trainer: Any) -> cfg.ExperimentConfig:
   """Returns an experiment.
 
   Args:
     task: model, data and loss.
     optimizer: {type: options that differ from the defaults}.
     learning_rate: {type of the schedule: options}.
-    train_steps: number of training steps.
+    train_steps: number of training steps; None with trainer's `epochs`.
     validation_interval: steps between two evaluations, and between two
-      checkpoints.
-    warmup_steps: steps of linear warm-up.
+      checkpoints; None for one epoch.
+    warmup_steps: steps of linear warm-up; None takes trainer's `warmup_epochs`.
+    averaging: options of the moving average of weights; None for no average.
+    layer_decay: factor of the learning rate from one block to the one before.
     best_metric: metric that selects the best checkpoint.
+    **trainer: further options of the trainer.
   """
   (optimizer_type, optimizer_options), = optimizer.items()
   (schedule_type, schedule_options), = learning_rate.items()
-  interval = min(validation_interval, train_steps)
+  interval = validation_interval and min(validation_interval, train_steps)
+  loop = interval and min(interval, 100)
   optimizer_config = {
       'optimizer': {'type': optimizer_type, optimizer_type: optimizer_options},
       'learning_rate': {'type': schedule_type, schedule_type: schedule_options},
+      'layer_decay': layer_decay,
+      'ema': averaging,
   }
-  if warmup_steps:
+  if warmup_steps or trainer.get('warmup_epochs'):
     optimizer_config['warmup'] = {
         'type': 'linear', 'linear': {'warmup_steps': warmup_steps}}
   return cfg.ExperimentConfig(
       runtime=cfg.RuntimeConfig(num_gpus=-1),  # All GPUs.
       task=task,
-      trainer=optimization.TrainerConfig(
+      trainer=trainer_config.TrainerConfig(
           train_steps=train_steps,
-          steps_per_loop=min(interval, 100),
-          summary_interval=min(interval, 100),
+          steps_per_loop=loop,
+          summary_interval=loop,
           checkpoint_interval=interval,
           validation_interval=interval,
           best_checkpoint_export_subdir='best_ckpt',
           best_checkpoint_eval_metric=best_metric,
-          optimizer_config=optimization.OptimizationConfig(optimizer_config)),
+          optimizer_config=optimization.OptimizationConfig(optimizer_config),
+          **trainer),
       restrictions=[
           'task.train_data.is_training != None',
           'task.validation_data.is_training != None',
@@ -241,3 +264,24 @@ def own_data_recipe() -> dict:
       train_steps=10000,
       validation_interval=500,
       warmup_steps=500)
+
+
+def fine_tuning_recipe() -> dict:
+  """Returns arguments of `experiment` for training from public weights.
+
+  The form is that of BEiT (Bao et al. 2021, arXiv 2106.08254, appendix):
+  AdamW, cosine, layer-wise decay of the learning rate. Values by trial on about
+  2,000 photographs.
+  """
+  return dict(
+      optimizer={'adamw': {
+          'weight_decay_rate': 0.05, 'exclude_from_weight_decay': NO_DECAY}},
+      learning_rate={'cosine': {'initial_learning_rate': 1e-3}},
+      layer_decay=0.75,
+      averaging={'average_decay': 0.99},
+      batch_size=None,
+      epochs=10.,
+      warmup_epochs=1.,
+      learning_rate_scaling='sqrt',
+      learning_rate_batch_size=64,
+      early_stopping=trainer_config.EarlyStopping(patience=4))

@@ -10,6 +10,7 @@ from official.core import exp_factory
 from tf_tokenlearner import errors
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import catalog
+from tf_tokenlearner.configs import epochs
 from tf_tokenlearner.configs import from_weights
 from tf_tokenlearner.configs import image_classification
 from tf_tokenlearner.configs import old_runs
@@ -50,14 +51,30 @@ def parse(experiment: str,
       for override in all_overrides if override]
   for values in all_values:
     overrides.apply(params, values)
+    epochs.choose_length(params.trainer, values.get('trainer'))
   for values in all_values:
     overrides.require_used(params, values)
+  stated = {key for values in all_values
+            for key in run_folder.flatten(values)}
+  from_weights.take_source(params, stated)
   _make_paths_absolute(params, folder)
-  from_weights.complete(
-      params, {
-          key for values in all_values for key in run_folder.flatten(values)})
+  from_weights.complete(params, stated)
   check(params)
   return params
+
+
+def complete(params: cfg.ExperimentConfig, num_examples: int,
+             num_replicas: int = 1) -> None:
+  """Completes a config as epochs.complete does, and checks it."""
+  epochs.complete(params, num_examples, num_replicas)
+  check(params)
+
+
+def continue_run(params: cfg.ExperimentConfig, run: run_folder.Run) -> None:
+  """Completes a config as the run did that it continues, and checks it."""
+  if run.num_examples:
+    epochs.continue_run(params, run.params, run.num_examples)
+    check(params)
 
 
 def of_run(run: run_folder.Run,
@@ -128,14 +145,17 @@ def check(params: cfg.ExperimentConfig) -> None:
   trainer = params.trainer
   for key in ('train_steps', 'steps_per_loop', 'summary_interval',
               'checkpoint_interval', 'validation_interval', 'max_to_keep'):
-    if getattr(trainer, key) < 1:
+    value = getattr(trainer, key)
+    if value is not None and value < 1:
       raise errors.UserError(f'trainer.{key} must be at least 1, got '
                              f'{getattr(trainer, key)}.')
   if trainer.validation_steps == 0 or trainer.validation_steps < -1:
     raise errors.UserError(
         'trainer.validation_steps must be above 0, or -1 for all examples, '
         f'got {trainer.validation_steps}.')
-  if trainer.summary_interval % trainer.steps_per_loop:
+  epochs.check(trainer)
+  if (trainer.summary_interval and trainer.steps_per_loop
+      and trainer.summary_interval % trainer.steps_per_loop):
     raise errors.UserError(
         f'trainer.summary_interval={trainer.summary_interval} must be a '
         f'multiple of trainer.steps_per_loop={trainer.steps_per_loop}.')
@@ -157,7 +177,8 @@ def check(params: cfg.ExperimentConfig) -> None:
         'with token_learner_bottleneck: averaged weights need averaged '
         'statistics of batch normalisation.')
   warmup = optimizer_config.warmup.get()
-  if warmup and warmup.warmup_steps >= trainer.train_steps:
+  if (warmup and warmup.warmup_steps and trainer.train_steps
+      and warmup.warmup_steps >= trainer.train_steps):
     raise errors.UserError(
         f'trainer.optimizer_config.warmup.{optimizer_config.warmup.type}.'
         f'warmup_steps={warmup.warmup_steps} must be below trainer.train_steps='

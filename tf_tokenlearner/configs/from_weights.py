@@ -9,6 +9,7 @@ from tf_tokenlearner.backbones import variants
 from tf_tokenlearner.checkpoints import hub_files
 from tf_tokenlearner.checkpoints import pretrained_arrays
 from tf_tokenlearner.checkpoints import pretrained_config
+from tf_tokenlearner.configs import classification
 from tf_tokenlearner import errors
 
 # Options of the blocks, the pooler and the head, the same for all backbones.
@@ -17,9 +18,85 @@ _TAKEN = (
     'num_class_tokens', 'num_registers', 'activation', 'norm_epsilon',
     'pooled_norm_epsilon', 'pre_norm', 'final_norm', 'representation_size')
 _TUBELET_FRAMES = 2  # Of a video model that starts from an image model.
+FIRST_TOKEN_LEARNER = 'auto'  # Of task.freeze_below.
+
+
+def take_source(params: cfg.ExperimentConfig, stated: Collection[str]) -> None:
+  """Replaces backbone.from_pretrained by the two keys that it stands for.
+
+  These are task.init_checkpoint and variant=auto.
+
+  Args:
+    params: config; changed.
+    stated: keys that the user has set.
+
+  Raises:
+    UserError: one of the two keys has another value.
+  """
+  task, backbone = params.task, params.task.model.backbone
+  source = backbone.from_pretrained
+  if not source:
+    return
+  key = f'task.model.backbone.{backbone.type}.variant'
+  variant = getattr(backbone.get(), 'variant', None)
+  for name, value, expected in (
+      ('task.init_checkpoint', task.init_checkpoint, ('', source)),
+      (key, variant, (variants.AUTO,) if key in stated else (variant,))):
+    if value not in expected:
+      raise errors.UserError(
+          f'task.model.backbone.from_pretrained={source} stands for '
+          f'task.init_checkpoint={source} and variant=auto, got {name}='
+          f'{value}. Set one of them.')
+  if variant is None:
+    raise errors.UserError(
+        'task.model.backbone.from_pretrained starts a transformer, got '
+        f'backbone {backbone.type}. Choose another task.model.backbone.type.')
+  task.init_checkpoint = source
+  backbone.get().variant = variants.AUTO
+  backbone.from_pretrained = ''
+
+
+def first_trained_block(task: classification.ClassificationTask) -> int:
+  """Returns task.freeze_below as a number.
+
+  Raises:
+    UserError: it is neither a number nor 'auto'.
+  """
+  if isinstance(task.freeze_below, int):
+    return task.freeze_below
+  if task.freeze_below != FIRST_TOKEN_LEARNER:
+    raise errors.unknown_name(
+        'task.freeze_below', task.freeze_below, [FIRST_TOKEN_LEARNER])
+  spec = task.model.backbone.get()
+  if not isinstance(spec, specs.TransformerSpec):
+    raise errors.UserError(
+        'task.freeze_below counts the blocks of a transformer: expected 0 for '
+        f'{task.model.backbone.type}, got {task.freeze_below}.')
+  spec = spec.completed(tuple(task.model.input_size))
+  locations = [location for location, _ in spec.token_learners()]
+  return min(locations, default=spec.num_layers // 2)
 
 
 def complete(params: cfg.ExperimentConfig, stated: Collection[str]) -> None:
+  """Fills in what variant=auto takes from the weights, and blocks by number.
+
+  Args:
+    params: config; changed.
+    stated: keys that the user has set; see _follow_weights.
+
+  Raises:
+    UserError: as _follow_weights.
+  """
+  _follow_weights(params, stated)
+  task, spec = params.task, params.task.model.backbone.get()
+  task.freeze_below = first_trained_block(task)
+  if getattr(spec, 'token_learner_location', None) == specs.MIDDLE:
+    spec.token_learner_location = spec.completed(
+        tuple(task.model.input_size)).token_learner_location
+
+
+def _follow_weights(params: cfg.ExperimentConfig,
+                    stated: Collection[str]) -> None:
   """Fills in what variant=auto takes from the weights.
 
   These are the options of the backbone, the size of its input and, for images,
@@ -54,7 +131,8 @@ def complete(params: cfg.ExperimentConfig, stated: Collection[str]) -> None:
       prefix + name: getattr(source.spec, name) for name in _TAKEN}
   values.update(_sizes(spec, source, task.model.input_size, prefix))
   values['task.init_checkpoint_modules'] = 'backbone'
-  if isinstance(spec, specs.ViTSpec):
+  # Where training sees whole pictures, so does evaluation.
+  if isinstance(spec, specs.ViTSpec) and task.train_data.aug_crop:
     values['task.validation_data.center_crop_fraction'] = (
         pretrained_config.Config(files).crop_fraction())
   if isinstance(spec, specs.FactorizedViViTSpec) and (

@@ -27,6 +27,8 @@ class DataConfig(cfg.DataConfig):
     tfds_split: split, such as 'train' or 'train[:90%]'.
     input_path: folder of class folders, or pattern of TFRecord files as the
       Garden's scripts write them.
+    global_batch_size: examples in a batch, over all replicas. None fits it to
+      the number of training examples.
     seed: seed of weights, order and augmentation; None draws a new one.
     deterministic: with seed, makes runs repeatable; slower.
     image_field_key: feature of the image; '' finds it in the data set.
@@ -54,6 +56,7 @@ class DataConfig(cfg.DataConfig):
     max_unreadable_fraction: fraction of an image folder's files that may be
       unreadable; they are listed and left out.
   """
+  global_batch_size: Optional[int] = 0
   shuffle_buffer_size: int = 10000
   image_field_key: str = ''
   label_field_key: str = ''
@@ -104,8 +107,9 @@ class ImageClassificationTask(classification.ClassificationTask):
 
 def _experiment(
     *, vit: dict, input_size: List[int], train_data: dict,
-    validation_data: dict, batch_size: int, loss: Optional[dict] = None,
-    model: Optional[dict] = None, **training) -> cfg.ExperimentConfig:
+    validation_data: dict, batch_size: Optional[int],
+    loss: Optional[dict] = None, model: Optional[dict] = None,
+    task: Optional[dict] = None, **training) -> cfg.ExperimentConfig:
   """Returns an experiment; the dicts hold values that differ from defaults."""
   return classification.experiment(
       ImageClassificationTask(
@@ -119,7 +123,8 @@ def _experiment(
           validation_data=DataConfig(
               is_training=False, drop_remainder=False,
               global_batch_size=batch_size, **validation_data),
-          losses=classification.Losses(**(loss or {}))),
+          losses=classification.Losses(**(loss or {})),
+          **(task or {})),
       **training)
 
 
@@ -212,6 +217,22 @@ def _own_data(train_data: dict, validation_data: dict) -> cfg.ExperimentConfig:
       validation_data=validation_data,
       batch_size=64,
       **classification.own_data_recipe())
+
+
+@exp_factory.register_config_factory('tokenlearner_finetune')
+def tokenlearner_finetune() -> cfg.ExperimentConfig:
+  """Returns fine-tuning of task.init_checkpoint on the user's own data.
+
+  Learned tokens replace the positions in the middle of the network. The blocks
+  before are frozen, and pictures are not augmented.
+  """
+  return _experiment(
+      vit=dict(variant='auto', token_learner_location='middle', num_tokens=8),
+      input_size=[224, 224, 3],
+      train_data=dict(tfds_split='train', aug_crop=False, aug_rand_hflip=False),
+      validation_data=dict(tfds_split='validation', center_crop_fraction=1.),
+      task=dict(freeze_below='auto'),
+      **classification.fine_tuning_recipe())
 
 
 @exp_factory.register_config_factory('tokenlearner_imagenet_pretrain')

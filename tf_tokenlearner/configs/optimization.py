@@ -21,7 +21,6 @@ is imported by training/addons_optimizers.py, when such a type is chosen.
 import dataclasses
 from typing import Any, Dict, List, Optional
 
-from official.core import config_definitions
 from official.modeling.hyperparams import base_config
 from official.modeling.optimization.configs import learning_rate_config
 from official.modeling.optimization.configs import optimization_config
@@ -36,6 +35,8 @@ ADDONS_OPTIMIZERS = (
 WRAPPABLE = ('sgd', 'adam', 'adamw', 'lamb', 'lars', 'rmsprop', 'adagrad',
              'rectified_adam', 'novograd', 'yogi', 'lamb_addons')
 _WRAPPERS = ('lookahead', 'swa')
+# Optimizers whose steps are proportional to a learning rate for each variable.
+LAYER_DECAY = ('adam', 'adamw', 'lamb', 'sgd')
 _PLACEHOLDERS = {'slide': 'adamw or lamb', 'adafactor': 'adafactor_keras'}
 # The Garden's ema does not support optimizers of the new API; substitutes.
 _EMA_INSTEAD = {'sgd_experimental': 'sgd', 'adam_experimental': 'adam',
@@ -209,23 +210,17 @@ class OptimizerConfig(optimization_config.OptimizerConfig):
 
 @dataclasses.dataclass
 class OptimizationConfig(optimization_config.OptimizationConfig):
-  """Optimizer, moving average of weights, learning rate and warm-up."""
-  optimizer: OptimizerConfig = dataclasses.field(
-      default_factory=OptimizerConfig)
-
-
-@dataclasses.dataclass
-class TrainerConfig(config_definitions.TrainerConfig):
-  """The Garden's trainer settings, with the optimizers of this module.
+  """Optimizer, moving average of weights, learning rate and warm-up.
 
   Attributes:
-    best_checkpoint_eval_metric: score that selects the best checkpoint:
-      accuracy, top_5_accuracy, validation_loss, balanced_accuracy, macro_f1 or
-      auc; with several labels an example also mean_average_precision, but not
-      balanced_accuracy.
+    layer_decay: factor, in (0, 1], between the learning rates of one
+      transformer block and the block before it. The head and everything that
+      stands in no block has the full rate, the last block layer_decay times
+      that, and the embedding the lowest. Weight decay follows the rate.
   """
-  optimizer_config: OptimizationConfig = dataclasses.field(
-      default_factory=OptimizationConfig)
+  optimizer: OptimizerConfig = dataclasses.field(
+      default_factory=OptimizerConfig)
+  layer_decay: float = 1.
 
 
 _FRACTION = ('in [0, 1)', lambda x: 0 <= x < 1)
@@ -280,6 +275,14 @@ def check_optimizer(
           'optimizer.rectified_adam.total_steps would warm up and decay the '
           'learning rate a second time. Leave it 0, or set learning_rate.type '
           'to constant and warmup.type to null.')
+  if not 0 < config.layer_decay <= 1:
+    raise errors.UserError(
+        'optimizer_config.layer_decay: expected a number in (0, 1], got '
+        f'{config.layer_decay}.')
+  if config.layer_decay != 1 and optimizer.type not in LAYER_DECAY:
+    raise errors.UserError(
+        f'optimizer_config.layer_decay: expected 1 with {optimizer.type}, got '
+        f'{config.layer_decay}. Use one of {", ".join(LAYER_DECAY)}.')
   if config.ema is not None:
     _check_moving_average(optimizer.type, mixed_precision_dtype)
   if config.learning_rate.type == 'step_cosine_with_offset':

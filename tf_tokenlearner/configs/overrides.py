@@ -240,7 +240,8 @@ def _check(config: hyperparams.Config, values: Mapping[str, Any], path: str):
       raise errors.UserError(
           f'{key}: expected {_spell(expected)}, got {value!r}.')
     elif isinstance(config, hyperparams.OneOfConfig) and name == 'type':
-      choices = [choice for choice in known if choice != 'type']
+      choices = [choice for choice in known if isinstance(
+          getattr(config, choice), hyperparams.Config)]
       if value is not None and value not in choices:
         raise errors.unknown_name(key, value, choices)
 

@@ -31,6 +31,8 @@ class DataConfig(cfg.DataConfig):
     tfds_split: split, such as 'train' or 'train[:90%]'.
     input_path: folder of class folders of video files, or pattern of TFRecord
       files of SequenceExamples, as the Garden reads them.
+    global_batch_size: examples in a batch, over all replicas. None fits it to
+      the number of training examples.
     seed: seed of weights, order and augmentation; None draws a new one.
     deterministic: with seed, makes runs repeatable; slower.
     shuffle_buffer_size: number of videos, with all their encoded frames.
@@ -69,6 +71,7 @@ class DataConfig(cfg.DataConfig):
     max_unreadable_fraction: fraction of a folder's files that may be
       unreadable; they are listed and left out.
   """
+  global_batch_size: Optional[int] = 0
   shuffle_buffer_size: int = 256
   video_field_key: str = ''
   label_field_key: str = ''

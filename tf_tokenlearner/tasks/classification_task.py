@@ -15,6 +15,7 @@ from tf_tokenlearner import backbones
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import transfer
 from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.configs import from_weights
 from tf_tokenlearner.configs import image_classification as image_config
 from tf_tokenlearner.configs import video_classification as video_config
 from tf_tokenlearner.data import batching
@@ -147,14 +148,19 @@ class ClassificationTask(base_task.Task):
       raise errors.UserError(
           'task.model.num_classes: expected the number of classes, got 0. Set '
           'it: only this project\'s train.py reads it from the data.')
+    if model_config.backbone.from_pretrained:
+      raise errors.UserError(
+          'task.model.backbone.from_pretrained is read by this project\'s '
+          'train.py only. Set task.init_checkpoint and the sizes.')
     backbone = factory.build_backbone(
         input_specs=tf_keras.layers.InputSpec(
             shape=[None, *model_config.input_size]),
         backbone_config=model_config.backbone,
         norm_activation_config=None)
     backbone.trainable = not self.task_config.freeze_backbone
-    if self.task_config.freeze_below:
-      backbone.freeze_below(self.task_config.freeze_below)
+    first_trained = from_weights.first_trained_block(self.task_config)
+    if first_trained:
+      backbone.freeze_below(first_trained)
     return backbones.Classifier(
         backbone, model_config.num_classes, model_config.dropout_rate,
         model_config.head_bias)
@@ -390,6 +396,22 @@ def complete(task: config.ClassificationTask, label_names: Sequence[str] = (),
   """Completes the config of a task as ClassificationTask.complete does."""
   return task_factory.get_task_cls(type(task)).complete(
       task, label_names, **options)
+
+
+def num_training_examples(task: config.ClassificationTask) -> int:
+  """Returns the number of training examples of a completed config.
+
+  Raises:
+    UserError: the data (TFRecord) do not tell it.
+  """
+  data = task.train_data
+  source = task_factory.get_task_cls(type(task)).open_source(data)
+  if source is None:
+    raise errors.UserError(
+        'TFRecord files do not tell the number of examples: expected '
+        'trainer.train_steps, intervals and batch sizes as numbers, got null. '
+        'Set them, and trainer.epochs=null.')
+  return source.num_examples(data.tfds_split)
 
 
 def make(task: config.ClassificationTask) -> ClassificationTask:

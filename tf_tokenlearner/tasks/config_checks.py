@@ -127,7 +127,7 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
       raise errors.UserError(
           f'task.{name}.is_training must be {name == "train_data"}, got '
           f'{data.is_training}.')
-    if data.global_batch_size < 1:
+    if data.global_batch_size is not None and data.global_batch_size < 1:
       raise errors.UserError(
           f'task.{name}.global_batch_size must be at least 1, got '
           f'{data.global_batch_size}.')

@@ -11,16 +11,15 @@ from official.core import actions
 from official.core import config_definitions as cfg
 from official.core import task_factory
 from official.core import train_lib
-from official.core import train_utils
 from official.modeling import performance
 
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.checkpoints import tf_checkpoint
-from tf_tokenlearner.configs import optimization
 from tf_tokenlearner.evaluation import score_files
-from tf_tokenlearner.training import addons_optimizers
+from tf_tokenlearner.training import early_stopping
+from tf_tokenlearner.training import optimizers
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import trainer as trainer_lib
 
@@ -45,7 +44,11 @@ class _Controller(orbit.Controller):
 
   The Model Garden saves moving averages in an action that swaps them with the
   weights, saves, and swaps them back.
+
+  Attributes:
+    early_stopping: counts evaluations in vain; None for none.
   """
+  early_stopping: Optional[early_stopping.EarlyStopping] = None
 
   def __init__(self, *args, eval_actions=(), **kwargs):
     for action in eval_actions:
@@ -56,6 +59,13 @@ class _Controller(orbit.Controller):
             checkpoint_name='average_weights')
     super().__init__(
         *args, eval_actions=list(map(_uninterrupted, eval_actions)), **kwargs)
+
+
+  def evaluate(self, steps: int = -1):
+    output = super().evaluate(steps)
+    if self.early_stopping:
+      self.early_stopping.add(int(self.global_step.numpy()), output)
+    return output
 
 
 def _uninterrupted(action: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -145,24 +155,25 @@ def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
     after_loop(step())
     divergence(step(), logs['training_loss'])
 
-  return ExperimentRunner(
+  runner = ExperimentRunner(
       strategy, task, mode, params, model_dir, trainer=trainer,
       # Evaluation of a run on a disk that cannot be written leaves no traces.
       save_summary=files.is_writable(model_dir),
       train_actions=[after_train_loop],
       eval_actions=[lambda logs: line.evaluate(step(), _numbers(logs))],
       controller_cls=_Controller)
+  if is_training and is_evaluating and params.trainer.early_stopping:
+    runner.controller.early_stopping = early_stopping.EarlyStopping(
+        params.trainer, model_dir)
+  return runner
 
 
 def build_trainer(task, params: cfg.ExperimentConfig,
                   **kwargs) -> trainer_lib.Trainer:
   """Builds a trainer with a new model; kwargs are the trainer's."""
-  optimizer = params.trainer.optimizer_config.optimizer.type
-  if optimizer in optimization.ADDONS_OPTIMIZERS:
-    addons_optimizers.register(optimizer)
+  model = task.build_model()
   return trainer_lib.Trainer(
-      params, task, task.build_model(),
-      train_utils.create_optimizer(task, params), **kwargs)
+      params, task, model, optimizers.create(task, params, model), **kwargs)
 
 
 def make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
@@ -180,12 +191,20 @@ def make_strategy(params: cfg.ExperimentConfig) -> tf.distribute.Strategy:
       distribution_strategy=runtime.distribution_strategy,
       all_reduce_alg=runtime.all_reduce_alg, num_packs=runtime.num_packs,
       num_gpus=_num_gpus(params), tpu_address=runtime.tpu)
-  for name, data in (('train_data', params.task.train_data),
-                     ('validation_data', params.task.validation_data)):
-    if data.global_batch_size % strategy.num_replicas_in_sync:
+  replicas = strategy.num_replicas_in_sync
+  parts = params.trainer.gradient_accumulation_steps
+  for name, data, divisor, what in (
+      ('train_data', params.task.train_data, replicas * parts,
+       f'{replicas} replicas'
+       + (f' times trainer.gradient_accumulation_steps={parts}'
+          if parts > 1 else '')),
+      ('validation_data', params.task.validation_data, replicas,
+       f'{replicas} replicas')):
+    # None is fitted to the data later.
+    if data.global_batch_size and data.global_batch_size % divisor:
       raise errors.UserError(
           f'task.{name}.global_batch_size={data.global_batch_size} must be a '
-          f'multiple of the {strategy.num_replicas_in_sync} replicas.')
+          f'multiple of the {what}.')
   return strategy
 
 

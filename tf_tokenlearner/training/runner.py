@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from typing import Any, Dict, Iterable, Iterator, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
 import tensorflow as tf
 import tf_keras
@@ -16,12 +16,16 @@ from tf_tokenlearner import run_folder
 from tf_tokenlearner.analysis import cost
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import tf_checkpoint
+from tf_tokenlearner.configs import epochs
+from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import class_lists
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.tasks import metrics
 from tf_tokenlearner.tasks import mirroring
+from tf_tokenlearner.training import early_stopping
 from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import feature_cache
+from tf_tokenlearner.training import memory
 from tf_tokenlearner.training import progress
 from tf_tokenlearner.training import run_checks
 
@@ -64,7 +68,7 @@ class _Record:
 
 def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
           evaluate: bool) -> None:
-  """Trains until trainer.train_steps, from the latest checkpoint if any.
+  """Trains to the end or an early stop, from the latest checkpoint if any.
 
   Prints the result. A finished run is reported and left as it is.
 
@@ -81,10 +85,12 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   """
   latest = run_checks.latest_of_run(experiment, model_dir)
   first_step = tf_checkpoint.global_step(latest) if latest else 0
-  train_steps = params.trainer.train_steps
   run = run_checks.open_run(params, model_dir, experiment)
-  if first_step >= train_steps:
-    _report_finished(params, run, latest, evaluate)
+  if latest:
+    experiments.continue_run(params, run)
+  finished = _finished(params, model_dir, first_step, evaluate)
+  if latest and finished is not None:
+    _report_finished(params, run, latest, evaluate, finished)
     return
   start = run.start
   if params.task.init_checkpoint and not latest:
@@ -94,9 +100,15 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
   with run_folder.training_lock(
       model_dir, is_needed=strategy.extended.should_checkpoint):
     label_names = classification_task.complete(params.task, run.label_names)
+    num_examples = run.num_examples
+    has_epochs = params.trainer.epochs and not num_examples
+    if has_epochs or epochs.unknown(params):
+      num_examples = classification_task.num_training_examples(params.task)
+      experiments.complete(
+          params, num_examples, strategy.num_replicas_in_sync)
     run_checks.report_changes(params, model_dir)
     line = progress.Progress(
-        train_steps, first_step, params.task.train_data.global_batch_size,
+        params.trainer.train_steps, first_step, params.task.train_data.global_batch_size,
         params.trainer.validation_interval if evaluate else 0,
         unit=_task_class(params).EXAMPLES)
     line.note(f'{experiment} -> {model_dir}, ' + (
@@ -104,6 +116,11 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
         f'starting from {params.task.init_checkpoint or "random weights"}'))
     if label_names:
       line.note(class_lists.describe(label_names))
+    if num_examples:
+      line.note(epochs.describe(params, num_examples))
+    if params.trainer.early_stopping and not evaluate:
+      line.note('trainer.early_stopping needs evaluations: it has no effect '
+                'with --mode=train.')
     note = mirroring.note(params.task.train_data, label_names)
     if note:
       line.note(note)
@@ -114,7 +131,8 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
         macs=counted.macs, parameters=counted.parameters)
     with quiet.logging_to(model_dir, 'train.log'):
       _train(run_folder.Run(model_dir, experiment, params.as_dict(),
-                            label_names, start=start),
+                            label_names, start=start,
+                            num_examples=num_examples),
              params, strategy, line, record, first_step, evaluate)
   print(cost.summary(
       counted, *model_arguments, example=_task_class(params).EXAMPLE))
@@ -122,8 +140,15 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
 
 
 def _report_finished(params: cfg.ExperimentConfig, run: run_folder.Run,
-                     latest: str, evaluate: bool) -> None:
+                     latest: str, evaluate: bool, reason: str) -> None:
   """Prints the result of a finished run; makes up for its last evaluation.
+
+  Args:
+    params: config of the run.
+    run: the run.
+    latest: its latest checkpoint.
+    evaluate: whether to make up for a last evaluation.
+    reason: why it ended before its last step; '' if it did not.
 
   Raises:
     UserError: the config or the classes of the data differ from the run's, or
@@ -136,11 +161,20 @@ def _report_finished(params: cfg.ExperimentConfig, run: run_folder.Run,
     classification_task.complete(params.task, run.label_names)
   step = tf_checkpoint.global_step(latest)
   print(f'Finished already: {latest} is at step {step:,} of '
-        f'{params.trainer.train_steps:,}.')
+        f'{params.trainer.train_steps:,}. {reason}'.rstrip())
   exporter = experiment_runner.make_exporter(params, run.folder)
   if evaluate and exporter and exporter.last_step() < step:
     _evaluate_each([latest], params, run, keep_best=True, lock=True)
   run_checks.report_best(run)
+
+
+def _finished(params: cfg.ExperimentConfig, model_dir: str, step: int,
+              evaluate: bool) -> Optional[str]:
+  """Returns the reason why a run is over, '' if it is complete; else None."""
+  if params.trainer.train_steps and step >= params.trainer.train_steps:
+    return ''
+  return early_stopping.reason_to_stop(
+      params.trainer, model_dir) if evaluate else None
 
 
 def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
@@ -160,7 +194,12 @@ def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
     cli.set_interrupt_notice(
         'Waiting for the steps that run, then saving a checkpoint ...')
     try:
-      runner.run()
+      try:
+        with memory.advice(params):
+          runner.run()
+      except early_stopping.Stopped as stopped:
+        runner.controller.save_checkpoint()
+        line.note(str(stopped))
       record.write(int(runner.trainer.global_step.numpy()), is_finished=True)
     except KeyboardInterrupt:
       with strategy.scope():  # Evaluation may have been interrupted.
@@ -221,11 +260,19 @@ def evaluate_continuously(params: cfg.ExperimentConfig, model_dir: str) -> None:
     UserError: no checkpoint was written in time, or one does not fit.
   """
   timeout = params.trainer.continuous_eval_timeout
+  late = errors.UserError(
+      f'No checkpoint came to {model_dir} within {timeout} seconds.')
+  if epochs.unknown(params):  # The run will know its data.
+    deadline = time.monotonic() + timeout
+    while not run_folder.exists(model_dir):
+      if time.monotonic() > deadline:
+        raise late
+      time.sleep(min(1., timeout))
+    experiments.continue_run(params, run_folder.load(model_dir))
   paths = _until_finished(model_dir, timeout, params.trainer.train_steps)
   first = next(paths, None)
   if first is None:
-    raise errors.UserError(
-        f'No checkpoint came to {model_dir} within {timeout} seconds.')
+    raise late
   # Only now: the class names are saved before the first checkpoint.
   run = run_checks.open_run(params, model_dir)
   _evaluate_each(itertools.chain([first], paths), params, run, keep_best=True)

@@ -15,6 +15,7 @@ from official.core import train_utils
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
 from tf_tokenlearner import run_folder
+from tf_tokenlearner.training import accumulation
 from tf_tokenlearner.training import addons_optimizers
 
 _LAST_STEP = 'last_evaluation.json'
@@ -58,18 +59,44 @@ class Trainer(base_trainer.Trainer):
     if self.optimizer is not None:
       _create_slots(self.optimizer, self.model.trainable_variables)
     if kwargs.get('evaluate', True):
-      self._check_best_metric()
+      self._check_metrics()
 
-  def _check_best_metric(self):
-    metric = self.config.trainer.best_checkpoint_eval_metric
+  def _check_metrics(self):
+    """Tells the task the scores that decide; refuses unknown ones."""
+    config = self.config.trainer
+    names = {'best_checkpoint_eval_metric': config.best_checkpoint_eval_metric}
+    if config.early_stopping and config.early_stopping.metric:
+      names['early_stopping.metric'] = config.early_stopping.metric
     of_whole_set = self.task.whole_set_scores()
-    if metric in of_whole_set:
-      self.task.selected_by = (metric,)
+    chosen = tuple(
+        metric for metric in names.values() if metric in of_whole_set)
+    if chosen:
+      self.task.selected_by = chosen
     known = [m.name for m in self.validation_metrics]
     known += [self.validation_loss.name, *of_whole_set]
-    if self.checkpoint_exporter and metric not in known:
-      raise errors.unknown_name(
-          'trainer.best_checkpoint_eval_metric', metric, known)
+    for key, metric in names.items():
+      if self.checkpoint_exporter and metric not in known:
+        raise errors.unknown_name(f'trainer.{key}', metric, known)
+
+  def train_step(self, iterator):
+    """Trains on a batch, in parts if gradients are accumulated."""
+    num_parts = self.config.trainer.gradient_accumulation_steps
+    if num_parts == 1:
+      super().train_step(iterator)
+      return
+
+    def step(inputs):
+      train = lambda inputs: accumulation.train_step(
+          self.task, inputs, self.model, self.optimizer, self.train_metrics,
+          num_parts)
+      if self.config.runtime.enable_xla and self.config.runtime.num_gpus > 0:
+        train = tf.function(train, jit_compile=True)
+      self.train_loss.update_state(train(inputs)[self.task.loss])
+      self.global_step.assign_add(1)
+
+    self.strategy.run(
+        step, args=(self.next_train_inputs(iterator),),
+        options=self._runtime_options)
 
   def use_averages(self, wanted: bool) -> None:
     """Puts the averages of the weights, or the weights, into the model.
