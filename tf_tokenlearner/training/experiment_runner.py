@@ -38,6 +38,15 @@ class ExperimentRunner(train_lib.OrbitExperimentRunner):
         checkpoint_interval=self.params.trainer.checkpoint_interval,
         init_fn=self.trainer.initialize)
 
+  def run_to_end(self) -> str:
+    """Runs to the end or an early stop; returns the reason for the latter."""
+    try:
+      self.run()
+    except early_stopping.Stopped as stopped:
+      self.controller.save_checkpoint()
+      return str(stopped)
+    return ''
+
 
 class _Controller(orbit.Controller):
   """A controller that Ctrl-C does not stop between two actions' halves.
@@ -46,9 +55,9 @@ class _Controller(orbit.Controller):
   weights, saves, and swaps them back.
 
   Attributes:
-    early_stopping: counts evaluations in vain; None for none.
+    stopping: counts evaluations in vain; None for none.
   """
-  early_stopping: Optional[early_stopping.EarlyStopping] = None
+  stopping: Optional[early_stopping.EarlyStopping] = None
 
   def __init__(self, *args, eval_actions=(), **kwargs):
     for action in eval_actions:
@@ -63,8 +72,8 @@ class _Controller(orbit.Controller):
 
   def evaluate(self, steps: int = -1):
     output = super().evaluate(steps)
-    if self.early_stopping:
-      self.early_stopping.add(int(self.global_step.numpy()), output)
+    if self.stopping:
+      self.stopping.add(int(self.global_step.numpy()), output)
     return output
 
 
@@ -163,7 +172,7 @@ def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
       eval_actions=[lambda logs: line.evaluate(step(), _numbers(logs))],
       controller_cls=_Controller)
   if is_training and is_evaluating and params.trainer.early_stopping:
-    runner.controller.early_stopping = early_stopping.EarlyStopping(
+    runner.controller.stopping = early_stopping.EarlyStopping(
         params.trainer, model_dir)
   return runner
 

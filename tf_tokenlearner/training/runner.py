@@ -108,7 +108,8 @@ def train(experiment: str, params: cfg.ExperimentConfig, model_dir: str,
           params, num_examples, strategy.num_replicas_in_sync)
     run_checks.report_changes(params, model_dir)
     line = progress.Progress(
-        params.trainer.train_steps, first_step, params.task.train_data.global_batch_size,
+        params.trainer.train_steps, first_step,
+        params.task.train_data.global_batch_size,
         params.trainer.validation_interval if evaluate else 0,
         unit=_task_class(params).EXAMPLES)
     line.note(f'{experiment} -> {model_dir}, ' + (
@@ -194,12 +195,10 @@ def _train(run: run_folder.Run, params: cfg.ExperimentConfig,
     cli.set_interrupt_notice(
         'Waiting for the steps that run, then saving a checkpoint ...')
     try:
-      try:
-        with memory.advice(params):
-          runner.run()
-      except early_stopping.Stopped as stopped:
-        runner.controller.save_checkpoint()
-        line.note(str(stopped))
+      with memory.advice(params):
+        reason = runner.run_to_end()
+      if reason:
+        line.note(reason)
       record.write(int(runner.trainer.global_step.numpy()), is_finished=True)
     except KeyboardInterrupt:
       with strategy.scope():  # Evaluation may have been interrupted.
