@@ -5,6 +5,8 @@ from typing import Any, Dict, Sequence
 import tensorflow as tf
 import tf_keras
 
+from tf_tokenlearner.tasks import frozen_features
+
 
 def train_step(task, inputs: Any, model: tf_keras.Model, optimizer: Any,
                metrics: Sequence[tf_keras.metrics.Metric],
@@ -35,8 +37,9 @@ def train_step(task, inputs: Any, model: tf_keras.Model, optimizer: Any,
   def learn(i):
     """Returns loss, outputs and gradients of part i."""
     examples, labels = tf.nest.map_structure(lambda x: x[i], parts)
+    examples, network = frozen_features.route(examples, model)
     with tf.GradientTape() as tape:
-      outputs = model(examples, training=True)
+      outputs = network(examples, training=True)
       loss = task.build_losses(
           labels=labels, model_outputs=outputs, aux_losses=model.losses)
       scaled = loss * share
