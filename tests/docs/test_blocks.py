@@ -93,7 +93,7 @@ def test_start_from_public_weights(in_world, data_dir, capsys):
 task: {{train_data: {{tfds_data_dir: {data_dir}}}}}
 trainer: {{epochs: {epochs}, early_stopping: {{patience: {patience},
   metric: validation_loss}}, optimizer_config: {{
-    learning_rate: {{cosine: {{initial_learning_rate: 0}}}}}}}}
+    learning_rate: {{cosine: {{initial_learning_rate: 0.0}}}}}}}}
 runtime: {{distribution_strategy: one_device}}'''])
     runner.train('tokenlearner_finetune', params, 'runs/from_vit', True)
     return run_folder.load('runs/from_vit'), capsys.readouterr()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 _PROGRAM = '''
@@ -34,19 +35,60 @@ trainer: {{best_checkpoint_eval_metric: mean_average_precision}}
 """
 
 
+# Free of chance, and of what the Garden does to each replica's gradients.
+EXACT = """
+task:
+  model: {backbone: {token_learner_vit: {dropout_rate: 0.}}}
+  train_data: {deterministic: true}
+trainer:
+  optimizer_config: {
+    layer_decay: 0.75, optimizer: {adamw: {
+      gradient_clip_norm: 0., epsilon: 0.01}}}
+"""
+PARTS = 'trainer: {gradient_accumulation_steps: 2}'
+
+
 @pytest.fixture(name='overrides')
 def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
   """{case: (experiment, overrides, best metric)}."""
   return {
       # 360 examples in batches of 2 x 50: at the end one replica gets none.
+<<<<<<< HEAD
       'images': ('tokenlearner_digits', [
           tiny_digits, 'trainer: {best_checkpoint_eval_metric: auc}'], 'auc'),
+=======
+      'images': (
+          'tokenlearner_digits', [tiny_digits, EXACT, PARTS], 'accuracy'),
+>>>>>>> ec5618b (Two replicas with parts equal one with the whole batch)
       # 7 videos in batches of 2 x 2, two views of each.
       'many labels': (
           'tokenlearner_moving_digits',
           [tiny_moving_digits, MANY_LABELS.format(many_labels)],
           'mean_average_precision'),
   }
+
+
+def head_kernel(folder):
+  from tf_tokenlearner import run_folder
+  import tensorflow as tf
+  return tf.train.load_checkpoint(
+      run_folder.latest_checkpoint(folder)).get_tensor(
+          'model/head/kernel/.ATTRIBUTES/VARIABLE_VALUE')
+
+
+def check_whole_batch_on_one_replica(folder, experiment, texts):
+  """Trains without parts and replicas, which makes no difference."""
+  from tensorflow.python.framework import config as determinism
+  from tf_tokenlearner.configs import experiments
+  from tf_tokenlearner.training import runner
+  try:
+    runner.train(experiment, experiments.parse(experiment, texts),
+                 f'{folder}_alone', evaluate=False)
+  finally:
+    determinism.disable_op_determinism()
+  kernel = head_kernel(folder)
+  assert np.abs(kernel).max() > 1e-4
+  np.testing.assert_allclose(head_kernel(f'{folder}_alone'), kernel, atol=1e-6)
 
 
 @pytest.mark.parametrize('case', ['images', 'many labels'])
@@ -85,3 +127,5 @@ def test_scores_equal_those_of_one_replica(case, overrides, tmp_path):
   assert scores[metric] == pytest.approx(theirs[metric], abs=1e-6)
   assert scores['validation_loss'] == pytest.approx(
       theirs['validation_loss'], rel=1e-5)
+  if case == 'images':
+    check_whole_batch_on_one_replica(folder, experiment, texts[:-1])
