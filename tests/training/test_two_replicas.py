@@ -53,13 +53,9 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
   """{case: (experiment, overrides, best metric)}."""
   return {
       # 360 examples in batches of 2 x 50: at the end one replica gets none.
-<<<<<<< HEAD
       'images': ('tokenlearner_digits', [
-          tiny_digits, 'trainer: {best_checkpoint_eval_metric: auc}'], 'auc'),
-=======
-      'images': (
-          'tokenlearner_digits', [tiny_digits, EXACT, PARTS], 'accuracy'),
->>>>>>> ec5618b (Two replicas with parts equal one with the whole batch)
+          tiny_digits, 'trainer: {best_checkpoint_eval_metric: auc}', EXACT,
+          PARTS], 'auc'),
       # 7 videos in batches of 2 x 2, two views of each.
       'many labels': (
           'tokenlearner_moving_digits',
