@@ -95,13 +95,6 @@ def is_writable(folder: str) -> bool:
     return False
 
 
-def write_text(path: str, text: str) -> None:
-  """Writes a UTF-8 file, which appears whole or not at all."""
-  with replacing(path) as beside:
-    with _gfile().GFile(beside, 'w') as file:
-      file.write(text)
-
-
 def state(path: str) -> List[Any]:
   """Returns name, bytes and time of change of a file."""
   known = _gfile().stat(path)
@@ -119,7 +112,7 @@ def write_text(path: str, text: str) -> None:
   Bytes of file names that are no UTF-8 are written as they are.
   """
   with replacing(path) as beside:
-    with tf.io.gfile.GFile(beside, 'wb') as file:
+    with _gfile().GFile(beside, 'wb') as file:
       file.write(text.encode('utf-8', 'surrogateescape'))
 
 
