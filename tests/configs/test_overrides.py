@@ -130,6 +130,14 @@ def test_class_names_are_text(text):
   assert overrides.read(text) == {'label_map': {'on': '007', '1e3': '0x1f'}}
 
 
+@pytest.mark.parametrize('text', [
+    '{class_weights: {on: 2, 007: .5}}',
+    'class_weights.on=2,class_weights.007=0.5',
+    'class_weights={on: 2, 007: .5}'])
+def test_class_weights_are_numbers_of_names(text):
+  assert overrides.read(text) == {'class_weights': {'on': 2, '007': .5}}
+
+
 def test_label_map_of_one_assignment():
   """The error about other classes suggests this form."""
   from tf_tokenlearner.configs import experiments

@@ -179,6 +179,10 @@ class ClassificationTask(cfg.TaskConfig):
       the folder of the run.
     cache_limit_gb: largest size of cached features, in GB. If more are needed,
       cache_features=None trains without them, and true is refused.
+    class_weights: weights of the classes in the training loss: 'none';
+      'balanced', inversely to their numbers in the training data; or {class
+      name: weight}, 1 for the others; kept as JSON. They are scaled to a mean
+      of 1 over the training data. Evaluation is not weighted.
     label_names: classes of the model, in the order of its outputs; [] takes
       those of the training data.
     SOURCE_KEYS: keys of validation_data that are taken from train_data if
@@ -198,6 +202,7 @@ class ClassificationTask(cfg.TaskConfig):
   cache_dtype: str = 'float16'
   cache_dir: str = ''
   cache_limit_gb: float = 20.
+  class_weights: str = 'none'
   label_names: List[str] = dataclasses.field(default_factory=list)
 
 

@@ -36,6 +36,9 @@ class DataConfig(cfg.DataConfig):
     label_map: {class name in the data: class name of the model}, for data whose
       classes have other names or another order; kept as JSON. Classes that it
       leaves out have the same name in both.
+    sampling: order of training: 'natural' passes over the data; 'balanced'
+      repeats and leaves out examples at random, so that all classes are equally
+      frequent.
     aug_crop: crops a random part of the image (Szegedy et al. 2015).
     crop_area_range: smallest and largest fraction of the area that aug_crop
       keeps.
@@ -61,6 +64,7 @@ class DataConfig(cfg.DataConfig):
   image_field_key: str = ''
   label_field_key: str = ''
   label_map: str = ''
+  sampling: str = 'natural'
   aug_crop: bool = True
   crop_area_range: List[float] = dataclasses.field(
       default_factory=lambda: [0.08, 1.0])

@@ -20,6 +20,8 @@ from tf_tokenlearner import run_folder
 from tf_tokenlearner.configs import config_files
 
 _NAME_KEYS = ('label_map', 'label_names')  # Hold class names.
+_WEIGHT_KEY = 'class_weights'  # Has class names as keys.
+_MAP_KEYS = ('label_map', _WEIGHT_KEY)  # Hold dicts.
 
 
 class _Loader(run_folder.Loader):
@@ -38,6 +40,9 @@ class _Loader(run_folder.Loader):
       lines[name] = line
       if name in _NAME_KEYS:
         _read_as_text(value_node)
+      elif name == _WEIGHT_KEY and isinstance(value_node, yaml.MappingNode):
+        for class_name, _ in value_node.value:
+          _read_as_text(class_name)
     return super().construct_mapping(node, deep)
 
 
@@ -119,8 +124,9 @@ def _read_assignments(text: str) -> Dict[str, Any]:
     if name in inner:
       raise errors.UserError(f'{match[1]} is set twice: {text!r}.')
     value = part[match.end():].strip()
-    is_text = set(match[1].split('.')) & set(_NAME_KEYS)
-    inner[name] = _read_names(value) if is_text else _read_value(value)
+    key = next((key for key in match[1].split('.') if key in _NAME_KEYS), name)
+    inner[name] = (_read_names(value, key)
+                   if key in (*_NAME_KEYS, _WEIGHT_KEY) else _read_value(value))
   return values
 
 
@@ -154,13 +160,13 @@ def _read_value(text: str) -> Any:
     return text
 
 
-def _read_names(text: str) -> Any:
-  """Reads class names, whatever they look like, as text."""
+def _read_names(text: str, key: str) -> Any:
+  """Reads the value of a key with class names, which are text always."""
   if text[:1] not in tuple('[{\'"'):
     return text
   try:
-    # The loader reads the values of this key as text.
-    return yaml.load(f'label_map: {text}', Loader=_Loader)['label_map']
+    # The loader knows what is text below this key.
+    return yaml.load(f'{key}: {text}', Loader=_Loader)[key]
   except yaml.YAMLError:
     return text
 
@@ -178,11 +184,11 @@ def apply(config: hyperparams.Config, values: Mapping[str, Any]) -> None:
 
 
 def _with_json_maps(values: Mapping[str, Any]) -> Dict[str, Any]:
-  """Returns values with label_map as JSON, as configs cannot hold dicts."""
+  """Returns values with dicts as JSON where configs cannot hold dicts."""
   def convert(key, value):
     if not isinstance(value, dict):
       return value
-    if key != 'label_map':
+    if key not in _MAP_KEYS:
       return _with_json_maps(value)
     if not value:
       return ''
@@ -204,7 +210,7 @@ def require_used(config: hyperparams.Config, values: Mapping[str, Any],
     UserError: an option belongs to another type than the chosen one.
   """
   for name, value in values.items():
-    if not isinstance(value, dict) or name == 'label_map':
+    if not isinstance(value, dict) or name in _MAP_KEYS:
       continue
     if isinstance(config, hyperparams.OneOfConfig) and name not in (
         config.type, getattr(  # SWA has an optimizer of its own.

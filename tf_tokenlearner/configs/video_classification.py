@@ -41,6 +41,9 @@ class DataConfig(cfg.DataConfig):
     label_map: {class name in the data: class name of the model}, for data whose
       classes have other names or another order; kept as JSON. Classes that it
       leaves out have the same name in both.
+    sampling: order of training: 'natural' passes over the data; 'balanced'
+      repeats and leaves out examples at random, so that all classes are equally
+      frequent.
     temporal_stride: stored frames from one frame of a clip to the next; 0
       repeats a single frame, a baseline without motion.
     short_videos: continuation of a video that is shorter than a clip: 'loop'
@@ -76,6 +79,7 @@ class DataConfig(cfg.DataConfig):
   video_field_key: str = ''
   label_field_key: str = ''
   label_map: str = ''
+  sampling: str = 'natural'
   temporal_stride: int = 2
   short_videos: str = 'loop'
   labels_of: str = 'video'

@@ -18,6 +18,7 @@ from official.vision.ops import augment
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_tokenlearner.data import class_sampling
 from tf_tokenlearner.data import feature_files
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
@@ -289,6 +290,9 @@ def read_source(
     dataset = dataset.cache()
     if params.is_training:
       dataset = dataset.repeat()
+  if params.is_training and params.sampling == 'balanced':
+    counts, _ = class_sampling.count_labels(source, params.tfds_split)
+    dataset = class_sampling.balance(dataset, counts)
   return dataset
 
 

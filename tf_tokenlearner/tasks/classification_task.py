@@ -26,6 +26,7 @@ from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner import errors
 from tf_tokenlearner.evaluation import class_scores
 from tf_tokenlearner.tasks import class_names
+from tf_tokenlearner.tasks import class_weights
 from tf_tokenlearner.tasks import config_checks
 from tf_tokenlearner.tasks import frozen_features
 from tf_tokenlearner.tasks import metrics as metrics_lib
@@ -105,6 +106,7 @@ class ClassificationTask(base_task.Task):
         raise errors.UserError(
             'TFRecord files do not tell the number of classes: set '
             'task.model.num_classes.')
+      class_weights.check(task, source, names)
     validation_source = cls.open_source(validation)
     if by_name and not names:
       raise errors.UserError(
@@ -281,10 +283,19 @@ class ClassificationTask(base_task.Task):
     return (source.multi_label if source
             else self.task_config.losses.loss == 'sigmoid')
 
-  def build_losses(self, labels, model_outputs, aux_losses=None) -> tf.Tensor:
+  @functools.cached_property
+  def class_weights(self) -> Optional[class_weights.ClassWeights]:
+    """Weights of the classes in training; None weighs all the same."""
+    with tf.init_scope():  # May be asked for while a step is traced.
+      return class_weights.of_data(
+          self.task_config, lambda: self._open(self.task_config.train_data))
+
+  def build_losses(self, labels, model_outputs, aux_losses=None,
+                   weighted: bool = True) -> tf.Tensor:
     losses = self.task_config.losses
     loss = metrics_lib.mean_loss(metrics_lib.example_losses(
-        labels, model_outputs, losses.loss, losses.label_smoothing))
+        labels, model_outputs, losses.loss, losses.label_smoothing,
+        self.class_weights if weighted else None))
     return tf.add_n([loss, *aux_losses]) if aux_losses else loss
 
   def build_metrics(
@@ -310,8 +321,8 @@ class ClassificationTask(base_task.Task):
     examples, model = frozen_features.route(examples, model)
     logits = tf.cast(self.inference_step(examples, model), tf.float32)
     self.process_metrics(metrics or [], labels, logits)
-    return {self.loss: self.build_losses(labels, logits, model.losses),
-            'labels': labels, 'logits': logits}
+    loss = self.build_losses(labels, logits, model.losses, weighted=False)
+    return {self.loss: loss, 'labels': labels, 'logits': logits}
 
   def aggregate_logs(self, state=None, step_outputs=None):
     """Collects labels and logits of every batch, on the host."""

@@ -9,6 +9,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner.configs import classification as config
+from tf_tokenlearner.data import class_sampling
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.tasks import metrics as metrics_lib
 
@@ -131,6 +132,9 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
       raise errors.UserError(
           f'task.{name}.global_batch_size must be at least 1, got '
           f'{data.global_batch_size}.')
+    if data.sampling not in class_sampling.NAMES:
+      raise errors.unknown_name(
+          f'task.{name}.sampling', data.sampling, class_sampling.NAMES)
     default = type(data)()
     for key in ('fps', 'stored_short_side', 'validation_fraction',
                 'max_unreadable_fraction'):
@@ -152,7 +156,8 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
     raise errors.UserError(
         'Labels would be smoothed twice: set one of task.losses.label_smoothing'
         ' and task.train_data.mixup_and_cutmix.label_smoothing to 0.')
-  if task.validation_data.mixup_and_cutmix:
-    raise errors.UserError(
-        'task.validation_data.mixup_and_cutmix cannot be set: evaluation looks '
-        'at examples as they are.')
+  for key, default in (('mixup_and_cutmix', None), ('sampling', 'natural')):
+    if getattr(task.validation_data, key) != default:
+      raise errors.UserError(
+          f'task.validation_data.{key} cannot be set: evaluation looks at '
+          'examples as they are.')

@@ -6,13 +6,14 @@ With several labels an example, accuracy is multi-label precision at 1.
 """
 
 import functools
-from typing import List
+from typing import List, Optional
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from tf_tokenlearner.evaluation import class_scores
+from tf_tokenlearner.tasks import class_weights
 
 
 class Predictions:
@@ -57,8 +58,10 @@ class Predictions:
 LOSSES = ('softmax', 'sigmoid')
 
 
-def example_losses(labels: tf.Tensor, logits: tf.Tensor, loss: str,
-                   label_smoothing: float = 0.) -> tf.Tensor:
+def example_losses(
+    labels: tf.Tensor, logits: tf.Tensor, loss: str,
+    label_smoothing: float = 0.,
+    weights: Optional[class_weights.ClassWeights] = None) -> tf.Tensor:
   """The loss of each example.
 
   Args:
@@ -67,20 +70,24 @@ def example_losses(labels: tf.Tensor, logits: tf.Tensor, loss: str,
     loss: 'softmax', of several labels each an equal share; or 'sigmoid': the
       sum over classes, as in the official ImageNet recipe.
     label_smoothing: share of the label spread over all classes.
+    weights: of the classes; None weighs all the same.
 
   Returns:
     float32 [B].
   """
   targets = _as_rows(labels, logits.shape[-1])
+  # Smoothing changes the targets, not the weights.
+  factors = weights.of(targets) if weights else 1.  # [B, num_classes]
   if loss == 'sigmoid':
     targets = targets * (1. - label_smoothing) + 0.5 * label_smoothing
-    return tf.reduce_sum(
-        tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), axis=-1)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+    return tf.reduce_sum(losses * factors, axis=-1)
   num_labels = tf.reduce_sum(targets, axis=-1, keepdims=True)
   targets /= tf.maximum(num_labels, 1.)
   spread = label_smoothing / logits.shape[-1]
   targets = targets * (1. - label_smoothing) + spread
-  return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+  losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+  return losses * tf.reduce_sum(factors, axis=-1) if weights else losses
 
 
 def mean_loss(losses: tf.Tensor) -> tf.Tensor:

@@ -143,6 +143,8 @@ def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
     datasets['validation_dataset'] = orbit.utils.make_distributed_dataset(
         strategy, task.build_inputs, params.task.validation_data)
   exporter = make_exporter(params, model_dir) if keep_best else None
+  if is_training and task.class_weights:
+    line.note(task.class_weights.describe())
   with strategy.scope():
     trainer = build_trainer(
         task, params, train=is_training, evaluate=is_evaluating,
