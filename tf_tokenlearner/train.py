@@ -44,8 +44,8 @@ _CHECKPOINT = flags.DEFINE_string(
     'without one, its latest.')
 _DATA = flags.DEFINE_string(
     'data', '', 'With --mode=eval, other data to score: a folder of class '
-    'folders, or a TFDS data set, NAME or NAME@SPLIT. All examples are scored; '
-    'classes of the run may be missing.')
+    'folders, a CSV file, or a TFDS data set, NAME or NAME@SPLIT. All examples '
+    'are scored; classes of the run may be missing.')
 _FEW_SHOT_DATA = flags.DEFINE_list(
     'few_shot_data', [], 'With --mode=few_shot, TFDS data sets of images: '
     'NAME, or NAME@TRAIN@TEST with its two splits, separated by commas.')

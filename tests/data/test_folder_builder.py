@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from tests.data import video_making
 from tf_tokenlearner.data.builders import folder_builder
+from tf_tokenlearner.data import class_sampling
 from tf_tokenlearner.data import decoded_videos
 from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import folder_listing
@@ -95,6 +96,63 @@ def test_classes_are_split_for_validation(opener):
   assert opener.lines[0].endswith(', once; nothing is downloaded.')
   assert opener.lines[1].endswith('s: train 24, validation 6.')
   assert len(opener.lines) == 2
+
+
+def test_images_of_a_csv_file(opener):
+  written = make_folder(opener.folder)
+  labels = {path: ('1e3', 'null', '007')[i % 3]
+            for i, path in enumerate(written)}
+  table = opener.folder / 'labels.csv'
+
+  def open_table():
+    table.write_text('file,label\n' + ''.join(
+        f'{path},{label}\n' for path, label in labels.items()))
+    opener.lines.clear()
+    return tfds_source.open_image_folder(
+        str(table), str(opener.data_dir), announce=opener.lines.append)
+
+  source = open_table()
+  assert source.label_names == ('007', '1e3', 'null')
+  assert not source.multi_label
+  assert sorted(read(source, 'all')) == sorted(
+      (data, labels[path]) for path, data in written.items())
+  assert source.num_examples('validation') == 6
+  counts, _ = class_sampling.count_labels(source, 'train')
+  np.testing.assert_array_equal(counts, [8, 8, 8])
+  assert opener.lines[0].startswith('Preparing image_folder/labels.csv-')
+  assert open_table() and not opener.lines  # The same rows: packed already.
+  labels['cat/00.jpeg'] = 'null'
+  counts, _ = class_sampling.count_labels(open_table(), 'all')
+  np.testing.assert_array_equal(counts, [10, 9, 11])
+
+
+def test_several_labels_of_a_csv_file(opener):
+  """Every fourth image is rare; damaged ones are left out."""
+  written = make_folder(opener.folder)
+  labels = {path: {path.split('/')[0]} | ({'rare'} if i % 4 == 0 else set())
+            for i, path in enumerate(written)}
+  damaged = 'dog/03.png'
+  (opener.folder / damaged).write_bytes(written[damaged][:50])
+  table = opener.folder / 'labels.csv'
+  table.write_text('file;label\r\n' + ''.join(
+      f'{path};"{";".join(names)}"\r\n' for path, names in labels.items()))
+  source = tfds_source.open_image_folder(
+      str(table), str(opener.data_dir), max_unreadable_fraction=.1,
+      announce=opener.lines.append)
+  assert any(damaged in line for line in opener.lines)
+  assert source.multi_label
+  assert source.label_names == (*CLASSES, 'rare')
+  examples = source.as_dataset(
+      'all', read_config=tfds.ReadConfig(), shuffle_files=False)
+  found = {example['image']: {source.label_names[i] for i in example['label']}
+           for example in examples.as_numpy_iterator()}
+  assert found == {
+      written[path]: names for path, names in labels.items() if path != damaged}
+  counts, num_examples = class_sampling.count_labels(source, 'train')
+  held_out, num_held_out = class_sampling.count_labels(source, 'validation')
+  np.testing.assert_array_equal(counts + held_out, [10, 9, 10, 8])
+  assert (num_examples, num_held_out) == (23, 6)
+  assert held_out[3] == 2  # Stratified by the rarest label.
 
 
 def test_split_folders_become_splits(opener):
@@ -392,6 +450,23 @@ def test_stored_videos(packer):
   assert packer.lines[1].endswith('s: train 12, validation 3.')
   assert len(packer.lines) == 2
   assert len(packer.copies()) == 1  # What was decoded is gone.
+
+
+def test_videos_of_a_csv_file(packer):
+  written = make_video_folder(packer.folder, each=2)
+  (packer.folder / 'labels.csv').write_text('file,label,split\n' + ''.join(
+      f'clips/{path},{"long" if count > 3 else "short"},'
+      f'{"val" if count % 2 else "train"}\n'
+      for path, count in written.items()))
+  source = tfds_source.open_video_folder(
+      str(packer.folder / 'labels.csv'), str(packer.data_dir), fps=10,
+      files_dir=str(packer.folder.parent), announce=packer.lines.append)
+  for split, is_odd in (('train', False), ('validation', True)):
+    examples = read_videos(source.builder, split)
+    assert {name: source.label_names[example['label']]
+            for name, example in examples.items()} == {
+                f'clips/{path}': 'long' if count > 3 else 'short'
+                for path, count in written.items() if count % 2 == is_odd}
 
 
 def test_tfds_decodes_the_frames(packer):

@@ -81,10 +81,20 @@ def test_rows(tmp_path):
   assert not label_files.has_column(str(tmp_path / 'a.csv'), 'x')
 
 
+@pytest.mark.parametrize('separator', ',;\t')
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+def test_rows_as_spreadsheets_write_them(tmp_path, separator, encoding):
+  text = 'A,b ,c\r\n"x, ""y""; z\t",Häuser,\r\n,,\r\n1,2,3\r\n'
+  text = text.replace(',', separator).replace('x' + separator, 'x,')
+  assert read(tmp_path, text.encode(encoding)) == [
+      (2, {'a': 'x, "y"; z', 'b': 'Häuser'}), (4, {'a': '1', 'b': '2'})]
+
+
 @pytest.mark.parametrize('content,message', [
     (b'a,c\n1,2\n', 'a.csv:1: expected the columns a, b, got a, c'),
     (b'', 'a.csv:1: expected the columns a, b, got none'),
     (b'a,b\n1,2\n3\n', 'a.csv:3: has too few columns'),
+    (b'a,b\n1,2, 3\n', 'a.csv:2: has more columns than the first line. Put'),
     (b'a,b\n1,2\n"3,4\n', 'a.csv cannot be read as CSV, near line 3: '),
     (b'a,b\n1,\xff\n', 'a.csv cannot be read as CSV, near line 1: .*utf-8'),
 ])

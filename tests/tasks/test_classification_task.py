@@ -1,6 +1,7 @@
 """Image and video tasks in common: initialization, types of labels."""
 
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 from official.core import task_factory
@@ -119,6 +120,39 @@ def test_any_label_counts_where_training_has_one(
   np.testing.assert_allclose(
       scores['validation_loss'], np.mean(losses), rtol=1e-5)
   assert 'mean_average_precision' not in scores
+
+
+def test_run_on_a_csv_file_of_several_labels(tiny_digits, tmp_path):
+  generator = np.random.default_rng(0)
+  rows = ['file,label,split']
+  for i in range(12):
+    image = PIL.Image.fromarray(
+        generator.integers(0, 256, [8, 8, 1], np.uint8)[..., 0])
+    image.save(tmp_path / f'{i}.png')
+    rows.append(f'{i}.png,{("on", "on;007", "1e3")[i % 3]},'
+                f'{("train", "val")[i > 7]}')
+  (tmp_path / 'labels.csv').write_text('\n'.join(rows))
+  params = experiments.parse('tokenlearner_digits', [tiny_digits, f"""
+      task:
+        class_weights: {{007: 4}}
+        losses: {{loss: sigmoid}}
+        train_data: {{
+          tfds_name: '', input_path: {tmp_path}/labels.csv,
+          tfds_data_dir: {tmp_path}/data, global_batch_size: 4}}
+        validation_data: {{tfds_split: validation, global_batch_size: 4}}
+      trainer: {{train_steps: 2}}
+      """])
+  folder = str(tmp_path / 'run')
+  runner.train('tokenlearner_digits', params, folder, evaluate=True)
+  assert run_folder.load(folder).label_names == ('007', '1e3', 'on')
+  params = experiments.load(folder)
+  assert params.task.class_weights == '{"007": 4}'
+  scores = runner.evaluate(params, folder)
+  assert 0 < scores['mean_average_precision'] <= 1
+  # 3 of the 8 images have the class: 4 * 3 / 8 + 5 / 8 = 17 / 8 on average.
+  weights = task_factory.get_task(params.task).class_weights
+  np.testing.assert_allclose(
+      [weights.positive[0], weights.negative[0]], [32 / 17, 8 / 17])
 
 
 def test_labels_of_imagenet_real_are_found_and_those_of_imagenet():

@@ -29,6 +29,7 @@ MANY_LABELS = """
 task:
   model: {{input_size: [4, 16, 16, 3]}}
   losses: {{loss: sigmoid}}
+  class_weights: balanced
   train_data: {{tfds_name: {0}, tfds_data_dir: '', global_batch_size: 4}}
   validation_data: {{tfds_split: test, num_test_clips: 2, global_batch_size: 4}}
 trainer: {{best_checkpoint_eval_metric: mean_average_precision}}
@@ -55,7 +56,7 @@ def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
       # 360 examples in batches of 2 x 50: at the end one replica gets none.
       'images': ('tokenlearner_digits', [
           tiny_digits, 'trainer: {best_checkpoint_eval_metric: auc}', EXACT,
-          PARTS], 'auc'),
+          PARTS, 'task: {class_weights: balanced}'], 'auc'),
       # 7 videos in batches of 2 x 2, two views of each.
       'many labels': (
           'tokenlearner_moving_digits',

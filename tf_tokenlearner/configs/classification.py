@@ -190,7 +190,7 @@ class ClassificationTask(cfg.TaskConfig):
   """
   SOURCE_KEYS: ClassVar[Tuple[str, ...]] = (
       'tfds_name', 'input_path', 'tfds_data_dir', 'label_field_key',
-      'validation_fraction', 'max_unreadable_fraction')
+      'files_dir', 'validation_fraction', 'max_unreadable_fraction')
   losses: Losses = dataclasses.field(default_factory=Losses)
   init_checkpoint: str = ''
   init_checkpoint_modules: str = 'all'

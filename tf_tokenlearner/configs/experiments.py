@@ -114,6 +114,7 @@ def _make_paths_absolute(params: cfg.ExperimentConfig, folder: str) -> None:
   task.cache_dir = _absolute(task.cache_dir, folder)
   for data in (task.train_data, task.validation_data):
     data.tfds_data_dir = _absolute(data.tfds_data_dir, folder)
+    data.files_dir = _absolute(data.files_dir, folder)
     if isinstance(data.input_path, str):
       data.input_path = ','.join(
           _absolute(path, folder) for path in data.input_path.split(','))

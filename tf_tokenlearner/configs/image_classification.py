@@ -25,8 +25,9 @@ class DataConfig(cfg.DataConfig):
     tfds_name: TFDS data set: 'name', 'name/config' or the folder of a prepared
       one.
     tfds_split: split, such as 'train' or 'train[:90%]'.
-    input_path: folder of class folders, or pattern of TFRecord files as the
-      Garden's scripts write them.
+    input_path: folder of class folders; CSV file with columns file, label and
+      optionally split; or pattern of TFRecord files as the Garden's scripts
+      write them.
     global_batch_size: examples in a batch, over all replicas. None fits it to
       the number of training examples.
     seed: seed of weights, order and augmentation; None draws a new one.
@@ -54,10 +55,12 @@ class DataConfig(cfg.DataConfig):
     cache: keeps the encoded examples in memory.
     mixup_and_cutmix: the Garden's Mixup and CutMix, in training only.
     center_crop_fraction: fraction of the shorter side that evaluation crops.
-    validation_fraction: fraction of an image folder without splits that is held
-      out.
-    max_unreadable_fraction: fraction of an image folder's files that may be
-      unreadable; they are listed and left out.
+    files_dir: folder that the paths in a CSV file start from; '' is the folder
+      of the CSV file.
+    validation_fraction: fraction of a folder or CSV file without splits that is
+      held out.
+    max_unreadable_fraction: fraction of the files of a folder or CSV file that
+      may be unreadable; they are listed and left out.
   """
   global_batch_size: Optional[int] = 0
   shuffle_buffer_size: int = 10000
@@ -77,6 +80,7 @@ class DataConfig(cfg.DataConfig):
   random_erasing: Optional[common.RandomErasing] = None
   mixup_and_cutmix: Optional[common.MixupAndCutmix] = None
   center_crop_fraction: float = 0.875
+  files_dir: str = ''
   validation_fraction: float = 0.2
   max_unreadable_fraction: float = 0.01
 

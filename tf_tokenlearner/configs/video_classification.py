@@ -29,8 +29,9 @@ class DataConfig(cfg.DataConfig):
     tfds_name: TFDS data set: 'name', 'name/config' or the folder of a prepared
       one.
     tfds_split: split, such as 'train' or 'train[:90%]'.
-    input_path: folder of class folders of video files, or pattern of TFRecord
-      files of SequenceExamples, as the Garden reads them.
+    input_path: folder of class folders of video files; CSV file with columns
+      file, label and optionally split; or pattern of TFRecord files of
+      SequenceExamples, as the Garden reads them.
     global_batch_size: examples in a batch, over all replicas. None fits it to
       the number of training examples.
     seed: seed of weights, order and augmentation; None draws a new one.
@@ -70,9 +71,12 @@ class DataConfig(cfg.DataConfig):
     cache: keeps the encoded examples in memory.
     fps: frames per second that are stored of the files of a folder.
     stored_short_side: shorter side of the stored frames, in pixels.
-    validation_fraction: fraction of a folder without splits that is held out.
-    max_unreadable_fraction: fraction of a folder's files that may be
-      unreadable; they are listed and left out.
+    files_dir: folder that the paths in a CSV file start from; '' is the folder
+      of the CSV file.
+    validation_fraction: fraction of a folder or CSV file without splits that is
+      held out.
+    max_unreadable_fraction: fraction of the files of a folder or CSV file that
+      may be unreadable; they are listed and left out.
   """
   global_batch_size: Optional[int] = 0
   shuffle_buffer_size: int = 256
@@ -97,6 +101,7 @@ class DataConfig(cfg.DataConfig):
   mixup_and_cutmix: Optional[common.MixupAndCutmix] = None
   fps: float = 25.
   stored_short_side: int = 256
+  files_dir: str = ''
   validation_fraction: float = 0.2
   max_unreadable_fraction: float = 0.01
 

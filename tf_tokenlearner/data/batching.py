@@ -19,6 +19,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_tokenlearner.data import class_sampling
+from tf_tokenlearner.data import csv_listing
 from tf_tokenlearner.data import feature_files
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner import errors
@@ -81,7 +82,7 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
   Args:
     params: has tfds_name and input_path.
     open_named: opens the data set called tfds_name.
-    open_folder: opens the folder input_path.
+    open_folder: opens the folder or CSV file input_path.
 
   Raises:
     UserError: the config names none or two data sets, the path does not exist,
@@ -90,23 +91,28 @@ def open_source(params: cfg.DataConfig, open_named: Callable[[], _Source],
   if bool(params.tfds_name) == bool(params.input_path):
     raise errors.UserError(
         'Give either task.train_data.tfds_name (a TFDS data set) or '
-        'task.train_data.input_path (a folder of class folders, or TFRecord '
-        f'files); got tfds_name={params.tfds_name!r} and '
+        'task.train_data.input_path (a folder of class folders, a CSV file or '
+        f'TFRecord files); got tfds_name={params.tfds_name!r} and '
         f'input_path={params.input_path!r}.')
   if params.tfds_name:
     return open_named()
-  if tf.io.gfile.isdir(params.input_path):
+  if holds_files(str(params.input_path)):
     return open_folder()
   mime_type, _ = mimetypes.guess_type(str(params.input_path))
   if mime_type and mime_type.startswith(('image/', 'video/')):
     raise errors.UserError(
-        f'Expected a folder of class folders, got the single file '
+        'Expected a folder of class folders or a CSV file, got the single file '
         f'input_path={params.input_path}.')
   if not tfrecord_paths(str(params.input_path)):
     raise errors.UserError(
         f'There is no folder {os.path.abspath(str(params.input_path))}, and no '
         f'TFRecord files match input_path={params.input_path}.')
   return None
+
+
+def holds_files(input_path: str) -> bool:
+  """Returns whether a path is a folder or CSV file, no TFRecord files."""
+  return tf.io.gfile.isdir(input_path) or csv_listing.is_csv(input_path)
 
 
 def tfrecord_paths(input_path: str) -> List[str]:

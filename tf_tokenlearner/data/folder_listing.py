@@ -59,6 +59,10 @@ class Listing:
     splits: files of each split by class name, sorted by their paths.
     notes: how folder names were understood, where that could surprise.
     ignored: paths of files that are passed over, by the reason.
+    label_file: absolute path of the CSV file that lists the files; '' if the
+      folders inside folder do.
+    labels: with a label_file, the class names of each file by its path. A file
+      with several is listed in splits under the rarest of them.
   """
   file_type: file_types.FileType
   folder: str
@@ -66,6 +70,23 @@ class Listing:
   splits: Dict[str, Dict[str, List[File]]]
   notes: Tuple[str, ...]
   ignored: Dict[str, List[str]]
+  label_file: str = ''
+  labels: Mapping[str, Tuple[str, ...]] = dataclasses.field(
+      default_factory=dict)
+
+  @property
+  def origin(self) -> str:
+    """Absolute path of the CSV file, or else of the folder."""
+    return self.label_file or self.folder
+
+  @property
+  def multi_label(self) -> bool:
+    """Whether a file may have several labels."""
+    return any(len(names) > 1 for names in self.labels.values())
+
+  def labels_of(self, path: str, listed_under: str) -> Tuple[str, ...]:
+    """Returns the class names of a file of splits, listed under a class."""
+    return self.labels.get(path, (listed_under,))
 
   def files(self) -> Iterator[File]:
     """Yields every file of every split."""
@@ -78,6 +99,12 @@ class Listing:
     digest = hashlib.sha256(repr((self.class_names, options)).encode())
     for file in self.files():
       digest.update(repr(tuple(file)).encode())
+    if self.label_file:  # Paths do not tell the splits and labels.
+      for split, files_by_class in self.splits.items():
+        for name, files in files_by_class.items():
+          for file in files:
+            labels = self.labels_of(file.path, name)
+            digest.update(repr((split, file.path, labels)).encode())
     return digest.hexdigest()[:16]
 
   def describe_ignored(self) -> str:
@@ -189,7 +216,9 @@ class _Scan:
     if not splits:
       splits = {WHOLE: self._list_classes('')}
     return Listing(
-        self._file_type, self._folder, self._class_names(splits), splits,
+        self._file_type, self._folder,
+        class_names(splits, self._folder, layout(self._file_type),
+                    self._min_classes), splits,
         tuple(self._notes), self._ignored)
 
   def _split_folders(self) -> List[str]:
@@ -286,27 +315,36 @@ class _Scan:
     return self._files_inside(part) and not _folders(
         os.path.join(self._folder, part))
 
-  def _class_names(
-      self, splits: Mapping[str, Mapping[str, Sequence[File]]]
-  ) -> Tuple[str, ...]:
-    """Returns the names of all classes: those of train, if there is one."""
-    known = sorted(splits.get('train') or set().union(*splits.values()))
-    for split, files_by_class in splits.items():
-      unknown = sorted(set(files_by_class) - set(known))
-      if unknown:
-        raise errors.UserError(
-            f'{self._folder}: {split} has classes that train does not have: '
-            f'{shorten(unknown)}.')
-    if len(known) < self._min_classes:
-      raise errors.UserError(
-          f'{self._folder} has only one class, {known[0]}. '
-          + layout(self._file_type))
-    return tuple(known)
-
   def _ignore(self, reason: str, paths: Iterable[str]) -> None:
     for path in paths:
       self._ignored.setdefault(reason, []).append(
           os.path.relpath(path, self._folder))
+
+
+def class_names(splits: Mapping[str, Iterable[str]], origin: str,
+                expected: str, min_classes: int) -> Tuple[str, ...]:
+  """Returns the names of all classes: those of train, if there is one.
+
+  Args:
+    splits: names of the classes that each split has.
+    origin: path of the folder or file, for messages.
+    expected: sentence that describes what it should hold.
+    min_classes: smallest number of classes.
+
+  Raises:
+    UserError: a split has other classes than train, or there are too few.
+  """
+  known = sorted(splits.get('train') or set().union(*splits.values()))
+  for split, names in splits.items():
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+      raise errors.UserError(
+          f'{origin}: {split} has classes that train does not have: '
+          f'{shorten(unknown)}.')
+  if len(known) < min_classes:
+    raise errors.UserError(
+        f'{origin} has only one class, {known[0]}. {expected}')
+  return tuple(known)
 
 
 def split_of(folder_name: str) -> Optional[str]:

@@ -33,7 +33,8 @@ def open_source(
           params.label_field_key),
       lambda: tfds_source.open_image_folder(
           params.input_path, params.tfds_data_dir, params.validation_fraction,
-          max_unreadable_fraction=params.max_unreadable_fraction))
+          max_unreadable_fraction=params.max_unreadable_fraction,
+          files_dir=params.files_dir))
 
 
 def check_options(

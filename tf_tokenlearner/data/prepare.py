@@ -27,14 +27,15 @@ from tf_tokenlearner import cli
 from tf_tokenlearner import errors
 
 _DATASET = flags.DEFINE_string(
-    'dataset', None, 'TFDS data set (name, name/config or name:version), or a '
-    'folder of class folders.')
+    'dataset', None, 'TFDS data set (name, name/config or name:version), a '
+    'folder of class folders, or a CSV file with columns file and label.')
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', '', 'Folder of the data sets. Default: $TFDS_DATA_DIR, or '
     '~/tensorflow_datasets.')
 flags.DEFINE_string(
     'from_dir', None, 'Folder with the files of kinetics400, kinetics600, '
-    'charades or avid; or of the four .gz files of fashion_mnist.')
+    'charades or avid; of the four .gz files of fashion_mnist; or that paths '
+    'in a CSV file start from.')
 flags.DEFINE_enum(
     'kind', None, ['image', 'video'], 'Type of the files in a folder. Default: '
     'detected.')
@@ -126,7 +127,10 @@ def _shape(source, key: str) -> str:
 def _open_source(dataset: str, data_dir: str, options: Dict[str, Any]):
   # Imports TensorFlow late, so that --help and misspelt flags answer at once.
   # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner.data import csv_listing
   from tf_tokenlearner.data import labelled_source
+  if csv_listing.is_csv(dataset):
+    return _open_folder(dataset, data_dir, options)
   if labelled_source.is_folder(dataset):
     folder = os.path.expanduser(dataset)
     if os.path.isdir(folder) and not os.path.exists(
@@ -142,24 +146,31 @@ def _open_source(dataset: str, data_dir: str, options: Dict[str, Any]):
   return _open_by_name(dataset, data_dir)
 
 
-def _open_folder(folder: str, data_dir: str, options: Dict[str, Any]):
-  """Packs a folder of class folders."""
+def _open_folder(path: str, data_dir: str, options: Dict[str, Any]):
+  """Packs a folder of class folders, or the files of a CSV file."""
   # pylint: disable=g-import-not-at-top
+  from tf_tokenlearner.data import csv_listing
   from tf_tokenlearner.data import folder_listing
   from tf_tokenlearner.data import tfds_source
+  listing = folder_listing
+  if csv_listing.is_csv(path):
+    listing = csv_listing
+    options['files_dir'] = options.pop('from_dir', '')
   noun = options.pop('kind', None)
   nouns = [noun] if noun else [
-      found.noun for found in folder_listing.find_types(folder)]
+      found.noun for found in listing.find_types(path)]
   if len(nouns) > 1:
     raise errors.UserError(
-        f'{folder} holds files of both types, or GIFs that may be either. Set '
+        f'{path} holds files of both types, or GIFs that may be either. Set '
         '--kind=image or --kind=video.')
-  allowed = ['validation_fraction', 'max_unreadable_fraction']
+  allowed = ['files_dir', 'validation_fraction', 'max_unreadable_fraction']
   if nouns == ['video']:
-    _refuse_all_but(options, [*allowed, 'fps', 'short_side'], folder)
-    return tfds_source.open_video_folder(folder, data_dir, **options)
-  _refuse_all_but(options, allowed, f'{folder}, a folder of images')
-  return tfds_source.open_image_folder(folder, data_dir, **options)
+    _refuse_all_but(options, [*allowed, 'fps', 'short_side'], path)
+    return tfds_source.open_video_folder(path, data_dir, **options)
+  _refuse_all_but(options, allowed, f'{path}, '
+                  f'{"a folder" if listing is folder_listing else "files"} of '
+                  'images')
+  return tfds_source.open_image_folder(path, data_dir, **options)
 
 
 def _open_labelled_videos(dataset: str, data_dir: str,

@@ -1,4 +1,4 @@
-"""Sources of labelled images and videos: TFDS data sets and folders."""
+"""Sources of labelled images and videos: TFDS data sets, folders, CSV files."""
 
 import dataclasses
 import os
@@ -9,10 +9,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_tokenlearner.data.builders import folder_builder
+from tf_tokenlearner.data import csv_listing
 from tf_tokenlearner.data import file_types
 from tf_tokenlearner.data import folder_listing
 from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import prepare_dataset
+from tf_tokenlearner import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,27 +83,30 @@ def open_image_source(
 
 
 def open_image_folder(
-    folder: str, data_dir: str = '', validation_fraction: float = 0.2,
-    seed: int = 0, max_unreadable_fraction: float = 0.01,
+    path: str, data_dir: str = '', validation_fraction: float = 0.2,
+    seed: int = 0, max_unreadable_fraction: float = 0.01, files_dir: str = '',
     announce: Callable[[str], None] = print) -> ImageSource:
-  """Opens a folder of class folders of images and packs it on first use.
+  """Opens a user's labelled images and packs them on first use.
 
   Args:
-    folder: with the layout of folder_listing.scan.
+    path: folder with the layout of folder_listing.scan, or CSV file of
+      csv_listing.scan.
     data_dir: folder of the packed copy; '' for the default of TFDS.
     validation_fraction: share of every class that becomes split 'validation' if
-      the folder has no splits; 0 for none.
+      there are no splits; 0 for none.
     seed: selects the examples that are held out.
     max_unreadable_fraction: largest share of unreadable files; they are left
       out.
+    files_dir: as in csv_listing.scan.
     announce: called with each line for the user.
 
   Raises:
-    UserError: the folder does not have the layout, or too many files are
-      unreadable.
+    UserError: the folder does not have the layout, rows of the CSV file are
+      wrong, or too many files are unreadable.
   """
   builder = folder_builder.ImageFolder(
-      listing=_scan(folder, file_types.IMAGES, validation_fraction, announce),
+      listing=_scan(
+          path, file_types.IMAGES, files_dir, validation_fraction, announce),
       validation_fraction=validation_fraction, seed=seed,
       max_unreadable_fraction=max_unreadable_fraction, announce=announce,
       data_dir=os.path.expanduser(data_dir) if data_dir else None)
@@ -110,12 +115,19 @@ def open_image_folder(
   return _make_image_source(builder, 'image', 'label')
 
 
-def _scan(folder: str, file_type: file_types.FileType,
+def _scan(path: str, file_type: file_types.FileType, files_dir: str,
           validation_fraction: float,
           announce: Callable[[str], None]) -> folder_listing.Listing:
   # One class is enough to evaluate on, not to train.
-  listing = folder_listing.scan(
-      folder, file_type, min_classes=1 if validation_fraction == 1 else 2)
+  min_classes = 1 if validation_fraction == 1 else 2
+  if csv_listing.is_csv(path):
+    listing = csv_listing.scan(path, file_type, files_dir, min_classes)
+  elif files_dir:
+    raise errors.UserError(
+        'task.train_data.files_dir: expected a CSV file whose paths start '
+        f'there, got the folder {path}. Leave it out.')
+  else:
+    listing = folder_listing.scan(path, file_type, min_classes)
   for note in listing.notes:
     announce(note)
   return listing
@@ -213,30 +225,31 @@ def open_video_source(
 
 
 def open_video_folder(
-    folder: str, data_dir: str = '', validation_fraction: float = 0.2,
+    path: str, data_dir: str = '', validation_fraction: float = 0.2,
     seed: int = 0, fps: float = 25., short_side: int = 256,
-    max_unreadable_fraction: float = 0.01,
+    max_unreadable_fraction: float = 0.01, files_dir: str = '',
     announce: Callable[[str], None] = print) -> VideoSource:
-  """Opens a folder of class folders of videos and packs it on first use.
+  """Opens a user's labelled videos and packs them on first use.
 
   Args:
-    folder: with the layout of folder_listing.scan.
+    path: folder or CSV file, as in open_image_folder.
     data_dir: folder of the packed copy; '' for the default of TFDS.
     validation_fraction: share of every class that becomes split 'validation' if
-      the folder has no splits; 0 for none.
+      there are no splits; 0 for none.
     seed: selects the examples that are held out.
     fps: frames per second of the packed videos.
     short_side: larger frames are reduced to this shorter side, in pixels.
     max_unreadable_fraction: largest share of unreadable files; they are left
       out.
+    files_dir: as in csv_listing.scan.
     announce: called with each line for the user.
 
   Raises:
-    UserError: the folder does not have the layout, or too many files are
-      unreadable.
+    UserError: as in open_image_folder.
   """
   builder = folder_builder.VideoFolder(
-      listing=_scan(folder, file_types.VIDEOS, validation_fraction, announce),
+      listing=_scan(
+          path, file_types.VIDEOS, files_dir, validation_fraction, announce),
       validation_fraction=validation_fraction, seed=seed, fps=fps,
       short_side=short_side, max_unreadable_fraction=max_unreadable_fraction,
       announce=announce,

@@ -37,7 +37,8 @@ def open_source(
       lambda: tfds_source.open_video_folder(
           params.input_path, params.tfds_data_dir, params.validation_fraction,
           fps=params.fps, short_side=params.stored_short_side,
-          max_unreadable_fraction=params.max_unreadable_fraction))
+          max_unreadable_fraction=params.max_unreadable_fraction,
+          files_dir=params.files_dir))
 
 
 def check_options(
@@ -177,7 +178,8 @@ def stored_fps(params: config.DataConfig) -> Optional[float]:
   The data are not prepared. TFDS sets of known rate hold it in each example.
   """
   if params.input_path:
-    return params.fps if tf.io.gfile.isdir(params.input_path) else None
+    return params.fps if batching.holds_files(
+        str(params.input_path)) else None
   return tfds_source.find_fps(params.tfds_name, params.tfds_data_dir)
 
 

@@ -22,7 +22,7 @@ from tf_tokenlearner.training import runner
 
 # Keys that are for files of a folder, or for features of one data set.
 _OF_SOURCE = (
-    'fps', 'stored_short_side', 'validation_fraction',
+    'fps', 'stored_short_side', 'files_dir', 'validation_fraction',
     'max_unreadable_fraction', 'image_field_key', 'video_field_key',
     'label_field_key', 'label_map')
 

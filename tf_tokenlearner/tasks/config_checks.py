@@ -71,13 +71,13 @@ def check_labels(task: config.ClassificationTask,
     source: of its training data.
   """
   train = task.train_data
+  data = train.tfds_name or train.input_path
   if source.multi_label and task.losses.loss != 'sigmoid':
     raise errors.UserError(
-        f'{train.tfds_name} has several labels an example: set '
-        'task.losses.loss=sigmoid.')
+        f'{data} has several labels an example: set task.losses.loss=sigmoid.')
   if source.multi_label and train.mixup_and_cutmix:
     raise errors.UserError(
-        f'{train.tfds_name} has several labels an example, which '
+        f'{data} has several labels an example, which '
         'task.train_data.mixup_and_cutmix cannot mix.')
 
 
@@ -136,7 +136,7 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
       raise errors.unknown_name(
           f'task.{name}.sampling', data.sampling, class_sampling.NAMES)
     default = type(data)()
-    for key in ('fps', 'stored_short_side', 'validation_fraction',
+    for key in ('fps', 'stored_short_side', 'files_dir', 'validation_fraction',
                 'max_unreadable_fraction'):
       if data.tfds_name and getattr(data, key, None) != getattr(
           default, key, None):

@@ -84,6 +84,8 @@ def _obstacle(task: config.ClassificationTask) -> Optional[str]:
     return 'task.freeze_below=0 freezes no block'
   if task.train_data.mixup_and_cutmix:
     return 'task.train_data.mixup_and_cutmix mixes the pixels of each batch'
+  if task.train_data.sampling != 'natural':
+    return 'task.train_data.sampling=balanced repeats pictures as they are read'
   if task.train_data.enable_tf_data_service:
     return 'a tf.data service serves pixels'
   return None

@@ -1,4 +1,4 @@
-"""Builders of TFDS data sets from folders of images and of videos."""
+"""Builders of TFDS data sets from a user's images and videos."""
 
 import abc
 import concurrent.futures
@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Set
 
 import tensorflow_datasets as tfds
 
@@ -26,13 +26,13 @@ _SHUFFLED_IN_MEMORY = 2**30
 
 
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Base class of builders that pack the files of a folder.
+  """Base class of builders that pack the files of a folder or a CSV file.
 
   Every file is decoded once to check that it is readable. A fingerprint of the
   folder and the options names the copy, so a changed folder is packed again.
 
   Args:
-    listing: of the folder.
+    listing: of the files and their labels.
     validation_fraction: share of every class that becomes split 'validation' if
       the folder has no splits; 0 for none, 1 for all.
     seed: selects the examples that are held out.
@@ -71,7 +71,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     self._config = tfds.core.BuilderConfig(
         name=(self._folder_name + '-'
               + listing.fingerprint(*options, *content_options)),
-        version=self.VERSION, description=listing.folder)
+        version=self.VERSION, description=listing.origin)
     super().__init__(**kwargs)
 
   @abc.abstractmethod
@@ -94,7 +94,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   @property
   def _folder_name(self) -> str:
     """The folder's name in characters that every file system allows."""
-    return re.sub(r'[^\w.-]', '_', os.path.basename(self._listing.folder),
+    return re.sub(r'[^\w.-]', '_', os.path.basename(self._listing.origin),
                   flags=re.ASCII)
 
   def get_default_builder_config(self) -> tfds.core.BuilderConfig:
@@ -102,14 +102,16 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
   def _info(self) -> tfds.core.DatasetInfo:
     content = self._content_features()
+    label = tfds.features.ClassLabel(names=list(self._listing.class_names))
     return tfds.core.DatasetInfo(
         builder=self,
-        description=f'{self._listing.file_type.many.capitalize()} of a folder '
-        'of class folders.',
+        description=f'{self._listing.file_type.many.capitalize()} of '
+        + ('a CSV file.' if self._listing.label_file
+           else 'a folder of class folders.'),
         features=tfds.features.FeaturesDict({
             **content,
-            'label': tfds.features.ClassLabel(names=list(
-                self._listing.class_names)),
+            'label': tfds.features.Sequence(label)
+                     if self._listing.multi_label else label,
         }),
         supervised_keys=(next(iter(content)), 'label'),
         metadata=tfds.core.MetadataDict())
@@ -118,7 +120,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Raises UserError if too many of the packed files could not be read."""
     unreadable_files.refuse(
         self.info, self._max_unreadable_fraction,
-        f'{self._listing.file_type.noun}s in {self._listing.folder}',
+        f'{self._listing.file_type.noun}s in {self._listing.origin}',
         'task.train_data.max_unreadable_fraction, or of data.prepare '
         '--max_unreadable_fraction')
 
@@ -143,11 +145,16 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _generate_examples(
       self, split: str, paths_by_class: Mapping[str, Sequence[str]]):
     total = sum(map(len, paths_by_class.values()))
+    positions = {name: i for i, name in enumerate(self._listing.class_names)}
+    several = self._listing.multi_label
     with progress.Progress(
         f'Packing {split}', total, self._announce) as counter:
-      for label, name in enumerate(self._listing.class_names):
+      for name in positions:
         for path in paths_by_class.get(name, ()):
-          yield os.fsencode(path), {**self._load(path), 'label': label}
+          labels = [positions[label]
+                    for label in self._listing.labels_of(path, name)]
+          yield os.fsencode(path), {
+              **self._load(path), 'label': labels if several else labels[0]}
           counter.advance()
 
   def _full_path(self, path: str) -> str:
@@ -161,7 +168,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         needed, directory=os.fspath(self.data_dir_root)):
       raise errors.UserError(
           f'No space left on the disk of {self.data_dir_root} to pack '
-          f'{self._listing.folder}: {tfds.core.utils.Size(needed)} are needed. '
+          f'{self._listing.origin}: {tfds.core.utils.Size(needed)} are needed. '
           'Free some space, or set another data_dir.')
 
   def _announce_left_out(self) -> None:
@@ -185,25 +192,43 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._seed)
     if not held_out:
       raise errors.UserError(
-          f'{self._listing.folder} has too few {self._listing.file_type.many} '
+          f'{self._listing.origin} has too few {self._listing.file_type.many} '
           'to hold any out for validation. Add some, or set '
           'validation_fraction=0.')
+    if self._listing.multi_label:
+      self._keep_classes(paths_by_class, held_out)
     return {
         split: {name: [path for path in paths
                        if (path in held_out) == is_held_out]
                 for name, paths in paths_by_class.items()}
         for split, is_held_out in (('train', False), ('validation', True))}
 
+  def _keep_classes(self, paths_by_class: Dict[str, List[str]],
+                    held_out: Set[str]) -> None:
+    """Takes files out of held_out, so that 'train' has every class."""
+    labels = {path: set(self._listing.labels_of(path, name))
+              for name, paths in paths_by_class.items() for path in paths}
+    kept = set().union(*(labels[path] for path in set(labels) - held_out))
+    for path in sorted(held_out):
+      if not labels[path] <= kept:
+        held_out.remove(path)
+        kept |= labels[path]
+
   def _refuse_empty(self, splits) -> None:
     """Raises UserError if a class has no files in train, or a split has none.
     """
     for split, paths_by_class in splits.items():
-      empty = [name for name, paths in paths_by_class.items() if not paths]
-      if empty and (split == 'train' or len(empty) == len(paths_by_class)):
+      present = {label for name, paths in paths_by_class.items()
+                 for path in paths
+                 for label in self._listing.labels_of(path, name)}
+      empty = [name for name in (self._listing.class_names if split == 'train'
+                                 else paths_by_class) if name not in present]
+      if empty and (split == 'train' or not present):
         raise errors.UserError(
-            f'{self._listing.folder}: no {self._listing.file_type.noun} of '
+            f'{self._listing.origin}: no {self._listing.file_type.noun} of '
             f'{split} can be read in {folder_listing.shorten(empty)}. Remove '
-            'or fill these class folders.')
+            'or fill these class'
+            f'{"es" if self._listing.label_file else " folders"}.')
 
 
 _FILES_AT_ONCE = 512  # Bounds the queue of the threads.
@@ -255,7 +280,7 @@ class ImageFolder(FolderBuilder, skip_registration=True):
     except image_files.UnreadableImageError as error:  # It was readable before.
       raise errors.UserError(
           f'{file_types.printable(path)} changed while '
-          f'{self._listing.folder} was packed: {error}. Start again.'
+          f'{self._listing.origin} was packed: {error}. Start again.'
       ) from error
     # Bytes, since file names need not be UTF-8.
     return {'image': io.BytesIO(image), 'file': os.fsencode(path)}

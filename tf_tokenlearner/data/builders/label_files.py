@@ -1,5 +1,7 @@
 """Finds videos and reads label files in a folder."""
 
+import codecs
+import contextlib
 import csv
 import json
 import os
@@ -8,6 +10,8 @@ from typing import Dict, Iterator, List, NoReturn, Sequence, Tuple
 
 from tf_tokenlearner import errors
 from tf_tokenlearner.data import file_types
+
+_SEPARATORS = ',;\t'  # Of the columns of CSV files.
 
 
 def find_files(folder: str) -> List[str]:
@@ -72,37 +76,70 @@ def find_one(files: Sequence[str], pattern: str, what: str) -> str:
 
 def read_csv(path: str, columns: Sequence[str]
              ) -> Iterator[Tuple[int, Dict[str, str]]]:
-  """Yields (line number, {column: text}) of the rows.
+  """Yields (line number, {column: text}) of the rows that are not empty.
+
+  The first line names the columns, in any case. Its separator, a comma, a
+  semicolon or a tab, is that of all lines. Text is UTF-8 or UTF-16.
 
   Args:
-    path: of a file whose first line names the columns.
+    path: of the file.
     columns: required columns; others are ignored.
 
   Raises:
-    UserError: columns are missing, or a row has too few.
+    UserError: columns are missing, or a row has too few or too many.
   """
-  with open(path, encoding='utf-8-sig', newline='') as file:
-    reader = csv.DictReader(file, strict=True)
+  with _open_csv(path) as reader:
     try:
-      missing = [name for name in columns
-                 if name not in (reader.fieldnames or ())]
-      if missing:
+      names = _name_columns(reader)
+      if not set(columns) <= set(names):
         refuse(path, 1, f'expected the columns {", ".join(columns)}, got '
-               f'{", ".join(reader.fieldnames or ["none"])}')
+               f'{", ".join(names) or "none"}')
       for row in reader:
+        if not any(text.strip() for text in row.values()
+                   if isinstance(text, str)):
+          continue
         if any(row[name] is None for name in columns):
           refuse(path, reader.line_num, 'has too few columns')
+        if any(row.get(None, ())):
+          refuse(path, reader.line_num, 'has more columns than the first line.'
+                 ' Put text that contains the separator in double quotes')
         yield reader.line_num, {name: row[name].strip() for name in columns}
     except (csv.Error, UnicodeDecodeError) as error:
       raise errors.UserError(
           f'{path} cannot be read as CSV, near line {reader.line_num + 1}: '
-          f'{error}.') from error
+          f'{error}.' + (' Save it as CSV in UTF-8.' if isinstance(
+              error, UnicodeDecodeError) else '')) from error
 
 
 def has_column(path: str, column: str) -> bool:
   """Returns whether the first line of a CSV file names a column."""
-  with open(path, encoding='utf-8-sig', errors='replace') as file:
-    return column in next(csv.reader(file), ())
+  with _open_csv(path, errors='replace') as reader:
+    return column in _name_columns(reader)
+
+
+@contextlib.contextmanager
+def _open_csv(path: str, **options) -> Iterator[csv.DictReader]:
+  """Opens a CSV file; options are those of open."""
+  with open(path, 'rb') as file:
+    mark = file.read(2)
+  encoding = ('utf-16' if mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+              else 'utf-8-sig')
+  with open(path, encoding=encoding, newline='', **options) as file:
+    try:
+      first = file.readline()
+    except UnicodeDecodeError:  # The reader reports it.
+      first = ''
+    file.seek(0)
+    reader = csv.DictReader(
+        file, strict=True, delimiter=max(_SEPARATORS, key=first.count))
+    yield reader
+
+
+def _name_columns(reader: csv.DictReader) -> List[str]:
+  """Reads the first line, and returns the names of the columns in it."""
+  reader.fieldnames = [
+      name.strip().lower() for name in reader.fieldnames or ()]
+  return reader.fieldnames
 
 
 def read_json_labels(path: str) -> Dict[str, str]:
