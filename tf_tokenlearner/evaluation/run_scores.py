@@ -119,8 +119,8 @@ def _file_names(params: experiments.Config,
   names, read = batching.read_files(data, source)
   if not all(map(_same, read, labels)):
     return unknown  # Several workers evaluate in another order.
-  place = str(data.input_path)
-  if os.path.isfile(place):
+  place = data.files_dir or str(data.input_path)
+  if os.path.isfile(place):  # A CSV file.
     place = os.path.dirname(place)
   return [os.path.join(place, name) for name in names]
 
