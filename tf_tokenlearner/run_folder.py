@@ -387,8 +387,8 @@ def _read_yaml(path: str, loader: type) -> Dict[str, Any]:
   try:
     values = yaml.load(files.read_text(path), loader)
   except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-    raise errors.UserError(
-        f'{path} cannot be read: {" ".join(str(error).split())}.') from error
+    reason = getattr(error, 'strerror', None) or ' '.join(str(error).split())
+    raise errors.UserError(f'{path} cannot be read: {reason}.') from error
   if not isinstance(values, dict):
     raise errors.UserError(f'{path} cannot be read: it holds no keys.')
   return values
