@@ -134,7 +134,6 @@ class _Study:
     if self._values.select:
       train, test = (train[part] for part in pretrained_training.split(
           [files[i] for i in train], labels[train], _SELECT_SHARE, seed))
-    options = self._recipe.spec_options()
     if arm.kind == 'merged':
       features.prepare_merged(
           arm.location, pretrained_models.merged_count(features.model))
@@ -145,11 +144,12 @@ class _Study:
           features.read('last'), labels, train, test)
     else:
       tf_keras.utils.set_random_seed(seed)
-      part = pretrained_models.make(arm, features, options, train)
+      part = pretrained_models.make(arm, features, self._recipe.pooler, train)
       done = pretrained_training.fine_tune(
           part, labels, train, test, self._recipe, seed)
     return {'name': arm.name, 'seed': seed, **done,
-            'macs': pretrained_models.macs(arm, features.model, options),
+            'macs': pretrained_models.macs(
+                arm, features.model, self._recipe.pooler),
             'commit': trainings.commit(), 'machine': timing.machine(),
             'config': self.config(arm)}
 
@@ -166,7 +166,7 @@ class _Study:
     return kept.add({
         'name': 'times', 'seed': 0, 'config': config,
         'milliseconds': pretrained_times.measure(
-            self._features.model, self._recipe.spec_options(),
+            self._features.model, self._recipe.pooler,
             self._values.rounds),
         'commit': trainings.commit(), 'machine': timing.machine()})
 

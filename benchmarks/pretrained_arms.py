@@ -1,7 +1,7 @@
 """Arms that benchmarks/pretrained.py compares, their recipe, and claims."""
 
 import dataclasses
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import NamedTuple, Tuple
 
 
 class Arm(NamedTuple):
@@ -65,9 +65,7 @@ class Recipe:
     new_learning_rate: the same for TokenLearner and head, which start fresh.
     warmup: share of the steps in which the learning rate grows linearly.
     weight_decay: decoupled weight decay of kernels.
-    ema_momentum: of the average of weights that is scored; 0 scores the last.
     pooler: the spec's option: what the head sees.
-    stochastic_depth_rate: the spec's option.
   """
   epochs: int = 8
   batch_size: int = 32
@@ -75,14 +73,7 @@ class Recipe:
   new_learning_rate: float = 1e-3
   warmup: float = .1
   weight_decay: float = .05
-  ema_momentum: float = 0.
   pooler: str = 'token_and_mean'
-  stochastic_depth_rate: float = 0.
-
-  def spec_options(self) -> Dict[str, Any]:
-    """Returns the options of the backbone's spec."""
-    return {'pooler': self.pooler,
-            'stochastic_depth_rate': self.stochastic_depth_rate}
 
 
 class Claim(NamedTuple):

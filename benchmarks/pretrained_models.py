@@ -6,7 +6,7 @@ Shapes: B pictures, N patches, S tokens, C channels.
 import dataclasses
 import functools
 import math
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, List, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -55,17 +55,17 @@ class Trainable:
 
 
 def make(arm: pretrained_arms.Arm, features: pretrained_features.Features,
-         options: Dict[str, Any], examples: np.ndarray) -> Trainable:
+         pooler: str, examples: np.ndarray) -> Trainable:
   """Returns the trained part of an arm, with the pretrained weights.
 
   Args:
     arm: any but ridge.
     features: features of all pictures; prepared for the arm's location.
-    options: of the spec, such as its pooler.
+    pooler: the spec's option: what the head sees.
     examples: numbers of pictures to train on.
   """
   plain = features.model
-  model = build(plain, arm, options)
+  model = build(plain, arm, pooler)
   encoder = model.backbone.encoder
   stages = encoder.stages[arm.location:]
   run = _run
@@ -92,21 +92,22 @@ def make(arm: pretrained_arms.Arm, features: pretrained_features.Features,
 
 
 def build(plain: backbones.Classifier, arm: pretrained_arms.Arm,
-          options: Dict[str, Any]) -> backbones.Classifier:
+          pooler: str) -> backbones.Classifier:
   """Returns the classifier of an arm, with the weights of the plain one."""
   model = backbones.Classifier(
       backbones.VisionTransformer(
-          _spec(plain, arm, options), plain.backbone.input_size),
+          _spec(plain, arm, pooler), plain.backbone.input_size),
       plain.num_classes)
   transfer.transfer(plain, model, 'fresh')
   return model
 
 
 def _spec(plain: backbones.Classifier, arm: pretrained_arms.Arm,
-          options: Dict) -> backbones.ViTSpec:
+          pooler: str) -> backbones.ViTSpec:
+  options = {'pooler': pooler}
   if arm.kind in ('learned', 'pooled'):
-    options = dict(
-        options, token_learner_location=arm.location, num_tokens=arm.num_tokens,
+    options.update(
+        token_learner_location=arm.location, num_tokens=arm.num_tokens,
         tokenizer='token_learner' if arm.kind == 'learned' else 'grid_pooling')
   return dataclasses.replace(plain.backbone.spec, **options)
 
@@ -163,14 +164,14 @@ def merged_name(plain: backbones.Classifier, location: int) -> str:
 
 
 def macs(arm: pretrained_arms.Arm, plain: backbones.Classifier,
-         options: Optional[Dict] = None) -> int:
+         pooler: str = 'token') -> int:
   """Returns the multiply-accumulates of an arm, per picture."""
   if arm.kind == 'merged':
     return _merged_macs(plain, merged_count(plain))
   if arm.kind == 'top':  # The block before computes this attention anyway.
     arm = arm._replace(kind='pooled')
   return cost.classifier_cost(
-      _spec(plain, arm, options or {}), plain.backbone.input_size,
+      _spec(plain, arm, pooler), plain.backbone.input_size,
       plain.num_classes).macs
 
 

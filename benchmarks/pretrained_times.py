@@ -1,6 +1,6 @@
 """Times the exports of the arms of benchmarks/pretrained.py."""
 
-from typing import Any, Dict
+from typing import Dict
 
 from benchmarks import deployment_formats
 from benchmarks import pretrained_arms
@@ -9,7 +9,7 @@ from benchmarks import timing
 from tf_tokenlearner import backbones
 
 
-def measure(plain: backbones.Classifier, options: Dict[str, Any],
+def measure(plain: backbones.Classifier, pooler: str,
             rounds: int) -> Dict[str, Dict[str, float]]:
   """Returns {arm: {export format: milliseconds per picture}}.
 
@@ -17,13 +17,13 @@ def measure(plain: backbones.Classifier, options: Dict[str, Any],
 
   Args:
     plain: classifier without TokenLearner.
-    options: of the spec, such as its pooler.
+    pooler: the spec's option: what the head sees.
     rounds: timed calls per export.
   """
   exports = {}
   for arm in filter(lambda arm: arm.is_timed, pretrained_arms.ARMS):
     servable = deployment_formats.servable_of(
-        pretrained_models.build(plain, arm, options))
+        pretrained_models.build(plain, arm, pooler))
     exports[arm.name, 'TFLite'] = deployment_formats.tflite_of(servable, 'none')
     exports[arm.name, 'SavedModel'] = deployment_formats.saved_model_of(
         servable, jit_compile=False)

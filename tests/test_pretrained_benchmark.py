@@ -94,7 +94,7 @@ def test_trained_part_continues_the_frozen_one(features, kind, monkeypatch):
   features.prepare_merged(1, 0)
   arm = pretrained_arms.Arm('', kind, 1, 2)
   part = pretrained_models.make(
-      arm, features, {'pooler': 'token_and_mean'}, np.arange(20))
+      arm, features, 'token_and_mean', np.arange(20))
   head = part.model.head
   head.kernel.assign(tf.reshape(
       tf.linspace(-1., 1., tf.size(head.kernel)), head.kernel.shape))
