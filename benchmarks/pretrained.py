@@ -34,6 +34,7 @@ if not __package__:  # Run as a script: the clone lies one folder up.
 from absl import flags
 
 from benchmarks import pretrained_arms
+from benchmarks import pretrained_command
 from benchmarks import pretrained_sources
 from benchmarks import program
 from benchmarks import trainings
@@ -62,8 +63,10 @@ def define_flags(values: flags.FlagValues) -> None:
       'select', False, 'Score a part of the training pictures, and write no '
       'report.', **owner)
   flags.DEFINE_bool('report', True, 'Write the report when done.', **owner)
-  flags.DEFINE_bool(
-      'time', False, 'Measure the time per picture of some exports.', **owner)
+  for name, what in (
+      ('time', 'Measure the time per picture of some exports.'),
+      ('command', 'Run the documented command on every split, too.')):
+    flags.DEFINE_bool(name, False, what, **owner)
   for name, default, what in (
       ('image_size', 224, 'Height and width in pixels.'),
       ('rounds', 20, 'Timed calls per export; medians are reported.')):
@@ -95,11 +98,13 @@ def run(values: flags.FlagValues) -> None:
       if result is not None:
         results[name].append(result)
   times = study.times(kept, values.time)
+  commands = [study.command(kept, seed, values.command) for seed in seeds]
   if values.report and not values.select:
     from benchmarks import pretrained_report  # Plots take a second to load.
     path = pretrained_report.write(
         values.report_dir,
-        {name: rows for name, rows in results.items() if rows}, times)
+        {name: rows for name, rows in results.items() if rows}, times,
+        [row for row in commands if row])
     print(f'Wrote {path}.')
 
 
@@ -130,7 +135,7 @@ class _Study:
 
     features = self._features
     files, labels = features.files, features.labels
-    train, test = pretrained_training.split(files, labels, _TEST_SHARE, seed)
+    train, test = self._split(seed)
     if self._values.select:
       train, test = (train[part] for part in pretrained_training.split(
           [files[i] for i in train], labels[train], _SELECT_SHARE, seed))
@@ -169,6 +174,30 @@ class _Study:
             self._features.model, self._recipe.pooler,
             self._values.rounds),
         'commit': trainings.commit(), 'machine': timing.machine()})
+
+  def command(self, kept: trainings.Results, seed: int,
+              measure: bool) -> Optional[dict]:
+    """Returns the stored result of the command, or runs it if asked to."""
+    config = {'experiment': pretrained_command.EXPERIMENT, 'scored': 'test'}
+    found = kept.find('command', seed, config)
+    if found or not measure:
+      return found
+    from benchmarks import timing
+    folder = os.path.expanduser(self._values.cache_dir)
+    weights, pictures = pretrained_sources.prepare(folder)
+    parts = {part: [self._features.files[i] for i in numbers]
+             for part, numbers in zip(('train', 'test'), self._split(seed))}
+    return kept.add({
+        'name': 'command', 'seed': seed, **pretrained_command.run(
+            os.path.join(folder, f'command_{seed}'), weights, pictures, parts),
+        'commit': trainings.commit(), 'machine': timing.machine(),
+        'config': config})
+
+  def _split(self, seed: int):
+    """Returns the numbers of the training and of the test pictures."""
+    from benchmarks import pretrained_training
+    return pretrained_training.split(
+        self._features.files, self._features.labels, _TEST_SHARE, seed)
 
   @functools.cached_property
   def _features(self):

@@ -34,13 +34,15 @@ trained further on all patches with more epochs or augmentation."""
 
 
 def write(folder: str, results: Results,
-          times: Optional[Dict[str, Any]] = None) -> str:
+          times: Optional[Dict[str, Any]] = None,
+          commands: Sequence[Dict[str, Any]] = ()) -> str:
   """Writes pretrained.md and its plot.
 
   Args:
     folder: output folder; created if missing.
     results: results by arm, in the order of the table.
     times: result of --time, or None.
+    commands: results of --command.
 
   Returns:
     Path of pretrained.md.
@@ -52,6 +54,8 @@ def write(folder: str, results: Results,
     sections.append(
         '![AUC against multiply-accumulates](pretrained.png)')
   sections.append(_claims(results))
+  if commands:
+    sections.append(_commands(commands))
   if times:
     sections.append(_times(times))
   path = os.path.join(folder, 'pretrained.md')
@@ -183,6 +187,29 @@ def _claims(results: Results) -> str:
     lines += ['', textwrap.fill(
         f'Fewer than two seeds so far: {"; ".join(missing)}.', 80)]
   return '\n'.join(lines)
+
+
+def _commands(rows: Sequence[Dict[str, Any]]) -> str:
+  lines = [
+      '## The documented command', '',
+      '| seed | accuracy, % | balanced accuracy, % | AUC, % | minutes |',
+      '|---|---|---|---|---|']
+  for row in rows:
+    cells = [f'{100 * row[score]:.2f}' for score in _SCORES]
+    lines.append(f'| {row["seed"]} | {" | ".join(cells)} | '
+                 f'{row["seconds"] / 60:.1f} |')
+  if len(rows) > 1:
+    cells = [_percent([row[score] for row in rows]) for score in _SCORES]
+    minutes = statistics.mean(row['seconds'] for row in rows) / 60
+    lines.append(f'| mean | {" | ".join(cells)} | {minutes:.1f} |')
+  return '\n'.join([*lines, '', textwrap.fill(
+      f'`tokenlearner-train --experiment={rows[0]["config"]["experiment"]} '
+      '--mode=train_and_eval` on the folder of the training pictures, with '
+      'nothing set but the weights; it holds out a fifth of them for its own '
+      'validation. The test pictures of each seed are scored afterwards by '
+      '`--mode=eval --data`. Minutes: wall-clock time of the training command, '
+      'with packing the pictures and the pass through the frozen blocks. '
+      f'{trainings.provenance(rows)}', 80)])
 
 
 def _times(times: Dict[str, Any]) -> str:

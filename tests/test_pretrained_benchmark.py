@@ -235,11 +235,16 @@ def test_report_shows_every_arm_and_claim(tmp_path):
       for seed in (0, 1)] for i, arm in enumerate(pretrained_arms.ARMS, 1)}
   times = {'milliseconds': {'8 at 6': {'TFLite': 1.25}}, 'commit': 'abc',
            'machine': 'one', 'config': {'rounds': 20}}
-  pretrained_report.write(str(tmp_path), results, times)
+  command = {'accuracy': .9, 'balanced_accuracy': .88, 'auc': .95,
+             'seconds': 150., 'commit': 'abc', 'machine': 'one',
+             'config': {'experiment': 'tokenlearner_finetune'}}
+  pretrained_report.write(str(tmp_path), results, times,
+                          [{**command, 'seed': seed} for seed in (0, 1)])
   text = (tmp_path / 'pretrained.md').read_text(encoding='utf-8')
   assert text.count('| **') == len(pretrained_arms.CLAIMS)
   assert '| ridge | 1 | 81.00 ± 0.00 | 80.00 ± 0.00 | 90.60 ± ' in text
   assert '| 8 at 6 | 1.2 |' in text
+  assert '| 1 | 90.00 | 88.00 | 95.00 | 2.5 |' in text
   assert (tmp_path / 'pretrained.png').read_bytes().startswith(b'\x89PNG')
   compared = {name for claim in pretrained_arms.CLAIMS
               for name in (claim.arm, claim.other)}
