@@ -67,9 +67,9 @@ class Recipe:
     weight_decay: decoupled weight decay of kernels.
     pooler: the spec's option: what the head sees.
   """
-  epochs: int = 8
+  epochs: int = 6
   batch_size: int = 32
-  learning_rate: float = 1e-4
+  learning_rate: float = 3e-5
   new_learning_rate: float = 1e-3
   warmup: float = .1
   weight_decay: float = .05
