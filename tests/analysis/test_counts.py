@@ -137,7 +137,7 @@ def test_attention_pooling():
 
 @pytest.mark.parametrize('name', [*CLIPS, *ONLY_JOINT])
 def test_video_model(name):
-  vivit = tiny.vivit(**{**CLIPS, **ONLY_JOINT}[name])
+  vivit = tiny.shared(tiny.vivit, **{**CLIPS, **ONLY_JOINT}[name])
   check(vivit, profiler.parameters_of(
       [vivit.tubelet_embedding, vivit.class_token, vivit.position_embedding,
        *vivit.encoder.stages, vivit.encoder.norm]))
@@ -145,7 +145,7 @@ def test_video_model(name):
 
 @pytest.mark.parametrize('name', [*CLIPS, *ONLY_FACTORIZED])
 def test_factorized_model(name):
-  vivit = tiny.factorized(**{**CLIPS, **ONLY_FACTORIZED}[name])
+  vivit = tiny.shared(tiny.factorized, **{**CLIPS, **ONLY_FACTORIZED}[name])
   parts = lambda prefix, layers: [
       (f'{prefix}_{row}', count)
       for row, count in profiler.parameters_of(layers)]
@@ -234,7 +234,7 @@ SCORES = counts.Row('scores', '[]', 0, -(4 * 2)**2 * 8)
 @pytest.mark.parametrize(
     'kwargs', MODELS, ids=lambda kwargs: '-'.join(map(str, kwargs.values())))
 def test_bottleneck_model(kwargs):
-  model = tiny_clips.model(**kwargs)
+  model = tiny_clips.shared(**kwargs)
   rows = counts.classifier_cost(
       tiny_clips.spec(**kwargs), tiny_clips.CLIP, 0).rows
   trained = lambda layer: sum(

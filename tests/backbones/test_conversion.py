@@ -15,8 +15,10 @@ def convert(model, batch):
   function = tf.function(
       lambda inputs: {'logits': model(inputs)}, input_signature=[
           tf.TensorSpec([batch, *model.backbone.input_size], name='inputs')])
+  holder = tf.Module()  # A model would be saved with all that Keras needs.
+  holder.variables_of_model = model.variables
   converter = tf.lite.TFLiteConverter.from_concrete_functions(
-      [function.get_concrete_function()], model)
+      [function.get_concrete_function()], holder)
   converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
   return converter.convert()
 

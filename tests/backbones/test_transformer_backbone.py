@@ -41,6 +41,9 @@ class Kind(NamedTuple):
   plain: int
   learned: int
 
+  def shared(self, **kwargs):
+    return tiny.shared(self.make, **kwargs)
+
   def inputs(self, batch=2):
     rng = np.random.default_rng(6)
     return rng.uniform(-1, 1, [batch, *self.input_size]).astype('float32')
@@ -54,8 +57,8 @@ KINDS = [
     Kind(backbones.FactorizedVideoVisionTransformer, tiny.factorized,
          tiny.factorized_spec, tiny.CLIP, plain=3, learned=12),
 ]
-every_kind = pytest.mark.parametrize(
-    'kind', KINDS, ids=lambda kind: kind.model_class.__name__)
+kind_name = lambda x: x.model_class.__name__ if isinstance(x, Kind) else None
+every_kind = pytest.mark.parametrize('kind', KINDS, ids=kind_name)
 
 
 def equal(ours, theirs):
@@ -67,7 +70,7 @@ def equal(ours, theirs):
 @every_kind
 @pytest.mark.parametrize('pooler', POOL)
 def test_poolers_equal_numpy(kind, pooler):
-  outputs = kind.make(pooler=pooler)(kind.inputs())
+  outputs = kind.shared(pooler=pooler)(kind.inputs())
   tokens = kind.plain + (pooler == 'token')
   assert outputs['features'].shape == (2, tokens, 8)
   np.testing.assert_allclose(
@@ -83,7 +86,7 @@ def test_every_pooler_is_tested():
 
 @every_kind
 def test_representation_is_a_tanh_layer(kind):
-  model = kind.make(representation_size=5, token_learner_location=1)
+  model = kind.shared(representation_size=5, token_learner_location=1)
   outputs = model(kind.inputs())
   assert outputs['features'].shape == (2, kind.learned, 8)
   pooled = outputs['features'].numpy().mean(axis=1)
@@ -98,19 +101,19 @@ def test_dropout_in_training_only(kind):
   rates = dict(dropout_rate=.5, attention_dropout_rate=.5,
                stochastic_depth_rate=.5)
   x = kind.inputs()
-  equal(kind.make(**rates)(x), kind.make()(x))
-  trained = kind.make(**rates)(x, training=True)['pre_logits']
-  assert np.abs(trained - kind.make()(x)['pre_logits']).max() > .1
+  equal(kind.shared(**rates)(x), kind.shared()(x))
+  trained = kind.shared(**rates)(x, training=True)['pre_logits']
+  assert np.abs(trained - kind.shared()(x)['pre_logits']).max() > .1
 
 
-@every_kind
-@pytest.mark.parametrize('kwargs', [
-    dict(pooler='token'),
-    dict(token_learner_location=[1, 2], num_tokens=[4, 2]),
-    dict(token_learner_location=1, token_learner=tiny.V10),
-], ids=['plain', 'v1.1', 'v1.0'])
+@pytest.mark.parametrize('kind, kwargs', [
+    *[(kind, dict(token_learner_location=[1, 2], num_tokens=[4, 2]))
+      for kind in KINDS],
+    (KINDS[0], dict(token_learner_location=1, token_learner=tiny.V10)),
+    (KINDS[1], dict(pooler='token')),
+], ids=kind_name)
 def test_rebuilt_from_config_and_checkpoint(kind, kwargs, tmp_path):
-  model = kind.make(**kwargs)
+  model = kind.shared(**kwargs)
   config = model.get_config()
   assert set(config) == {'spec', 'input_size', 'name'}
   assert config['spec'] == dataclasses.asdict(
@@ -125,7 +128,7 @@ def test_rebuilt_from_config_and_checkpoint(kind, kwargs, tmp_path):
 
 @every_kind
 def test_keras_file(kind, tmp_path):
-  model = kind.make(token_learner_location=1)
+  model = kind.shared(token_learner_location=1)
   model.save(tmp_path / 'model.keras')
   loaded = tf_keras.models.load_model(tmp_path / 'model.keras')
   assert type(loaded) is kind.model_class
@@ -157,10 +160,11 @@ def set_policy():
   tf_keras.mixed_precision.set_global_policy('float32')
 
 
-@every_kind
-@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('kind, dtype', [
+    *[(kind, 'bfloat16') for kind in KINDS], (KINDS[0], 'float16'),
+], ids=kind_name)
 def test_global_policy(kind, dtype, set_policy):
-  full = kind.make(token_learner_location=1)(kind.inputs())
+  full = kind.shared(token_learner_location=1)(kind.inputs())
   set_policy(f'mixed_{dtype}')
   half = kind.make(token_learner_location=1)
   outputs = half(kind.inputs())
@@ -176,7 +180,7 @@ def test_global_policy(kind, dtype, set_policy):
 @every_kind
 def test_any_batch_compiled(kind):
   """Three examples, one and none: a replica may get nothing of a batch."""
-  model = kind.make(token_learner_location=1)
+  model = kind.shared(token_learner_location=1)
   signature = [tf.TensorSpec([None, *kind.input_size])]
   for jit_compile in (False, True):
     function = tf.function(
@@ -190,7 +194,7 @@ def test_any_batch_compiled(kind):
 
 @every_kind
 def test_every_variable_has_a_gradient(kind):
-  model = kind.make(token_learner_location=1)
+  model = kind.shared(token_learner_location=1)
   slope = np.random.default_rng(2).normal(size=[2, 8])
   with tf.GradientTape() as tape:
     total = tf.reduce_sum(model(kind.inputs(), training=True)['pre_logits']
@@ -203,7 +207,7 @@ def test_every_variable_has_a_gradient(kind):
 
 @every_kind
 def test_variables_have_names_of_their_own(kind):
-  names = [variable.name for variable in kind.make(pooler='token').variables]
+  names = [weight.name for weight in kind.shared(pooler='token').weights]
   assert len(set(names)) == len(names)
 
 

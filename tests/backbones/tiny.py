@@ -1,6 +1,8 @@
 """Models small enough for tests."""
 
-from typing import Any
+from typing import Any, Callable
+
+import tf_keras
 
 from tests import layer_checks
 from tf_tokenlearner import backbones
@@ -31,6 +33,18 @@ def vivit_spec(**kwargs: Any) -> backbones.ViViTSpec:
 def factorized_spec(**kwargs: Any) -> backbones.FactorizedViViTSpec:
   return backbones.FactorizedViViTSpec(**{
       'variant': 'Ti/4x2', 'temporal_num_layers': 2, **_SIZES, **kwargs})
+
+
+_SHARED = {}
+
+
+def shared(make: Callable[..., tf_keras.Model], **kwargs: Any
+           ) -> tf_keras.Model:
+  """Returns make(**kwargs), one for all tests, which must not change it."""
+  key = f'{make.__module__}.{make.__name__} {sorted(kwargs.items())}'
+  if key not in _SHARED:
+    _SHARED[key] = make(**kwargs)
+  return _SHARED[key]
 
 
 def encoder(num_frames: int = 1, scale: float = .3,

@@ -6,6 +6,7 @@ import numpy as np
 import tf_keras
 
 from tests import layer_checks
+from tests.backbones import tiny
 from tf_tokenlearner import backbones
 
 CLIP = (4, 64, 96, 3)
@@ -24,6 +25,11 @@ def model(input_size=CLIP, **kwargs: Any) -> backbones.BottleneckTransformer:
   made = backbones.BottleneckTransformer(spec(**kwargs), input_size)
   draw_weights(made)
   return made
+
+
+def shared(**kwargs: Any) -> backbones.BottleneckTransformer:
+  """Returns model(**kwargs), one for all tests, which must not change it."""
+  return tiny.shared(model, **kwargs)
 
 
 def draw_weights(layer: tf_keras.layers.Layer) -> None:
