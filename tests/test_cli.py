@@ -12,6 +12,14 @@ from tf_tokenlearner import cli
 from tf_tokenlearner import errors
 
 
+@pytest.fixture(name='interruptible')
+def fixture_interruptible():
+  """Undoes that a shell has its background jobs ignore Ctrl-C."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(name='run')
 def fixture_run(monkeypatch, capsys):
   """Returns a function that runs main: (exit code, stdout, stderr)."""
@@ -78,14 +86,14 @@ def test_help_lists_flags_and_descriptions(run, monkeypatch):
   assert max(map(len, out.splitlines())) < 80
 
 
-def test_interrupt_ends_with_code_130(run):
+def test_interrupt_ends_with_code_130(run, interruptible):
   def main(arguments):
     signal.raise_signal(signal.SIGINT)
   code, _, err = run(main)
   assert (code, err) == (130, '\nInterrupted. Stopping ...\n')
 
 
-def test_interrupt_is_announced_while_compiled_code_runs():
+def test_interrupt_is_announced_while_compiled_code_runs(interruptible):
   """This hash takes hours, and Python cannot interrupt it."""
   program = subprocess.Popen(
       [sys.executable, '-c', """if True:

@@ -87,18 +87,18 @@ def test_unknown_start(tiny_digits):
 
 @pytest.mark.parametrize('loss', ['softmax', 'sigmoid'])
 def test_any_label_counts_where_training_has_one(
-    finished_run, real_labels, loss):
+    run_copy, real_labels, loss):
   """ReaL labels score only images with a label; checked by hand."""
-  params = experiments.load(finished_run, [f"""
+  params = experiments.load(run_copy, [f"""
       task:
         validation_data: {{
           tfds_name: {real_labels}, tfds_split: validation,
           global_batch_size: 5}}
         losses: {{loss: {loss}, label_smoothing: 0.}}
       """])
-  scores = runner.evaluate(params, finished_run)
+  scores = runner.evaluate(params, run_copy)
   model = runner.load_model(
-      params, run_folder.load(finished_run).find_checkpoint())
+      params, run_folder.load(run_copy).find_checkpoint())
   examples = list(tfds.builder_from_directory(real_labels).as_dataset(
       'validation').as_numpy_iterator())
   hits, losses = [], []
