@@ -141,7 +141,9 @@ def fixture_make_once(session_folder):
 @pytest.fixture(scope='session', name='data_dir')
 def fixture_data_dir(session_folder):
   """Returns the folder of prepared data sets."""
-  return str(session_folder / 'tensorflow_datasets')
+  folder = session_folder / 'tensorflow_datasets'
+  folder.mkdir(exist_ok=True)
+  return str(folder)
 
 
 @pytest.fixture(scope='session', name='tiny_digits')
