@@ -11,7 +11,7 @@ _MODES = ('graph', 'xla')
 
 def define(values: flags.FlagValues, variant: str, modes: str,
            rounds: int) -> None:
-  """Defines the flags with the defaults of one benchmark."""
+  """Defines the flags with the defaults of one benchmark; no modes if ''."""
   # --help lists the flags of the module __main__.
   owner = dict(flag_values=values, module_name='__main__')
   flags.DEFINE_string(
@@ -24,9 +24,10 @@ def define(values: flags.FlagValues, variant: str, modes: str,
   flags.DEFINE_integer(
       'location', 6, 'First block, counted from 0, that sees learned tokens.',
       lower_bound=0, **owner)
-  flags.DEFINE_list(
-      'modes', modes, 'graph: tf.function; xla: compiled by XLA; tflite, '
-      'where it is a default: a TFLite file.', **owner)
+  if modes:
+    flags.DEFINE_list(
+        'modes', modes, 'graph: tf.function; xla: compiled by XLA; tflite, '
+        'where it is a default: a TFLite file.', **owner)
   flags.DEFINE_integer(
       'rounds', rounds, 'Timed calls per model; medians are printed.',
       lower_bound=1, **owner)

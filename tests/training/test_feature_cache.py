@@ -10,6 +10,7 @@ from tf_tokenlearner import errors
 from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.data import feature_files
 from tf_tokenlearner.tasks import classification_task
+from tf_tokenlearner.tasks import frozen_features
 from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import feature_cache
 
@@ -27,37 +28,45 @@ _WHOLE_CLIPS = """
 task:
   cache_features: true
   train_data: {temporal_stride: 5, min_image_size: 16}
-  validation_data: {temporal_stride: 5, min_image_size: 16}
+  validation_data: {temporal_stride: 5, min_image_size: 16, num_test_clips: 2}
 """
-_AUGMENTED = 'task: {num_augmented_copies: 2, train_data: {aug_shift: 2}}'
 
 
-@pytest.fixture(name='digits')
-def fixture_digits(tiny_digits, finished_run):
-  return ['tokenlearner_digits', tiny_digits, _FROZEN.format(finished_run)]
-
-
-@pytest.fixture(name='clips')
-def fixture_clips(tiny_moving_digits, stream_run):
-  factorized = '''
-task: {model: {backbone: {type: token_learner_vivit_factorized,
-  token_learner_vivit_factorized: {temporal_num_layers: 1}}}}'''
-  text = tiny_moving_digits.replace(
-      'token_learner_vivit:', 'token_learner_vivit_factorized:')
-  return ['tokenlearner_moving_digits', text, factorized,
-          _FROZEN.format(stream_run), _WHOLE_CLIPS]
-
-
-def make_trainer(experiment, *texts, limit=20.):
+def make_trainer(experiment, *texts):
   """A trainer with the weights that training starts from."""
   params = experiments.parse(experiment, texts)
-  params.task.cache_limit_gb = limit
   classification_task.complete(params.task)
   task = classification_task.make(params.task)
   trainer = experiment_runner.build_trainer(
       task, params, train=True, evaluate=True)
   trainer.initialize()
+  task.load_teacher(trainer.model)
   return trainer
+
+
+@pytest.fixture(scope='module', name='digits')
+def fixture_digits(tiny_digits, finished_run):
+  """A trainer of digits, whose start and options tests restore."""
+  trainer = make_trainer(
+      'tokenlearner_digits', tiny_digits, _FROZEN.format(finished_run),
+      f'task.distillation.teacher={finished_run}')
+  kernel = trainer.task.teacher.head.kernel
+  kernel.assign(tf.random.stateless_normal(kernel.shape, [1, 2]))
+  return trainer
+
+
+@pytest.fixture(name='trainer')
+def fixture_trainer(digits):
+  """The trainer of digits, on pixels."""
+  variables = [*digits.model.variables, *digits.optimizer.variables()]
+  before = [v.numpy() for v in variables]
+  options = digits.task.task_config.as_dict()
+  datasets = digits.train_dataset, digits.eval_dataset
+  yield digits
+  for variable, value in zip(variables, before):
+    variable.assign(value)
+  digits.task.task_config.override(options)
+  digits.train_dataset, digits.eval_dataset = datasets
 
 
 def use(trainer, folder, **changes):
@@ -69,29 +78,58 @@ def use(trainer, folder, **changes):
 
 
 def losses(trainer, steps=3):
-  """Losses of some steps and of an evaluation."""
+  """Losses of some steps and of an evaluation; the weights stay."""
   task, model = trainer.task, trainer.model
-  tf.random.set_seed(3)
+  variables = [*model.variables, *trainer.optimizer.variables()]
+  before = [v.numpy() for v in variables]
   values = [task.train_step(inputs, model, trainer.optimizer)[task.loss]
             for inputs in trainer.train_dataset.take(steps)]
   values += [task.validation_step(inputs, model)[task.loss]
              for inputs in trainer.eval_dataset]
+  changed = {id(v) for v, value in zip(variables, before)
+             if not np.array_equal(v.numpy(), value)}
+  assert not changed & set(map(id, model.backbone.lower_variables()))
+  assert set(map(id, model.trainable_variables)) <= changed
+  for variable, value in zip(variables, before):
+    variable.assign(value)
   return np.array(values)
 
 
-@pytest.mark.parametrize('kind', ['digits', 'clips'])
-def test_equals_training_on_pixels(kind, request, tmp_path):
-  texts = request.getfixturevalue(kind)
-  plain, cached = make_trainer(*texts), make_trainer(*texts)
-  start = [v.numpy() for v in cached.model.backbone.lower_variables()]
-  said = use(cached, tmp_path)
+def test_training_equals_that_on_pixels(trainer, tmp_path):
+  """With a teacher, whose logits are kept as well."""
+  expected = losses(trainer)
+  assert len(expected) == 6 and np.ptp(expected[:3]) > 1e-2
+  said = use(trainer, tmp_path)
   assert said[0].startswith('Features of the frozen blocks are cached, as ')
-  assert cached.train_dataset.element_spec[0]['tokens'].dtype == tf.float32
-  expected = losses(plain)
-  assert len(expected) == 6 and np.ptp(expected[:3]) > 1e-3
-  np.testing.assert_allclose(losses(cached), expected, rtol=0, atol=1e-5)
-  for before, after in zip(start, cached.model.backbone.lower_variables()):
-    np.testing.assert_array_equal(before, after.numpy())
+  inputs, _ = trainer.train_dataset.element_spec
+  assert inputs['tokens'].dtype == tf.float32
+  found = losses(trainer)
+  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+  trainer.task.task_config.distillation.weight = 1e-9
+  assert np.abs(losses(trainer) - found)[:3].min() > 1e-2
+
+
+def test_clips_equal_pixels(tiny_moving_digits, stream_run, tmp_path):
+  text = tiny_moving_digits.replace(
+      'token_learner_vivit:', 'type: token_learner_vivit_factorized\n'
+      '      token_learner_vivit_factorized:\n'
+      '        temporal_num_layers: 1')
+  trainer = make_trainer('tokenlearner_moving_digits', text,
+                         _FROZEN.format(stream_run), _WHOLE_CLIPS)
+  datasets = lambda: (trainer.train_dataset, trainer.eval_dataset)
+  pixels = [next(iter(dataset)) for dataset in datasets()]
+  use(trainer, tmp_path)
+  features = [next(iter(dataset)) for dataset in datasets()]
+  assert features[0][0]['tokens'].shape == (8, 8, 16)
+  assert features[1][0]['tokens'].shape == (8, 2, 8, 16)
+  (clips, labels), (tokens, same) = pixels[0], features[0]
+  np.testing.assert_array_equal(labels, same)
+  tokens, upper = frozen_features.route(tokens, trainer.model)
+  np.testing.assert_allclose(
+      upper(tokens, training=False), trainer.model(clips), atol=1e-5)
+  np.testing.assert_allclose(*(
+      trainer.task.validation_step(batch, trainer.model)[trainer.task.loss]
+      for batch in (pixels[1], features[1])), atol=1e-5)
 
 
 @pytest.fixture(name='calls')
@@ -110,8 +148,7 @@ def fixture_calls(monkeypatch):
 
 
 def test_other_weights_or_data_are_computed_anew(
-    digits, tmp_path, calls, monkeypatch):
-  trainer = make_trainer(*digits)
+    trainer, tmp_path, calls, monkeypatch):
   use(trainer, tmp_path)
   use(trainer, tmp_path)
   assert sum(calls) == 70 + 20
@@ -141,11 +178,12 @@ def test_other_weights_or_data_are_computed_anew(
 
 
 def test_interrupted_computation_continues(
-    digits, tmp_path, calls, monkeypatch):
+    trainer, tmp_path, calls, monkeypatch):
   """Each copy has its own draw, the same one whether interrupted or not."""
   monkeypatch.setattr(feature_files, '_SHARD_EXAMPLES', 30)
-  trainer = make_trainer(*digits, _AUGMENTED)
-  said = use(trainer, tmp_path / 'whole')
+  data = dict(aug_shift=2, shuffle_buffer_size=1)
+  said = use(trainer, tmp_path / 'whole', num_augmented_copies=2,
+             train_data=data)
   assert '140 images x 16 x 16 float32 = 0.143 MB' in said[0]
 
   def tokens():
@@ -159,25 +197,22 @@ def test_interrupted_computation_continues(
       raise KeyboardInterrupt
     write(self, start, records)
 
-  data = dict(shuffle_buffer_size=1)
-  use(trainer, tmp_path / 'whole', train_data=data)
   expected = tokens()
   assert expected.std(axis=0).min() > 0
   assert np.abs(expected[:70] - expected[70:]).max() > .1
   monkeypatch.setattr(
       feature_files.FeatureFiles, '_write_shard', interrupted)
   with pytest.raises(KeyboardInterrupt):
-    use(trainer, tmp_path / 'part', train_data=data)
+    use(trainer, tmp_path / 'part')
   monkeypatch.setattr(feature_files.FeatureFiles, '_write_shard', write)
   calls.clear()
-  use(trainer, tmp_path / 'part', train_data=data)
+  use(trainer, tmp_path / 'part')
   assert sum(calls) == 140 - 60 + 20
   np.testing.assert_allclose(tokens(), expected, atol=1e-6)
 
 
-def test_too_large_for_the_limit(digits, tmp_path):
-  trainer = make_trainer(*digits, limit=5e-5)
-  said = use(trainer, tmp_path)
+def test_too_large_for_the_limit(trainer, tmp_path):
+  said = use(trainer, tmp_path, cache_limit_gb=5e-5)
   assert said == [
       'Features of the frozen blocks are not cached: 70 images x 16 x 16 '
       'float32 = 0.072 MB and 20 images x 16 x 16 float32 = 0.020 MB are more than '

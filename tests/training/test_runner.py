@@ -65,6 +65,8 @@ runtime: {{distribution_strategy: one_device}}
   said = capsys.readouterr().err
   assert f'Loaded from {weights} (pretrained weights)' in said
   assert 'fresh: encoder/learn_1, head' in said
+  assert 'are cached, as each epoch sees the same pictures: 1,437 ' in said
+  assert 'Computed features of 1,437 images in 0:' in said
   run = run_folder.load(folder)
   assert run.start == {'weights': weights, 'licence': 'apache-2.0'}
   assert initialization.origin(folder) == run.start

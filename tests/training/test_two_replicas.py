@@ -35,6 +35,10 @@ task:
 trainer: {{best_checkpoint_eval_metric: mean_average_precision}}
 """
 
+CACHED = '''
+task: {{init_checkpoint: {}, freeze_below: 1, cache_dtype: float32}}
+'''
+
 
 # Free of chance, and of what the Garden does to each replica's gradients.
 EXACT = """
@@ -50,13 +54,16 @@ PARTS = 'trainer: {gradient_accumulation_steps: 2}'
 
 
 @pytest.fixture(name='overrides')
-def fixture_overrides(tiny_digits, tiny_moving_digits, many_labels):
+def fixture_overrides(
+    tiny_digits, finished_run, tiny_moving_digits, many_labels):
   """{case: (experiment, overrides, best metric)}."""
   return {
       # 360 examples in batches of 2 x 50: at the end one replica gets none.
+      # They train on cached features; one replica scores pixels.
       'images': ('tokenlearner_digits', [
           tiny_digits, 'trainer: {best_checkpoint_eval_metric: auc}', EXACT,
-          PARTS, 'task: {class_weights: balanced}'], 'auc'),
+          PARTS, 'task: {class_weights: balanced}',
+          CACHED.format(finished_run)], 'auc'),
       # 7 videos in batches of 2 x 2, two views of each.
       'many labels': (
           'tokenlearner_moving_digits',

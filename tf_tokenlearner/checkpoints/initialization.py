@@ -135,11 +135,34 @@ def origin(path: str) -> Dict[str, str]:
   if hub_files.is_address(path) or hub_files.is_pretrained(path):
     return {'weights': path,
             'licence': hub_files.read(path).licence or 'not stated'}
+  run = _run_of(path)
+  return dict(run.start) if run else {}
+
+
+def label_names(path: str) -> Tuple[str, ...]:
+  """Returns the classes of a checkpoint; () if it does not name them.
+
+  Args:
+    path: as in `find`.
+
+  Raises:
+    UserError: there is no checkpoint.
+  """
+  path = find(path)
+  if hub_files.is_address(path) or hub_files.is_pretrained(path):
+    names = hub_files.read(path).config.get('id2label', {})
+    return tuple(names[key] for key in sorted(names, key=int))
+  run = _run_of(path)
+  return run.label_names if run else ()
+
+
+def _run_of(path: str) -> Optional[run_folder.Run]:
+  """Returns the run that a run folder or a checkpoint belongs to, or None."""
   folder = os.path.dirname(path)
   for candidate in (path, folder, os.path.dirname(folder)):
     if run_folder.exists(candidate):
-      return dict(run_folder.load(candidate).start)
-  return {}
+      return run_folder.load(candidate)
+  return None
 
 
 def read(path: str, like: backbones.Classifier) -> Source:

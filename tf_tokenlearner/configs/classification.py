@@ -152,6 +152,24 @@ class Losses(hyperparams.Config):
 
 
 @dataclasses.dataclass
+class Distillation(hyperparams.Config):
+  """Learning from the logits of a trained classifier (arXiv 1503.02531).
+
+  The loss is (1 - weight) * loss on labels + weight * temperature^2 *
+  divergence from the teacher.
+
+  Attributes:
+    teacher: run or weights of a classifier of the same classes and input size,
+      as of init_checkpoint; '' for none.
+    weight: share of the teacher, in (0, 1].
+    temperature: divides the logits of both.
+  """
+  teacher: str = ''
+  weight: float = 0.5
+  temperature: float = 2.
+
+
+@dataclasses.dataclass
 class ClassificationTask(cfg.TaskConfig):
   """Options of a task other than model and data.
 
@@ -183,6 +201,7 @@ class ClassificationTask(cfg.TaskConfig):
       'balanced', inversely to their numbers in the training data; or {class
       name: weight}, 1 for the others; kept as JSON. They are scaled to a mean
       of 1 over the training data. Evaluation is not weighted.
+    distillation: a teacher and its share of the loss.
     label_names: classes of the model, in the order of its outputs; [] takes
       those of the training data.
     SOURCE_KEYS: keys of validation_data that are taken from train_data if
@@ -203,6 +222,7 @@ class ClassificationTask(cfg.TaskConfig):
   cache_dir: str = ''
   cache_limit_gb: float = 20.
   class_weights: str = 'none'
+  distillation: Distillation = dataclasses.field(default_factory=Distillation)
   label_names: List[str] = dataclasses.field(default_factory=list)
 
 

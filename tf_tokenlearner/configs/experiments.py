@@ -112,6 +112,7 @@ def _make_paths_absolute(params: cfg.ExperimentConfig, folder: str) -> None:
   task = params.task
   task.init_checkpoint = _absolute(task.init_checkpoint, folder)
   task.cache_dir = _absolute(task.cache_dir, folder)
+  task.distillation.teacher = _absolute(task.distillation.teacher, folder)
   for data in (task.train_data, task.validation_data):
     data.tfds_data_dir = _absolute(data.tfds_data_dir, folder)
     data.files_dir = _absolute(data.files_dir, folder)

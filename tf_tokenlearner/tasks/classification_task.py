@@ -28,6 +28,7 @@ from tf_tokenlearner.evaluation import class_scores
 from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import class_weights
 from tf_tokenlearner.tasks import config_checks
+from tf_tokenlearner.tasks import distillation
 from tf_tokenlearner.tasks import frozen_features
 from tf_tokenlearner.tasks import metrics as metrics_lib
 from tf_tokenlearner.tasks import mirroring
@@ -52,6 +53,7 @@ class ClassificationTask(base_task.Task):
     EXAMPLES: several examples in words.
     selected_by: names in whole_set_scores that evaluation logs, to select the
       best checkpoint.
+    teacher: classifier that training learns from; None without distillation.
   """
 
   selected_by: Tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class ClassificationTask(base_task.Task):
   INPUT_AXES: Tuple[str, ...]
   EXAMPLE: str
   EXAMPLES: str
+  teacher: Optional[backbones.Classifier] = None
 
   # The input pipeline of the subclass: functions of one module of data/.
   open_source: Callable[..., Optional[labelled_source.LabelledSource]]
@@ -135,6 +138,8 @@ class ClassificationTask(base_task.Task):
     config_checks.check_frozen(task, task.model.backbone.get().completed(
         tuple(task.model.input_size)))
     frozen_features.check(task, cls.random_options(train))
+    if is_training:
+      distillation.check(task, names)
     return names
 
   @classmethod
@@ -166,6 +171,12 @@ class ClassificationTask(base_task.Task):
     return backbones.Classifier(
         backbone, model_config.num_classes, model_config.dropout_rate,
         model_config.head_bias)
+
+  def load_teacher(self, model: backbones.Classifier) -> None:
+    """Loads the teacher that a model is trained with, if one is given."""
+    path = self.task_config.distillation.teacher
+    if path:
+      self.teacher = distillation.load_teacher(path, model)
 
   def initialize(self, model: backbones.Classifier):
     """Restores init_checkpoint, if one is given."""
@@ -293,9 +304,14 @@ class ClassificationTask(base_task.Task):
   def build_losses(self, labels, model_outputs, aux_losses=None,
                    weighted: bool = True) -> tf.Tensor:
     losses = self.task_config.losses
+    labels, teacher_logits = distillation.split(labels)
     loss = metrics_lib.mean_loss(metrics_lib.example_losses(
         labels, model_outputs, losses.loss, losses.label_smoothing,
         self.class_weights if weighted else None))
+    if teacher_logits is not None:
+      loss = distillation.blend(
+          loss, model_outputs, teacher_logits, losses.loss,
+          self.task_config.distillation)
     return tf.add_n([loss, *aux_losses]) if aux_losses else loss
 
   def build_metrics(
@@ -312,8 +328,13 @@ class ClassificationTask(base_task.Task):
     """As the base class; cached features go into the upper part of the model.
     """
     examples, labels = inputs
+    targets = distillation.with_teacher(examples, labels, self.teacher)
     examples, model = frozen_features.route(examples, model)
-    return super().train_step((examples, labels), model, optimizer, metrics)
+    return super().train_step((examples, targets), model, optimizer, metrics)
+
+  def process_metrics(self, metrics, labels, model_outputs, **kwargs):
+    labels, _ = distillation.split(labels)
+    super().process_metrics(metrics, labels, model_outputs, **kwargs)
 
   def validation_step(self, inputs, model, metrics=None):
     """Adds labels and logits to the result of the base class."""

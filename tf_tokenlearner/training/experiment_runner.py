@@ -149,6 +149,8 @@ def build(strategy: tf.distribute.Strategy, params: cfg.ExperimentConfig,
     trainer = build_trainer(
         task, params, train=is_training, evaluate=is_evaluating,
         checkpoint_exporter=exporter, **datasets)
+    if is_training:
+      task.load_teacher(trainer.model)
   latest = run_folder.latest_checkpoint(model_dir)
   if latest:  # The runner is about to restore it.
     tf_checkpoint.require_fit(latest, trainer.model)

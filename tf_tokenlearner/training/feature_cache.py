@@ -27,6 +27,7 @@ from tf_tokenlearner import progress
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import feature_files
 from tf_tokenlearner.data import file_lock
+from tf_tokenlearner.tasks import distillation
 from tf_tokenlearner.tasks import frozen_features
 from tf_tokenlearner.training import trainer as trainer_lib
 
@@ -42,11 +43,13 @@ class _Part:
   Attributes:
     params: config of the data.
     num_copies: augmented copies of each example.
+    teacher: classifier whose logits are kept as well, or None.
     info: everything that the features depend on, as plain values.
     files: the features on disk.
   """
   params: cfg.DataConfig
   num_copies: int
+  teacher: Optional[backbones.Classifier]
   info: Dict[str, Any]
   files: feature_files.FeatureFiles
 
@@ -136,6 +139,7 @@ def _describe(trainer: trainer_lib.Trainer, lower: Any, params: cfg.DataConfig,
   """Returns the features of a data config, present or not."""
   task, model = trainer.task, trainer.model
   config = task.task_config
+  teacher = task.teacher if params.is_training else None
   source = task.open(params)
   # Options of the Garden's class say how data are read, ours what they show.
   garden = {field.name for field in dataclasses.fields(cfg.DataConfig)}
@@ -154,6 +158,8 @@ def _describe(trainer: trainer_lib.Trainer, lower: Any, params: cfg.DataConfig,
       'is_training': params.is_training,
       'labels': [config.model.num_classes, list(config.label_names)],
       'copies': num_copies,
+      'teacher': teacher and [teacher.backbone.get_config(), _hash_of(
+          variable.numpy() for variable in teacher.variables)],
       'seed': (params.seed or 0) if is_random else None,
   }
   pixels, label = task.ordered_examples(params).element_spec
@@ -161,11 +167,12 @@ def _describe(trainer: trainer_lib.Trainer, lower: Any, params: cfg.DataConfig,
   views = pixels.shape[:-len(model.backbone.input_size)]  # Of a video.
   layout = feature_files.Layout(
       batching.count_examples(params, source) * num_copies,
-      (*views, *tokens), config.cache_dtype, tuple(label.shape))
+      (*views, *tokens), config.cache_dtype, tuple(label.shape),
+      {distillation.TEACHER_LOGITS: config.model.num_classes} if teacher else {})
   key = hashlib.sha256(
       json.dumps(info, sort_keys=True, default=list).encode()).hexdigest()
   name = f'{"train" if params.is_training else "validation"}-{key[:16]}'
-  return _Part(params, num_copies, info, feature_files.FeatureFiles(
+  return _Part(params, num_copies, teacher, info, feature_files.FeatureFiles(
       os.path.join(folder, name), layout))
 
 
@@ -237,12 +244,16 @@ def _compute(part: _Part, trainer: trainer_lib.Trainer,
   # Draws of the augmentation follow from the seed and the place in this pass.
   tf.random.set_seed(part.info['seed'] or 0)
   examples = trainer.task.ordered_examples(part.params, part.num_copies)
+  teach = tf.function(lambda x: part.teacher(x, training=False))
   batch = max(1, _BATCH // math.prod(layout.shape[:-2]))  # Videos have views.
   for pixels, labels in examples.skip(done).batch(batch).prefetch(2):
     views = tf.reshape(pixels, [-1, *trainer.model.backbone.input_size])
     tokens = tf.reshape(
         tf.cast(lower(views), dtype), [-1, *layout.shape])
-    yield tokens.numpy(), labels.numpy(), {}
+    vectors = {}
+    if part.teacher:
+      vectors[distillation.TEACHER_LOGITS] = teach(pixels).numpy()
+    yield tokens.numpy(), labels.numpy(), vectors
     counter.advance(len(tokens))
 
 
