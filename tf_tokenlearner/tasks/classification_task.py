@@ -325,12 +325,22 @@ class ClassificationTask(base_task.Task):
             else class_scores.ONE_LABEL)
 
   def train_step(self, inputs, model, optimizer, metrics=None):
-    """As the base class; cached features go into the upper part of the model.
+    """As the base class, on pixels or cached features, with or without teacher.
+    """
+    inputs, network = self.training_inputs(inputs, model)
+    return super().train_step(inputs, network, optimizer, metrics)
+
+  def training_inputs(self, inputs, model: backbones.Classifier):
+    """Returns (examples, targets) of a batch, and the network that takes them.
+
+    Args:
+      inputs: (pixels or cached features, labels).
+      model: the whole model.
     """
     examples, labels = inputs
     targets = distillation.with_teacher(examples, labels, self.teacher)
-    examples, model = frozen_features.route(examples, model)
-    return super().train_step((examples, targets), model, optimizer, metrics)
+    examples, network = frozen_features.route(examples, model)
+    return (examples, targets), network
 
   def process_metrics(self, metrics, labels, model_outputs, **kwargs):
     labels, _ = distillation.split(labels)

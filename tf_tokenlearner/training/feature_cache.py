@@ -6,6 +6,7 @@ the view or augmentation, and types. Other weights or data have another name, so
 that no stale features are used.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -220,9 +221,10 @@ def _ensure(part: _Part, trainer: trainer_lib.Trainer,
   """Computes the features that are missing."""
   features = part.files
   tf.io.gfile.makedirs(features.folder)
-  with file_lock.alone(
-      os.path.join(features.folder, '.lock'),
-      lambda: say('Another process computes the same features: waiting.')):
+  with contextlib.nullcontext() if '://' in features.folder else (
+      file_lock.alone(
+          os.path.join(features.folder, '.lock'),
+          lambda: say('Another process computes the same features: waiting.'))):
     done = features.num_done()
     if done == features.layout.count:
       return
