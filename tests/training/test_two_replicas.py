@@ -62,8 +62,8 @@ def fixture_overrides(
       # They train on cached features; one replica scores pixels.
       'images': ('tokenlearner_digits', [
           tiny_digits, 'trainer: {best_checkpoint_eval_metric: auc}', EXACT,
-          PARTS, 'task: {class_weights: balanced}',
-          CACHED.format(finished_run)], 'auc'),
+          'task: {class_weights: balanced}', CACHED.format(finished_run),
+          PARTS], 'auc'),
       # 7 videos in batches of 2 x 2, two views of each.
       'many labels': (
           'tokenlearner_moving_digits',

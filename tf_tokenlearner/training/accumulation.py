@@ -5,8 +5,6 @@ from typing import Any, Dict, Sequence
 import tensorflow as tf
 import tf_keras
 
-from tf_tokenlearner.tasks import frozen_features
-
 
 def train_step(task, inputs: Any, model: tf_keras.Model, optimizer: Any,
                metrics: Sequence[tf_keras.metrics.Metric],
@@ -18,7 +16,7 @@ def train_step(task, inputs: Any, model: tf_keras.Model, optimizer: Any,
 
   Args:
     task: gives the loss.
-    inputs: (examples, labels) of this replica; num_parts divides B.
+    inputs: (pixels or cached features, labels) of this replica; num_parts divides B.
     model: called as model(examples, training=True); returns a tensor [B, ...].
     optimizer: any optimizer, perhaps with loss scaling.
     metrics: updated with the whole batch.
@@ -36,12 +34,12 @@ def train_step(task, inputs: Any, model: tf_keras.Model, optimizer: Any,
 
   def learn(i):
     """Returns loss, outputs and gradients of part i."""
-    examples, labels = tf.nest.map_structure(lambda x: x[i], parts)
-    examples, network = frozen_features.route(examples, model)
+    part = tf.nest.map_structure(lambda x: x[i], parts)
+    (examples, targets), network = task.training_inputs(part, model)
     with tf.GradientTape() as tape:
       outputs = network(examples, training=True)
       loss = task.build_losses(
-          labels=labels, model_outputs=outputs, aux_losses=model.losses)
+          labels=targets, model_outputs=outputs, aux_losses=model.losses)
       scaled = loss * share
       if is_scaled:
         scaled = optimizer.get_scaled_loss(scaled)
