@@ -57,6 +57,22 @@ def test_share_of_the_picture(tmp_path):
       IMAGES, str(folder)).task.validation_data.center_crop_fraction == .8
 
 
+@pytest.mark.parametrize('processor, size', [
+    # As of DINOv2, whose positions are for larger pictures.
+    ({'do_center_crop': True, 'crop_size': {'height': 16, 'width': 24},
+      'size': {'shortest_edge': 32}}, [16, 24, 3]),
+    ({'do_center_crop': False, 'size': {'height': 16, 'width': 16}},
+     [16, 16, 3]),
+    ({'size': 16}, [16, 16, 3]),
+    ({'size': {'shortest_edge': 16}}, [32, 32, 3]),
+    ({'size': {'height': 20, 'width': 16}}, [32, 32, 3])])  # Patches of 8.
+def test_size_of_the_picture(tmp_path, processor, size):
+  folder = tmp_path / 'model'
+  shutil.copytree(goldens.FOLDER / 'pretrained' / 'hf_dinov2', folder)
+  (folder / 'preprocessor_config.json').write_text(json.dumps(processor))
+  assert parse(IMAGES, str(folder)).task.model.input_size == size
+
+
 def test_what_is_stated_is_kept():
   params = parse(
       IMAGES, 'timm_hub_vit', 'task.model.input_size=[64, 64, 3]',

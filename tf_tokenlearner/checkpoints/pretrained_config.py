@@ -116,6 +116,21 @@ class Config:
         for key, short in (('image_mean', 'mean'), ('image_std', 'std')))
     return mean, deviation
 
+  def picture_size(self) -> Optional[Tuple[int, int]]:
+    """Returns (height, width) that the source's preprocessing makes, or None.
+
+    It may differ from the size that the positions are for: DINOv2 has positions
+    for 518 px and sees 224 px.
+    """
+    processor = self._files.preprocessor
+    key = 'crop_size' if processor.get('do_center_crop') else 'size'
+    size = processor.get(key)
+    if isinstance(size, int):
+      return size, size
+    if isinstance(size, dict) and {'height', 'width'} <= set(size):
+      return size['height'], size['width']
+    return None
+
   def crop_fraction(self) -> float:
     """Returns the share of the shorter side that the source evaluates on."""
     processor = self._files.preprocessor

@@ -129,7 +129,8 @@ def _follow_weights(params: cfg.ExperimentConfig,
   source = pretrained_arrays.convert(files)
   values: Dict[str, Any] = {
       prefix + name: getattr(source.spec, name) for name in _TAKEN}
-  values.update(_sizes(spec, source, task.model.input_size, prefix))
+  values.update(_sizes(spec, source, task.model.input_size, prefix,
+                       pretrained_config.Config(files).picture_size()))
   values['task.init_checkpoint_modules'] = 'backbone'
   # Where training sees whole pictures, so does evaluation.
   if isinstance(spec, specs.ViTSpec) and task.train_data.aug_crop:
@@ -147,22 +148,31 @@ def _follow_weights(params: cfg.ExperimentConfig,
 
 
 def _sizes(spec: specs.TransformerSpec, source: pretrained_arrays.Pretrained,
-           input_size, prefix: str) -> Dict[str, Any]:
-  """Returns the size of the input and of its patches or tubelets."""
+           input_size, prefix: str, picture_size) -> Dict[str, Any]:
+  """Returns the size of the input and of its patches or tubelets.
+
+  An image model sees pictures of the size that its preprocessing makes, if its
+  patches tile them, else of the size that its positions are for.
+  """
+  height, width, channels = source.input_size[-3:]
+  if (picture_size and isinstance(source.spec, specs.ViTSpec)
+      and not any(n % step for n, step in zip(
+          picture_size, source.spec.patch_size))):
+    height, width = picture_size
   if isinstance(spec, specs.ViTSpec):
     if not isinstance(source.spec, specs.ViTSpec):
       raise errors.UserError(
           'The pretrained weights are of clips and cannot start an image model.'
           ' Use an experiment for videos.')
     return {f'{prefix}patch_size': list(source.spec.patch_size),
-            'task.model.input_size': list(source.input_size)}
+            'task.model.input_size': [height, width, channels]}
   key = f'{prefix}tubelet_size'
   if isinstance(source.spec, specs.VideoSpec):
     return {key: list(source.spec.tubelet_size),
             'task.model.input_size': list(source.input_size)}
   frames = spec.tubelet_size[0] if spec.tubelet_size else _TUBELET_FRAMES
   return {key: [frames, *source.spec.patch_size],
-          'task.model.input_size': [input_size[0], *source.input_size]}
+          'task.model.input_size': [input_size[0], height, width, channels]}
 
 
 def _set(params: cfg.ExperimentConfig, key: str, value: Any) -> None:
