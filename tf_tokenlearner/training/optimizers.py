@@ -9,6 +9,7 @@ from official.modeling import performance
 from official.modeling.optimization import optimizer_factory
 import tensorflow as tf
 import tf_keras
+from tf_keras.src.optimizers.legacy import optimizer_v2
 
 from tf_tokenlearner import backbones
 from tf_tokenlearner import errors
@@ -81,9 +82,8 @@ def rate_factors(
 
 def _key(variable: tf.Variable) -> str:
   """Returns a key that the copies of a variable on all replicas share."""
-  container = getattr(variable, '_distributed_container', None)
   # pylint: disable-next=protected-access
-  return (container() if container else variable)._unique_id
+  return optimizer_v2._var_key(variable)  # By which slots are found, too.
 
 
 class _LayerDecay:
