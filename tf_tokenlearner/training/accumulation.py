@@ -16,7 +16,8 @@ def train_step(task, inputs: Any, model: tf_keras.Model, optimizer: Any,
 
   Args:
     task: gives the loss.
-    inputs: (pixels or cached features, labels) of this replica; num_parts divides B.
+    inputs: (pixels or cached features, labels) of this replica; num_parts
+      divides B.
     model: called as model(examples, training=True); returns a tensor [B, ...].
     optimizer: any optimizer, perhaps with loss scaling.
     metrics: updated with the whole batch.
