@@ -1,6 +1,7 @@
 """Exporters in common: odd class names and paths, refusals, samples."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def fixture_odd_names(finished_run, tmp_path_factory):
   return folder, checkpoint
 
 
-def test_saved_model_keeps_odd_class_names_and_paths(odd_names, tmp_path):
+def test_saved_model_keeps_odd_class_names_and_paths(
+    odd_names, tmp_path, ask_in_process):
   """Class names stay strings, and paths are not taken for patterns."""
   folder, checkpoint = odd_names
   out = str(tmp_path / 'out [x]?')
@@ -95,8 +97,10 @@ def test_export_that_fails_verification_can_be_kept(
 
 
 def test_verification_on_the_whole_split_gives_the_run_accuracy(
-    finished_run, tmp_path, capsys):
+    finished_run, tflite_export, tmp_path, monkeypatch, capsys):
   """Training, evaluation and export report the same accuracy."""
+  data = pathlib.Path(tflite_export, 'model.tflite').read_bytes()
+  monkeypatch.setattr(tflite_file, 'make', lambda *arguments: data)
   score = run_folder.load(finished_run).best_scores()['accuracy']
   tflite_file.export(
       finished_run, str(tmp_path / 'out'), verify_examples=1000)

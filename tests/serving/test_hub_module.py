@@ -216,6 +216,14 @@ def test_user_mistakes_give_one_line(finished_run, tmp_path):
     hub_module.export(finished_run, str(tmp_path / 'mine'))
 
 
+@pytest.fixture(scope='module', name='verified')
+def fixture_verified(found):
+  """Returns modules by output type, and the examples for both."""
+  return ({output_type: hub_module.make(found, output_type)
+           for output_type in ('classifier', 'feature_vector')},
+          hub_module.verification.draw(found, 20))
+
+
 @pytest.mark.parametrize('output_type, change, message', [
     # Rounding, which is accepted.
     ('classifier', dict(load=2e-5, layer=-2e-5), ''),
@@ -229,9 +237,10 @@ def test_user_mistakes_give_one_line(finished_run, tmp_path):
     ('feature_vector', dict(rest=1.), 'differs too much .*Nothing was kept'),
 ])
 def test_module_that_fails_verification_is_removed(
-    finished_run, found, tmp_path, monkeypatch, output_type, change, message):
+    finished_run, found, verified, tmp_path, monkeypatch, output_type, change,
+    message):
   """The client's outputs equal the model's, plus a change."""
-  examples = hub_module.verification.draw(found, 20)
+  modules, examples = verified
   def ask(client, folder, inputs):
     assert client.endswith('hub_client.py') and os.path.isdir(folder)
     np.testing.assert_allclose(
@@ -251,6 +260,13 @@ def test_module_that_fails_verification_is_removed(
         answers[name] = answers[name] + wrong
     return answers
   monkeypatch.setattr(hub_module.verification, 'ask', ask)
+  monkeypatch.setattr(
+      hub_module.verification, 'draw', lambda *arguments: examples)
+  monkeypatch.setattr(servable, 'load', lambda *arguments: found)
+  monkeypatch.setattr(
+      hub_module, 'make', lambda servable, output_type: modules[output_type])
+  # The module itself is not asked.
+  monkeypatch.setattr(tf.saved_model, 'save', lambda *arguments: None)
   with (pytest.raises(errors.UserError, match=f'(?s){message}') if message
         else contextlib.nullcontext()):
     hub_module.export(

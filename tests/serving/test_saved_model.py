@@ -218,6 +218,25 @@ def test_run_without_checkpoint_is_refused(tmp_path, tiny_digits):
     saved_model.export(str(tmp_path / 'run'), str(tmp_path / 'out'))
 
 
+@pytest.fixture(scope='module', name='verified')
+def fixture_verified(finished_run):
+  """Returns a servable, its examples and the client's outputs for them."""
+  found = servable.load(*servable.find(finished_run))
+  examples = saved_model.verification.draw(found, 10)
+  pixels = found.inputs.to_pixels(tf.constant(found.inputs.sample(3)))
+  answers = {'label_names/label_names': np.array(found.label_names),
+             'probabilities': examples.probabilities}
+  scores = saved_model.make_signatures(found)[0]['serving_default'](
+      tf.constant(found.inputs.sample(3)))
+  for name, outputs in (('serving_default', scores), ('image_bytes', scores),
+                        ('features', found.features(pixels))):
+    answers.update({
+        f'{name}/{key}': (value.numpy().astype(str) if key == 'top_names'
+                          else value.numpy())
+        for key, value in outputs.items()})
+  return found, examples, answers
+
+
 @pytest.mark.parametrize('change, message', [
     ('answers["label_names/label_names"][0] = "x"', 'other class names'),
     ('answers["features/pre_logits"] += 2e-5', ''),  # Rounding: accepted.
@@ -229,26 +248,15 @@ def test_run_without_checkpoint_is_refused(tmp_path, tiny_digits):
     ('answers["probabilities"] += .1', 'differs too much'),
 ])
 def test_export_with_wrong_outputs_is_refused(
-    finished_run, tmp_path, monkeypatch, change, message):
+    finished_run, verified, tmp_path, monkeypatch, change, message):
   """The client's outputs equal the model's, plus a change."""
-  found = servable.load(*servable.find(finished_run))
-  pixels = found.inputs.to_pixels(tf.constant(found.inputs.sample(3)))
-  answers = {'label_names/label_names': np.array(found.label_names)}
-  scores = saved_model.make_signatures(found)[0]['serving_default'](
-      tf.constant(found.inputs.sample(3)))
-  for name, outputs in (('serving_default', scores), ('image_bytes', scores),
-                        ('features', found.features(pixels))):
-    answers.update({
-        f'{name}/{key}': (value.numpy().astype(str) if key == 'top_names'
-                          else value.numpy())
-        for key, value in outputs.items()})
-  def ask(client, *arguments):
-    del client, arguments
-    examples = saved_model.verification.draw(found, 10)
-    answers['probabilities'] = examples.probabilities.copy()
-    exec(change, {'answers': answers})  # pylint: disable=exec-used
-    return answers
-  monkeypatch.setattr(saved_model.verification, 'ask', ask)
+  found, examples, outputs = verified
+  answers = {name: array.copy() for name, array in outputs.items()}
+  exec(change, {'answers': answers})  # pylint: disable=exec-used
+  monkeypatch.setattr(servable, 'load', lambda *arguments: found)
+  for name, result in (('draw', examples), ('ask', answers)):
+    monkeypatch.setattr(
+        saved_model.verification, name, lambda *arguments, x=result: x)
   monkeypatch.setattr(saved_model, 'save', lambda *arguments: None)
   with (pytest.raises(errors.UserError, match=f'(?s){message}') if message
         else contextlib.nullcontext()):
@@ -256,7 +264,8 @@ def test_export_with_wrong_outputs_is_refused(
   assert bool(message) == (not os.listdir(tmp_path))
 
 
-def test_fixed_batch_of_compiled_bfloat16(finished_run, tmp_path, capsys):
+def test_fixed_batch_of_compiled_bfloat16(
+    finished_run, tmp_path, capsys, ask_in_process):
   folder = str(tmp_path / 'out')
   saved_model.export(
       finished_run, folder, precision='bfloat16', jit_compile=True,
