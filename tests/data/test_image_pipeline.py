@@ -305,7 +305,7 @@ def test_images_are_upright(kind):
 
 def test_random_crops_are_upright():
   """The same boxes are cut from a tagged file and from the turned image."""
-  for tag in (3, 6, 7):
+  for tag in (3, 7):  # Half a turn; a quarter and a mirror.
     crops = []
     for data in stored_and_upright('JPEG', tag):
       tf_keras.utils.set_random_seed(5)

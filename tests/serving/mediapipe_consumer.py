@@ -1,9 +1,8 @@
 """Classifies images by MediaPipe, where tf_tokenlearner is not installed.
 
-  python mediapipe_consumer.py MODEL.tflite IMAGES.npy OUT.json
+  python mediapipe_consumer.py MODEL.tflite IMAGES.npz OUT.json
 
-Writes, for each uint8 image [N, H, W, 3], {class name: score} of the first
-head.
+Writes, for each uint8 image [H, W, 3], {class name: score} of the first head.
 """
 
 import json
@@ -20,7 +19,7 @@ def main(model: str, images_path: str, out_path: str) -> None:
       base_options=base_options.BaseOptions(model_asset_path=model))
   with vision.ImageClassifier.create_from_options(options) as classifier:
     answers = []
-    for image in np.load(images_path):
+    for image in np.load(images_path).values():
       found = classifier.classify(mediapipe.Image(
           image_format=mediapipe.ImageFormat.SRGB, data=image))
       answers.append({category.category_name: category.score

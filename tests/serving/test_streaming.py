@@ -13,11 +13,9 @@ from tf_tokenlearner.serving import streaming
 from tf_tokenlearner.serving import verification
 
 
-@pytest.fixture(scope='module', name='saved_model')
-def fixture_saved_model(tmp_path_factory, stream_run):
-  folder = str(tmp_path_factory.mktemp('exported') / 'stream')
-  streaming.export(stream_run, folder, verify=False)
-  return folder
+@pytest.fixture(name='saved_model')
+def fixture_saved_model(stream_exports):
+  return stream_exports['saved_model']
 
 
 def test_streaming_steps_equal_the_whole_model(stream_run, saved_model):

@@ -114,6 +114,17 @@ def test_flex_operations_are_refused_by_name():
     tflite_file._require_builtins(converter.convert())
 
 
+@pytest.fixture(scope='module', name='verified')
+def fixture_verified(finished_run):
+  """Returns a servable, its examples and the client's outputs for them."""
+  loaded = servable.load(*servable.find(finished_run))
+  examples = tflite_file.verification.draw(loaded, 20)
+  scores = loaded.scores(tf.constant(examples.pixels))
+  return loaded, examples, {
+      'signature': 'serving_default', 'label_names': loaded.label_names,
+      **{key: value.numpy() for key, value in scores.items()}}
+
+
 @pytest.mark.parametrize('lie, message', [
     (dict(signature='other'), 'another signature or other class names'),
     (dict(label_names=['a'] * 10), 'another signature or other class names'),
@@ -121,20 +132,18 @@ def test_flex_operations_are_refused_by_name():
     (dict(logits=1e-2), 'logits of the reloaded export differs'),
     (dict(probabilities=1e-2), '(?s)differs too much.*allowed')])
 def test_export_with_wrong_outputs_is_refused(
-    finished_run, tmp_path, monkeypatch, lie, message):
+    finished_run, verified, tmp_path, monkeypatch, lie, message):
   """The change is added to the right outputs."""
-  loaded = servable.load(*servable.find(finished_run))
-  examples = tflite_file.verification.draw(loaded, 20)
-  scores = loaded.scores(tf.constant(examples.pixels))
-  answers = {key: value.numpy() for key, value in scores.items()}
-  answers.update({'signature': 'serving_default',
-                  'label_names': loaded.label_names})
+  loaded, examples, outputs = verified
+  answers = dict(outputs)
   for name, value in lie.items():
     answers[name] = (
         answers[name] + value if isinstance(value, float) else value)
   monkeypatch.setattr(tflite_file, 'make', lambda *arguments: b'')
-  monkeypatch.setattr(
-      tflite_file.verification, 'ask', lambda *arguments: answers)
+  monkeypatch.setattr(servable, 'load', lambda *arguments: loaded)
+  for name, result in (('draw', examples), ('ask', answers)):
+    monkeypatch.setattr(
+        tflite_file.verification, name, lambda *arguments, x=result: x)
   with (pytest.raises(errors.UserError, match=message) if message
         else contextlib.nullcontext()):
     tflite_file.export(finished_run, str(tmp_path / 'out'), verify_examples=20)
