@@ -9,35 +9,31 @@ import pytest
 
 @pytest.fixture(scope='session', name='world')
 def fixture_world(
-    tmp_path_factory, finished_run, finished_video_run, stream_run,
-    image_export, video_export):
+    tmp_path_factory, finished_run, finished_video_run, image_export,
+    video_export, tflite_export, stream_exports):
   """A folder laid out as the pages say, with tiny runs and their exports."""
   from PIL import Image
   from sklearn import datasets
   from tests import goldens
   from tf_tokenlearner.serving import hub_module
-  from tf_tokenlearner.serving import streaming
-  from tf_tokenlearner.serving import tflite_file
 
   world = tmp_path_factory.mktemp('world')
   for name, target in {
       'runs/digits': finished_run, 'runs/pictures': finished_run,
       'runs/clips': finished_video_run, 'exported/pictures': image_export,
-      'exported/clips': video_export}.items():
+      'exported/clips': video_export,
+      'exported/pictures_tflite': tflite_export,
+      'exported/stream': stream_exports['saved_model'],
+      'exported/stream_tflite': stream_exports['tflite']}.items():
     path = world / name
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(target)
   (world / 'public_vit').symlink_to(
       goldens.FOLDER / 'pretrained' / 'timm_hub_vit')
   with contextlib.redirect_stdout(io.StringIO()):
-    for module, run, name, options in (
-        (tflite_file, finished_run, 'pictures_tflite', {}),
-        (hub_module, finished_run, 'pictures_hub',
-         {'output_type': 'feature_vector'}),
-        (streaming, stream_run, 'stream', {}),
-        (streaming, stream_run, 'stream_tflite', {'export_format': 'tflite'})):
-      module.export(run, str(world / 'exported' / name), verify=False,
-                    **options)
+    hub_module.export(
+        finished_run, str(world / 'exported' / 'pictures_hub'),
+        output_type='feature_vector', verify=False)
   for i in range(3):
     pixels = (datasets.load_digits().images[i] * 15.9).astype('uint8')
     folder = world if not i else world / 'more_photos'
