@@ -14,6 +14,7 @@ from tf_tokenlearner.data import labelled_source
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner.evaluation import score_files
 from tf_tokenlearner import files
+from tf_tokenlearner import quiet
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.tasks import classification_task
 from tf_tokenlearner.training import run_checks
@@ -116,7 +117,8 @@ def _file_names(params: experiments.Config,
   unknown = [''] * len(labels)
   if source is None:  # TFRecord files have no names.
     return unknown
-  names, read = batching.read_files(data, source)
+  with quiet.errors_only():  # TFDS warns about its own calls.
+    names, read = batching.read_files(data, source)
   if not all(map(_same, read, labels)):
     return unknown  # Several workers evaluate in another order.
   place = data.files_dir or str(data.input_path)

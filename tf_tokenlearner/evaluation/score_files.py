@@ -130,8 +130,8 @@ def render(values: Mapping[str, Any]) -> str:
           _number(row[key]).rjust(columns) for key, columns in _HEADS.items())
       for row in rows]
   if empty:
-    lines.append(_cut(
-        f'{len(empty):,} without examples: {", ".join(empty)}', 79))
+    text = f'{len(empty):,} without examples: {", ".join(empty)}'
+    lines.append(text if len(text) < 80 else text[:76] + '...')
   found = (class_scores.confusions(values, _TOP)
            if values['confusion'] is not None else [])
   if found:
@@ -173,4 +173,8 @@ def _number(value: Any) -> str:
 
 
 def _cut(name: str, width: int) -> str:
-  return name if len(name) <= width else name[:width - 3] + '...'
+  """Shortens a text in its middle: names often differ at their end."""
+  if len(name) <= width:
+    return name
+  end = width // 3
+  return f'{name[:width - 3 - end]}...{name[-end:]}'
