@@ -109,7 +109,7 @@ def test_training_equals_that_on_pixels(trainer, tmp_path):
   found = losses(trainer)
   np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
   use(trainer, tmp_path, distillation=dict(weight=1e-9))
-  assert np.abs(losses(trainer) - found)[:3].min() > 1e-2
+  assert np.abs(losses(trainer) - found)[:3].min() > 1e-3
 
 
 def test_clips_equal_pixels(tiny_moving_digits, stream_run, tmp_path):
