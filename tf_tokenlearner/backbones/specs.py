@@ -12,7 +12,6 @@ from tf_tokenlearner.backbones import spec_checks
 from tf_tokenlearner.backbones import variants
 from tf_tokenlearner import errors
 
-VERSIONS = ('v1.0', 'v1.1')
 TOKENIZERS = ('token_learner', 'grid_pooling')
 FUSERS = ('token_fuser', 'unpooling', 'reprojection')
 POOLERS = ('gap', 'gmp', 'gsp', 'token', 'token_and_mean', 'attention')
@@ -42,7 +41,7 @@ class TokenLearnerSpec:
       paper's video model.
     kernel_size: side of each convolution.
   """
-  version: str = spec_checks.choice('v1.1', VERSIONS)
+  version: str = spec_checks.choice('v1.1', ('v1.0', 'v1.1'))
   bottleneck_dim: int = spec_checks.size(64)
   dropout_rate: float = spec_checks.rate(0.)
   pooling: str = spec_checks.choice('sum', ('sum', 'mean'))
@@ -266,8 +265,7 @@ class ViTSpec(TransformerSpec):
 
   def grid_size(self, input_size: Sequence[int]) -> _Map:
     """Returns (H, W) in patches, for a completed spec."""
-    return (input_size[0] // self.patch_size[0],
-            input_size[1] // self.patch_size[1])
+    return tuple(a // b for a, b in zip(input_size, self.patch_size))
 
   def _implied_sizes(self) -> Dict[str, Any]:
     if self.variant == variants.AUTO:
@@ -299,8 +297,7 @@ class VideoSpec(TransformerSpec):
 
   def grid_size(self, input_size: _Clip) -> _Map:
     """Returns (H, W) in tubelets, for a completed spec."""
-    return (input_size[1] // self.tubelet_size[1],
-            input_size[2] // self.tubelet_size[2])
+    return tuple(a // b for a, b in zip(input_size[1:], self.tubelet_size[1:]))
 
   def num_frames(self, input_size: _Clip) -> int:
     """Returns T, the tubelets along time, for a completed spec."""
@@ -364,8 +361,7 @@ class FactorizedViViTSpec(VideoSpec):
   The options of TransformerSpec describe the spatial one. Without TokenLearner
   each index gives one pooled token, as in the source; with it, all S tokens.
   token_learner_location may be num_layers: behind the spatial blocks. Source:
-  Arnab et al. 2021 (arXiv 2103.15691), section 3.3, model 2, where there is no
-  TokenLearner.
+  Arnab et al. 2021 (arXiv 2103.15691), section 3.3, model 2.
 
   Attributes:
     temporal_num_layers: blocks of the temporal transformer.

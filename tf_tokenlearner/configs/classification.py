@@ -294,7 +294,7 @@ def own_data_recipe() -> dict:
 def fine_tuning_recipe() -> dict:
   """Returns arguments of `experiment` for training from public weights.
 
-  The form is that of BEiT (Bao et al. 2021, arXiv 2106.08254, appendix):
+  It follows BEiT (Bao et al. 2021, arXiv 2106.08254, appendix):
   AdamW, cosine, layer-wise decay of the learning rate. Values by trial on about
   2,000 photographs.
   """
