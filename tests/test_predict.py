@@ -24,22 +24,6 @@ def run(*arguments, folder='/'):
   return done.returncode, done.stdout, done.stderr
 
 
-def test_stdout_holds_only_predictions(image_export, tmp_path):
-  cv2.imwrite(str(tmp_path / 'a.png'), np.zeros([9, 9, 3], np.uint8))
-  (tmp_path / 'b.png').write_bytes(b'')
-  code, out, err = run(
-      f'--model={image_export}', '--format=csv', '--attention=maps', 'a.png',
-      'b.png', folder=tmp_path)
-  assert code == 1
-  assert err == '1 of 2 files could not be read:\n  b.png: empty file\n'
-  good, bad = csv.DictReader(io.StringIO(out))
-  assert (good['file'], good['error']) == ('a.png', '')
-  assert 0 < float(good['probability_3']) < float(good['probability_1']) <= 1
-  assert (bad['file'], bad['error'], bad['class_1']) == (
-      'b.png', 'empty file', '')
-  assert (tmp_path / 'maps' / 'a.png.png').exists()
-
-
 @pytest.mark.parametrize('arguments, message', [
     (['a.png'], '--model must be given'),
     (['--model=m'], 'Expected images, videos or folders of them'),
@@ -55,13 +39,16 @@ def test_mistakes_are_one_line(arguments, message):
   assert message in err
 
 
-def test_predictions_do_not_import_the_model_garden(image_export, tmp_path):
+def test_process_prints_predictions_and_does_not_import_the_model_garden(
+    image_export, tmp_path):
   """Runs as a module, on a file and in a folder with special characters."""
   folder = tmp_path / 'export [lr=0.1]*'
   shutil.copytree(image_export, folder)
-  cv2.imwrite(str(tmp_path / 'a.png'), np.zeros([9, 9, 3], np.uint8))
+  for name in ('a.png', 'c.png'):
+    cv2.imwrite(str(tmp_path / name), np.zeros([9, 9, 3], np.uint8))
   odd = os.fsencode(tmp_path) + b'/\xff\xc3\xa9 [1].png'
-  os.rename(tmp_path / 'a.png', odd)
+  os.rename(tmp_path / 'c.png', odd)
+  (tmp_path / 'b.png').write_bytes(b'')
   done = subprocess.run(
       [sys.executable, '-c', """if True:
           import atexit, runpy, sys
@@ -70,10 +57,17 @@ def test_predictions_do_not_import_the_model_garden(image_export, tmp_path):
               file=sys.stderr))
           runpy.run_module('tf_tokenlearner.predict', run_name='__main__',
                            alter_sys=True)""",
-       f'--model={folder}', '--attention=maps', odd], capture_output=True,
+       f'--model={folder}', '--format=csv', '--attention=maps', 'a.png',
+       'b.png', odd], capture_output=True,
       cwd=tmp_path, check=False, env={**os.environ, 'PYTHONIOENCODING': 'ascii',
                                       'PYTHONPATH': str(ROOT)})
-  assert (done.returncode, done.stderr) == (0, b'[]\n')
-  assert b' [1].png' in done.stdout and b'0.' in done.stdout
-  assert os.listdir(os.fsencode(tmp_path / 'maps')) == [
-      b'\xff\xc3\xa9 [1].png.png']
+  assert (done.returncode, done.stderr) == (
+      1, b'1 of 3 files could not be read:\n  b.png: empty file\n[]\n')
+  good, bad, other = csv.DictReader(io.StringIO(done.stdout.decode('ascii')))
+  assert (good['file'], good['error']) == ('a.png', '')
+  assert 0 < float(good['probability_3']) < float(good['probability_1']) <= 1
+  assert (bad['file'], bad['error'], bad['class_1']) == (
+      'b.png', 'empty file', '')
+  assert other['file'].endswith(' [1].png') and not other['error']
+  assert sorted(os.listdir(os.fsencode(tmp_path / 'maps'))) == [
+      b'a.png.png', b'\xff\xc3\xa9 [1].png.png']

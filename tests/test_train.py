@@ -65,7 +65,7 @@ def test_help_lists_the_experiments_without_tensorflow():
     (['--mode=train'], '--model_dir must be given'),
     (['--mode=train', '--model_dir=x'], '--experiment must be given'),
     (['--experiment=tokenlearner_digit', '--mode=train', '--model_dir=x'],
-     "Unknown experiment 'tokenlearner_digit'. Nearest of the 13 known: "
+     "Unknown experiment 'tokenlearner_digit'. Nearest of the 14 known: "
      'tokenlearner_digits'),
     (['--mode=tran', '--model_dir=x'], 'value should be one of'),
     (['--mode=train', '--model_dir=x', '--experiment=tokenlearner_digits',
@@ -107,7 +107,7 @@ def test_killed_run_continues_to_its_end_and_exports(
   overrides = tmp_path / 'tiny.yaml'
   overrides.write_text(conftest.TINY_DIGITS.replace(
       'train_data: {', f'train_data: {{tfds_data_dir: {data_dir}, ').replace(
-          'train_steps: 4', 'train_steps: 600'))
+          'train_steps: 4', 'train_steps: 200'))
   command = [
       '--experiment=tokenlearner_digits', '--mode=train_and_eval',
       f'--model_dir={tmp_path / "run"}', f'--config_file={overrides}',
@@ -124,9 +124,9 @@ def test_killed_run_continues_to_its_end_and_exports(
   victim.communicate()
   assert not (tmp_path / 'exported').exists()
 
-  command.append('--params_override=trainer.train_steps=602,'
-                 'trainer.validation_interval=602,'
-                 'trainer.checkpoint_interval=500,trainer.steps_per_loop=100,'
+  command.append('--params_override=trainer.train_steps=202,'
+                 'trainer.validation_interval=202,'
+                 'trainer.checkpoint_interval=200,trainer.steps_per_loop=100,'
                  'trainer.summary_interval=100')
   code, out, err = run(*command)
   assert code == 0, err
