@@ -206,6 +206,26 @@ def test_forward_path_that_is_not_supported(
   assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('name, change, values', [
+    ('hf_clip_vision', head_after_clip, {}),
+    ('hf_videomae', no_change, dict(use_mean_pooling=False))])
+def test_backbone_of_a_head_that_is_not_supported(
+    tmp_path, name, change, values):
+  """The head is left out; the backbone gives the features of its library."""
+  folder = str(tmp_path / 'model')
+  tensors = copy(name, folder)
+  change(tensors)
+  save(tensors, folder)
+  edit_config(folder, **values)
+  model = pretrained.from_pretrained(folder, num_classes=3)
+  pixels, _ = read(name)
+  np.testing.assert_allclose(
+      model.backbone(pixels)['features'],
+      load(name).backbone(pixels)['features'], atol=1e-6)
+  assert 'left out: classifier.weight' in model.loading_report
+  assert model.head.kernel.shape[-1] == 3
+
+
 def make_config(config, preprocessor=None):
   return pretrained_config.Config(
       hub_files.PretrainedFiles('here', None, config, preprocessor or {}, None))
@@ -269,6 +289,31 @@ def test_rescaling_of_pixels(preprocessor, mean, deviation):
   np.testing.assert_allclose(statistics[0], [mean] * 3, rtol=1e-6)
   np.testing.assert_allclose(statistics[1], [deviation] * 3, rtol=1e-6)
   assert config.states_pixels() == bool(preprocessor)
+
+
+@pytest.mark.parametrize('config, preprocessor, expected', [
+    ({}, {}, {}),
+    ({'pretrained_cfg': {'interpolation': 'bicubic', 'crop_mode': 'center'}},
+     {}, dict(resize='crop', interpolation='bicubic', antialias=True)),
+    ({'pretrained_cfg': {'crop_mode': 'squash'}}, {}, dict(resize='stretch')),
+    ({'pretrained_cfg': {'crop_mode': 'border'}}, {}, dict(resize='letterbox')),
+    # ViT, in the new and the old form.
+    ({}, {'size': {'height': 32, 'width': 32}, 'resample': 2},
+     dict(resize='stretch', interpolation='bilinear', antialias=True)),
+    ({}, {'size': 32, 'resample': 0},
+     dict(resize='stretch', interpolation='nearest', antialias=False)),
+    # CLIP.
+    ({}, {'size': {'shortest_edge': 32}, 'do_center_crop': True, 'resample': 3},
+     dict(resize='crop', interpolation='bicubic', antialias=True)),
+    ({}, {'size': {'height': 32, 'width': 32}, 'do_resize': False}, {})])
+def test_resizing_of_the_source(config, preprocessor, expected):
+  assert make_config(config, preprocessor).resizing() == expected
+
+
+def test_unknown_interpolation_of_the_source():
+  with pytest.raises(errors.UserError, match=(
+      "Unknown interpolation of the pretrained model '5'. Known: ")):
+    make_config({}, {'resample': 5}).resizing()
 
 
 def test_pixels_that_are_not_normalised(tmp_path):

@@ -24,6 +24,14 @@ def parse(experiment, name, *texts, **options):
           'type': kind, kind: {'variant': 'auto', **options}}}}}, *texts])
 
 
+def with_preprocessor(tmp_path, values):
+  """Returns a copy of hf_vit with these values in preprocessor_config.json."""
+  folder = tmp_path / 'model'
+  shutil.copytree(goldens.FOLDER / 'pretrained' / 'hf_vit', folder)
+  (folder / 'preprocessor_config.json').write_text(json.dumps(values))
+  return str(folder)
+
+
 def spec_of(params):
   model = params.task.model
   return model.backbone.get().completed(tuple(model.input_size))
@@ -48,13 +56,32 @@ def test_share_of_the_picture(tmp_path):
   # Models of transformers without a crop see the whole picture.
   assert parse(
       IMAGES, 'hf_vit').task.validation_data.center_crop_fraction == 1.
-  folder = tmp_path / 'model'
-  shutil.copytree(goldens.FOLDER / 'pretrained' / 'hf_vit', folder)
-  (folder / 'preprocessor_config.json').write_text(json.dumps({
+  folder = with_preprocessor(tmp_path, {
       'do_center_crop': True, 'size': {'shortest_edge': 40},
-      'crop_size': {'height': 32, 'width': 32}}))
+      'crop_size': {'height': 32, 'width': 32}})
   assert parse(
-      IMAGES, str(folder)).task.validation_data.center_crop_fraction == .8
+      IMAGES, folder).task.validation_data.center_crop_fraction == .8
+  clips = parse(CLIPS, folder).task
+  assert clips.train_data.min_image_size == 40
+  assert clips.validation_data.min_image_size == 40
+  # As timm does: 32 / .9, rounded down.
+  assert parse(CLIPS, 'timm_hub_vit').task.validation_data.min_image_size == 35
+  assert parse(
+      CLIPS, 'timm_hub_vit', 'task.validation_data.min_image_size=50'
+      ).task.validation_data.min_image_size == 50
+
+
+def test_resizing_of_the_source(tmp_path):
+  folder = with_preprocessor(
+      tmp_path, {'size': {'height': 32, 'width': 32}, 'resample': 3})
+  for experiment, mode in ((IMAGES, 'stretch'), (CLIPS, 'crop')):
+    task = parse(experiment, folder).task
+    assert (task.resize, task.interpolation, task.antialias) == (
+        mode, 'bicubic', True)
+  task = parse(
+      IMAGES, folder, 'task.resize=letterbox,task.antialias=false').task
+  assert (task.resize, task.interpolation, task.antialias) == (
+      'letterbox', 'bicubic', False)
 
 
 @pytest.mark.parametrize('processor, size', [

@@ -69,6 +69,21 @@ def test_random_boxes_obey_the_seed():
     assert .07 < height * width / 8000 <= 1 and .7 < width / height < 1.4
 
 
+def test_random_boxes_relative_to_the_picture():
+  """A strip of 1:20 gives strips; so the network sees them as in evaluation."""
+  tf.random.set_seed(0)
+  box = augmentation.random_box([.25, 1.], of_picture=True)
+  for shape in ([100, 2000, 3], [1, 300, 3]):
+    rows, columns = shape[:2]
+    for _ in range(20):
+      top, left, height, width = map(int, box(tf.constant(shape)))
+      assert 0 <= top < top + height <= rows
+      assert 0 <= left < left + width <= columns
+      if rows > 1:
+        assert .24 < height * width / (rows * columns) <= 1
+        assert .7 < (height / rows) / (width / columns) < 1.4
+
+
 def test_rotation():
   """A right angle is exact; the centre stays; angles keep to the bound."""
   image = tf.random.stateless_uniform([9, 9, 3], [0, 0], -1, 1)

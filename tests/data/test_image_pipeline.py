@@ -15,6 +15,7 @@ import tf_keras
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import resizing
 from tf_tokenlearner.data import views
 from official.vision.configs import common
 
@@ -123,6 +124,21 @@ def test_encoded_images_equal_decoded_ones(encode, fraction):
   (pixels, label), = dataset
   np.testing.assert_allclose(pixels[0], expected, atol=1e-6)
   np.testing.assert_array_equal(label, [1])
+
+
+@pytest.mark.parametrize('mode', ['letterbox', 'stretch'])
+def test_training_sees_the_pixels_of_evaluation(mode):
+  """Without random crop, whole pictures are the same in both."""
+  options = resizing.Resizing(mode, 'bicubic', True)
+  for shape in ((40, 13), (17, 60), (1, 50)):
+    example = {'image': tf.io.encode_jpeg(noise(*shape)), 'label': 1}
+    trained, evaluated = (
+        image_pipeline._Parser(params, (16, 12, 3), 5, False, options)(
+            example)[0]
+        for params in (training_config(),
+                       evaluation_config(center_crop_fraction=.5)))
+    np.testing.assert_array_equal(trained, evaluated)
+    assert (trained == 0).numpy().all(-1).any() == (mode == 'letterbox')
 
 
 def test_grey_is_kept_and_every_format_converts_to_grey():

@@ -17,6 +17,7 @@ from tests.data import video_making
 from tf_tokenlearner import errors
 from tf_tokenlearner.configs import video_classification as config
 from tf_tokenlearner.data import augmentation
+from tf_tokenlearner.data import resizing
 from tf_tokenlearner.data import video_files
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner.data import views as views_lib
@@ -203,6 +204,27 @@ def test_full_size_frames_are_served_as_they_were_stored(
   small = tf.constant(frames[None, :, :24])
   np.testing.assert_array_equal(
       serve(small, 24), serve(small, None))
+
+
+@pytest.mark.parametrize('mode', ['letterbox', 'stretch'])
+def test_whole_frames_are_the_same_everywhere(mode):
+  """In training, evaluation and exports."""
+  options = resizing.Resizing(mode)
+  video, size = tiny_videos.noise(2, 9, 30), (2, 8, 8, 3)
+  example = {'video': tf.constant(video), 'label': 0}
+  trained, evaluated = (
+      video_pipeline._Parser(params, size, 5, False, options)(example)[0]
+      for params in (training_config(scale_jitter=[.5, 2.]),
+                     evaluation_config()))
+  view = views_lib.ClipView(size, None, 1, 'loop', 6, None, options)
+  served = tf.function(view.to_pixels).get_concrete_function(
+      tf.TensorSpec([None, None, None, None, 3], tf.uint8))
+  np.testing.assert_array_equal(trained, evaluated[0])
+  np.testing.assert_allclose(
+      served(tf.constant(video[None]))[0], trained, atol=1e-6)
+  image = views_lib.ImageView(size[1:], 1., options)
+  np.testing.assert_allclose(
+      trained[1], image.to_pixels(video[1]), atol=1e-6)
 
 
 def test_scaling_is_that_of_the_whole_frame():
@@ -638,6 +660,20 @@ def test_valid_options():
     video_pipeline.check_options(name, params, size)
   video_pipeline.check_options(
       'train_data', training_config(scale_jitter=[1, 2]), (4, 6, 6, 1))
+
+
+def test_options_of_whole_frames():
+  """They need no size before a crop, and have no places for three crops."""
+  stretch = resizing.Resizing('stretch')
+  video_pipeline.check_options(
+      'validation_data', evaluation_config(min_image_size=1), (4, 6, 6, 3),
+      stretch)
+  with pytest.raises(errors.UserError, match=(
+      'num_test_crops must be 1 with task.resize=stretch, which crops nothing; '
+      'got 3')):
+    video_pipeline.check_options(
+        'validation_data', evaluation_config(num_test_crops=3), (4, 6, 6, 3),
+        stretch)
 
 
 @pytest.mark.parametrize('options, channels, message', [

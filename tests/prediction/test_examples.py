@@ -53,6 +53,13 @@ def test_reads_a_clip(video):
       examples.to_view(clip, CLIPS), CLIPS.to_pixels(pixels[tf.newaxis])[0])
 
 
+def test_shape_of_the_frames(image, video):
+  assert examples.frame_shape(
+      examples.make_reader(IMAGES, None)(image))[:2] == (5, 7)
+  assert examples.frame_shape(
+      examples.make_reader(CLIPS, 10.)(video))[:2] == (24, 32)
+
+
 def test_unreadable_files_give_a_reason(image, video, tmp_path):
   read_image = examples.make_reader(IMAGES, None)
   read_clip = examples.make_reader(CLIPS, 10.)

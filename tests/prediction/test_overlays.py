@@ -10,6 +10,7 @@ from PIL import ImageSequence
 import pytest
 
 from tf_tokenlearner import errors
+from tf_tokenlearner.data import resizing
 from tf_tokenlearner.prediction import overlays
 
 GAP, LINE = 4, 18
@@ -102,6 +103,35 @@ def test_many_tokens_fill_several_rows():
       2 * (160 + LINE + GAP) + 2 * LINE, 5 * 160 + 4 * GAP, 3)
   *_, last, empty = tiles(drawn, 160, 160, 10, 5)
   assert (last == orange(1)).all() and (empty == 255).all()
+
+
+def test_bars_of_a_letterbox_are_not_drawn():
+  """Maps keep their place on the picture, which is twice as wide as high."""
+  place = resizing.Resizing('letterbox').placement((20, 40), (16, 16))
+  view = np.zeros([16, 16, 1], np.float32)
+  view[4:12] = 1  # A white picture between grey bars.
+  weights = np.zeros([1, 4, 4], np.float32)
+  weights[0, 1] = 1  # The upper half of the picture.
+  drawn = np.int32(overlays.draw(view, weights, '', 1., place))
+  picture, tile = tiles(drawn, 80, 160, 2, 2)
+  assert (picture == 255).all()
+  full = np.round(.2 * 255 + .8 * np.array([255, 90, 0]))
+  np.testing.assert_allclose(tile[20], np.tile(full, [160, 1]), atol=4)
+  assert (tile[61:] == 255).all()
+  # On the border of upper and lower half, half the colour.
+  np.testing.assert_allclose(tile[40, 0], (full + 255) / 2, atol=4)
+
+
+def test_stretched_pictures_get_their_shape_again():
+  place = resizing.Resizing('stretch').placement((20, 40), (16, 16))
+  view = np.zeros([16, 16, 1], np.float32)
+  view[:, 12:] = 1
+  weights = np.zeros([1, 4, 4], np.float32)
+  weights[0, :, 3] = 1
+  picture, tile = tiles(
+      np.int32(overlays.draw(view, weights, '', 1., place)), 80, 160, 2, 2)
+  assert (picture[:, :120] == 128).all() and (picture[:, 120:] == 255).all()
+  assert (tile[:, :99] == 128).all() and (tile[:, 141:] != 255).any(-1).all()
 
 
 def test_paths_are_distinct(tmp_path):

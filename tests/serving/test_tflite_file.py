@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import goldens
 from tf_tokenlearner import errors
+from tf_tokenlearner.analysis import cost
+from tf_tokenlearner.configs import experiments
+from tf_tokenlearner.serving import input_signatures
+from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable
 from tf_tokenlearner.serving import tflite_file
 from tf_tokenlearner.serving import tflite_inputs
 from tf_tokenlearner.serving import tflite_metadata
+from tf_tokenlearner.tasks import classification_task
 
 
 @pytest.fixture(scope='module', name='found')
@@ -60,6 +66,60 @@ def test_quantized_scores_are_close_to_the_model(
       for op in loaded._get_ops_details() if op['op_name'] == 'SOFTMAX'}
   assert softmax_inputs == {
       np.int16 if quantize == 'int16x8' else np.float32}
+
+
+@pytest.mark.parametrize('name, pooled, macs_after', [
+    # Class token, LayerNorm before the blocks, quick GELU.
+    ('hf_clip_vision', 1, 0),
+    # Attention pooling of 4 tokens: q, k, v, two products, out, MLP.
+    ('hf_siglip', 1, 24 * 24 * (1 + 2 * 4 + 1) + 2 * 4 * 24 + 2 * 24 * 48),
+    # Registers; class token and mean.
+    ('hf_dinov2_registers', 2, 0)])
+def test_exports_models_of_public_weights(tmp_path, name, pooled, macs_after):
+  """Each with a TokenLearner after the first of three blocks."""
+  weights = str(goldens.FOLDER / 'pretrained' / name)
+  task = experiments.parse('tokenlearner_image_folder', [{'task': {
+      'init_checkpoint': weights, 'model': {'num_classes': 5, 'backbone': {
+          'token_learner_vit': {
+              'variant': 'auto', 'token_learner_location': 1, 'num_tokens': 4,
+              'token_learner': {'bottleneck_dim': 8}}}}}}]).task
+  made = classification_task.make(task)
+  model = made.build_model()
+  made.initialize(model)
+  rng = np.random.default_rng(0)
+  model.head.kernel.assign(rng.normal(0, .5, model.head.kernel.shape))
+  found = servable.Servable(
+      task, tuple('abcde'), model, input_signatures.of_task(task))
+  images = rng.integers(0, 256, [2, 32, 32, 3], np.uint8)
+  expected = found.scores(found.inputs.to_pixels(images))['probabilities']
+  assert np.std(expected, axis=0).max() > .01
+
+  data = tflite_file.make(found)
+  assert tflite_metadata.operations(data).custom == ()
+  runner = interpreter.Interpreter(
+      model_content=data).get_signature_runner('serving_default')
+  for image, probabilities in zip(images, expected):
+    np.testing.assert_allclose(
+        runner(images=np.float32(image[np.newaxis]))['probabilities'][0],
+        probabilities, atol=1e-5)
+  signatures, _ = saved_model.make_signatures(found)
+  saved_model.save(
+      model.variables, {'serving_default': signatures['serving_default']},
+      found.label_names, str(tmp_path / 'export'))
+  loaded = tf.saved_model.load(str(tmp_path / 'export'))
+  np.testing.assert_allclose(
+      loaded.signatures['serving_default'](images=tf.constant(images))[
+          'probabilities'], expected, atol=1e-6)
+
+  spec, width, mlp = task.model.backbone.get(), 24, 48
+  assert (spec.hidden_size, spec.mlp_dim, spec.num_layers) == (width, mlp, 3)
+  prefix = spec.num_class_tokens + spec.num_registers
+  block = lambda n: 4 * n * width**2 + 2 * n * n * width + 2 * n * width * mlp
+  patches = 16
+  assert cost.classifier_cost(spec, task.model.input_size, 5).macs == (
+      patches * 8 * 8 * 3 * width + block(prefix + patches)
+      + patches * (width * 8 + 8 * 4 + 4 * width) + 2 * block(prefix + 4)
+      + macs_after + pooled * width * 5)
 
 
 def test_exports_an_image_model(finished_run, tmp_path, capsys):

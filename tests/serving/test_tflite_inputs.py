@@ -14,6 +14,8 @@ from tf_tokenlearner.data import views
 from tf_tokenlearner.prediction import predictors
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.serving import input_signatures
+from tf_tokenlearner.serving import manifest
+from tf_tokenlearner.serving import saved_model
 from tf_tokenlearner.serving import servable
 from tf_tokenlearner.serving import tflite_file
 from tf_tokenlearner.serving import tflite_inputs
@@ -61,6 +63,49 @@ def test_resized_whole_image_gives_the_evaluation_view():
   np.testing.assert_allclose(
       tflite_inputs.to_pixels(whole, (8, 8, 1)), VIEW.to_pixels(images),
       atol=.01)
+
+
+@pytest.mark.parametrize('options, words', [
+    (dict(resize='letterbox', interpolation='bicubic', antialias=True),
+     'a whole picture resized (bicubic, antialiased) to fit into 8 x 8 with '
+     'the same aspect ratio and padded on both sides with grey, 127.5'),
+    (dict(resize='stretch'),
+     'a whole picture resized (bilinear), each side by its own factor, to '
+     '8 x 8')])
+def test_whole_pictures_have_one_score_everywhere(tmp_path, options, words):
+  """In evaluation, SavedModel, TFLite and predict, of any shape."""
+  run = run_folder.load(str(GOLDEN / 'run_before'))
+  loaded = servable.load(*servable.find(run.folder))
+  task = experiments.of_run(run, [{'task': options}]).task
+  found = servable.Servable(task, loaded.label_names, loaded.model,
+                            input_signatures.of_task(task))
+  view = found.inputs.view
+  facts = {'kind': 'tflite', 'label_names': found.label_names, 'batch_size': 1,
+           'preprocessing': views.to_json(view)}
+  with manifest.writing(str(tmp_path / 'export'), facts) as folder:
+    tflite_file.write_file(tflite_file.make(found), folder)
+  predictor = predictors.Export(str(tmp_path / 'export')).load()
+  signatures, _ = saved_model.make_signatures(found)
+  assert predictor.view == view
+  assert tflite_file.describe(found) == (
+      f'images: float32 RGB from 0 to 255, 8 x 8; {words}')
+  assert words.removeprefix('a whole picture ') in found.inputs.preparation
+  scores = []
+  for shape in ((20, 9), (7, 30), (12, 12), (1, 40)):
+    # Grey, since evaluation rounds grey made of colours to bytes.
+    image = tf.constant(np.random.default_rng(3).integers(
+        0, 256, [*shape, 1], np.uint8).repeat(3, -1))
+    file = tf.io.encode_png(image)
+    pixels = view.read(file)[tf.newaxis]  # As the pipeline of evaluation.
+    expected = found.scores(pixels)['probabilities']
+    for answers in (signatures['serving_default'](image[tf.newaxis]),
+                    signatures['image_bytes'](file[tf.newaxis])):
+      np.testing.assert_allclose(
+          answers['probabilities'], expected, atol=1e-6)
+    np.testing.assert_allclose(
+        predictor.probabilities([image], 1), expected, atol=1e-5)
+    scores.append(expected[0])
+  assert np.std(scores, axis=0).max() > .05
 
 
 def test_export_of_version_0_1_0_is_read():

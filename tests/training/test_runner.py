@@ -14,6 +14,7 @@ import tf_keras
 from tensorflow.python.framework import config as determinism
 
 from tests import goldens
+from tests.checkpoints import hub_server
 from tf_tokenlearner import run_folder
 from tf_tokenlearner.checkpoints import initialization
 from tf_tokenlearner.checkpoints import pretrained
@@ -44,9 +45,29 @@ def train(params, folder, evaluate=True):
   runner.train('tokenlearner_digits', params, folder, evaluate)
 
 
-def test_start_from_pretrained_weights(tmp_path, data_dir, capsys):
-  """The run keeps where its weights come from; so does one that follows."""
-  weights = str(goldens.FOLDER / 'pretrained' / 'timm_hub_vit')
+@pytest.fixture(name='hub')
+def fixture_hub(tmp_path, monkeypatch):
+  """A hub on the loopback with one repository, some/vit."""
+  constants = pytest.importorskip('huggingface_hub').constants
+  folder = tmp_path / 'repository'
+  shutil.copytree(goldens.FOLDER / 'pretrained' / 'timm_hub_vit', folder)
+  with hub_server.HubServer({'some/vit': str(folder)}) as server:
+    # What HF_ENDPOINT and HF_HOME set when the package is imported.
+    for name, value in (
+        ('ENDPOINT', server.address),
+        ('HUGGINGFACE_CO_URL_TEMPLATE',
+         server.address + '/{repo_id}/resolve/{revision}/{filename}'),
+        ('HF_HUB_CACHE', str(tmp_path / 'cache'))):
+      monkeypatch.setattr(constants, name, value)
+    yield server
+
+
+def test_start_from_pretrained_weights(hub, tmp_path, data_dir, capsys):
+  """The run keeps where its weights come from; so does one that follows.
+
+  A transfer that breaks leaves no run and no weights; the next one resumes.
+  """
+  weights = 'hf://some/vit'
   text = f'''
 task:
   init_checkpoint: {weights}
@@ -60,6 +81,11 @@ trainer: {{train_steps: 2, validation_interval: 2, checkpoint_interval: 2,
 runtime: {{distribution_strategy: one_device}}
 '''
   folder = str(tmp_path / 'run')
+  hub.cut_after, hub.always_cut = {'model.safetensors': 0}, True
+  with pytest.raises(errors.UserError, match='could not be downloaded'):
+    experiments.parse('tokenlearner_digits', [text])
+  assert not list(tmp_path.glob('cache/**/*.safetensors'))
+  hub.cut_after = {}
   params = experiments.parse('tokenlearner_digits', [text])
   train(params, folder, evaluate=False)
   said = capsys.readouterr().err

@@ -74,7 +74,7 @@ def initialize(model: backbones.Classifier, path: str, modules: str = 'all',
   """
   if modules not in MODULES:
     raise errors.unknown_name('task.init_checkpoint_modules', modules, MODULES)
-  source = read(path, model)
+  source = read(path, model, modules)
   if source.model is None:
     tf_checkpoint.load(model, source.path, modules)
     return source.path
@@ -165,12 +165,14 @@ def _run_of(path: str) -> Optional[run_folder.Run]:
   return None
 
 
-def read(path: str, like: backbones.Classifier) -> Source:
+def read(path: str, like: backbones.Classifier,
+         modules: str = 'all') -> Source:
   """Reads a checkpoint.
 
   Args:
     path: as in `find`.
     like: model to start; gives the options that a checkpoint does not tell.
+    modules: as in `initialize`.
 
   Raises:
     UserError: there is no checkpoint, it is damaged, or of an unknown format.
@@ -178,7 +180,7 @@ def read(path: str, like: backbones.Classifier) -> Source:
   path = find(path)
   if hub_files.is_address(path) or hub_files.is_pretrained(path):
     transfer.require_known(type(like.backbone))
-    return _read_pretrained(path, like)
+    return _read_pretrained(path, like, modules)
   for reader in _READERS:
     if reader.matches(path):
       transfer.require_known(type(like.backbone))
@@ -187,12 +189,14 @@ def read(path: str, like: backbones.Classifier) -> Source:
   return _read_own(path, like)
 
 
-def _read_pretrained(path: str, like: backbones.Classifier) -> Source:
+def _read_pretrained(path: str, like: backbones.Classifier,
+                     modules: str) -> Source:
   """Reads a pretrained model of timm or transformers."""
   files = hub_files.read(path)
   # Only a config states the number of heads.
   model = pretrained.read(
-      files, num_heads=0 if files.config else like.backbone.spec.num_heads)
+      files, num_heads=0 if files.config else like.backbone.spec.num_heads,
+      needs_head=MODULES[modules] == 'keep')
   return Source(path, 'pretrained weights', model, model.loading_report)
 
 

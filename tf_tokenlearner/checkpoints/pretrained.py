@@ -45,7 +45,7 @@ def from_pretrained(source: str, num_classes: Optional[int] = None,
       do not fit.
   """
   files = hub_files.read(source)
-  model = read(files, num_heads)
+  model = read(files, num_heads, needs_head=num_classes is None)
   report = model.loading_report
   if options or num_classes is not None:
     model, report = _adapted(model, num_classes, options)
@@ -54,14 +54,19 @@ def from_pretrained(source: str, num_classes: Optional[int] = None,
   return model
 
 
-def read(files: hub_files.PretrainedFiles,
-         num_heads: int = 0) -> backbones.Classifier:
+def read(files: hub_files.PretrainedFiles, num_heads: int = 0,
+         needs_head: bool = True) -> backbones.Classifier:
   """Builds the model of a file with its weights; every tensor is accounted for.
+
+  Args:
+    files: what hub_files.read returned.
+    num_heads: as in pretrained_arrays.convert.
+    needs_head: as in pretrained_arrays.convert.
 
   Returns:
     Classifier with the attribute loading_report, a tuple of sentences.
   """
-  converted = pretrained_arrays.convert(files, num_heads)
+  converted = pretrained_arrays.convert(files, num_heads, needs_head)
   model = backbones.Classifier(
       _BACKBONES[type(converted.spec)](converted.spec, converted.input_size),
       converted.num_classes)

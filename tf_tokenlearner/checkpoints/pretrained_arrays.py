@@ -40,27 +40,30 @@ class Pretrained(NamedTuple):
   notes: List[str]
 
 
-def convert(files: hub_files.PretrainedFiles,
-            num_heads: int = 0) -> Pretrained:
+def convert(files: hub_files.PretrainedFiles, num_heads: int = 0,
+            needs_head: bool = True) -> Pretrained:
   """Converts the weights of a file.
 
   Args:
     files: what hub_files.read returned.
     num_heads: attention heads, if no config.json states them; 0: as in the
       config, else one per 64 channels.
+    needs_head: False leaves out a head whose pooling is not supported, which
+      is refused otherwise.
 
   Raises:
     UserError: tensors are missing, unknown, damaged or of a model that is not
       supported.
   """
-  return _Converter(files, num_heads).convert()
+  return _Converter(files, num_heads, needs_head).convert()
 
 
 class _Converter:
   """Reads one model; `_take` marks a tensor as used."""
 
-  def __init__(self, files: hub_files.PretrainedFiles, num_heads: int):
-    self._files = files
+  def __init__(self, files: hub_files.PretrainedFiles, num_heads: int,
+               needs_head: bool):
+    self._files, self._needs_head = files, needs_head
     self._config = pretrained_config.Config(files, num_heads)
     self._names, left_out = pretrained_names.translate(
         files.source, files.tensors)
@@ -296,14 +299,14 @@ class _Converter:
 
   def _pooler(self, width: int, num_class_tokens: int) -> str:
     """Returns the pooler that the library uses."""
+    if self._has('head.weight'):
+      if self._is_clip():
+        self._refuse_head(
+            'the mean of the patches before the last LayerNorm '
+            '(CLIPForImageClassification)')
+      elif self._config.pools_first_patch():
+        self._refuse_head('the first patch (use_mean_pooling=false)')
     has_head, stated = self._has('head.weight'), self._config.pooler()
-    if has_head and self._is_clip():
-      raise self._error(
-          'its head reads the mean of the patches before the last LayerNorm '
-          '(CLIPForImageClassification), which is not supported')
-    if has_head and self._config.pools_first_patch():
-      raise self._error('its head reads the first patch (use_mean_pooling='
-                        'false), which is not supported')
     if self._has('pooling.query'):
       # SiglipForImageClassification averages, and never calls this pooling.
       if not has_head or 'probe' not in self._names['pooling.query']:
@@ -319,6 +322,16 @@ class _Converter:
       return stated
     return 'token' if num_class_tokens and (
         not self._has('pooled_norm.weight')) else 'gap'
+
+  def _refuse_head(self, what: str) -> None:
+    """Leaves out the head, which reads something else; fails if it is needed.
+    """
+    if self._needs_head:
+      raise self._error(
+          f'its head reads {what}, which is not supported. Start from its '
+          'backbone: give num_classes, or init_checkpoint_modules=backbone')
+    for short in ('head.weight', 'head.bias'):
+      self._notes.append(f'left out: {self._names.pop(short)}')
 
   def _shape(self, short: str) -> Tuple[int, ...]:
     return self._files.tensors.shape(self._names[short])

@@ -32,6 +32,12 @@ _TIMM_SIGLIP = (
      'gelu_tanh'),
     (r'vit_large_patch16_siglip_(gap_)?512', 'gelu_tanh'))
 _TIMM_POOLERS = {'avg': 'gap', 'token': 'token', 'map': 'attention'}
+_TIMM_MODES = {'center': 'crop', 'squash': 'stretch', 'border': 'letterbox'}
+# Names of timm, and Pillow's numbers, which transformers keeps.
+_INTERPOLATIONS = {
+    'bilinear': 'bilinear', 'bicubic': 'bicubic', 'lanczos': 'lanczos3',
+    'nearest': 'nearest', 0: 'nearest', 1: 'lanczos3', 2: 'bilinear',
+    3: 'bicubic'}
 _TORCH_EPSILON = 1e-5
 _HEAD_WIDTH = 64  # Of nearly all vision transformers.
 
@@ -141,6 +147,36 @@ class Config:
       return min(shorter(crop) / shorter(size), 1.) if size and crop else 1.
     return float(self._files.config.get('pretrained_cfg', {}).get(
         'crop_pct', 1.))
+
+  def resizing(self) -> Dict[str, Any]:
+    """Returns the options of data.resizing.Resizing that a file states.
+
+    Both libraries resize with Pillow or as it does, which is antialiased.
+
+    Raises:
+      UserError: the interpolation is not supported.
+    """
+    processor = self._files.preprocessor
+    pretrained = self._files.config.get('pretrained_cfg', {})
+    options: Dict[str, Any] = {}
+    mode = _TIMM_MODES.get(pretrained.get('crop_mode'))
+    if processor.get('size') and processor.get('do_resize', True):
+      # A single number, of old files, is height and width.
+      sides = processor['size']
+      is_square = not isinstance(sides, dict) or 'height' in sides
+      mode = ('stretch' if is_square and not processor.get('do_center_crop')
+              else 'crop')
+    if mode:
+      options['resize'] = mode
+    stated = processor.get('resample', pretrained.get('interpolation'))
+    if stated is not None:
+      if stated not in _INTERPOLATIONS:
+        raise errors.unknown_name(
+            'interpolation of the pretrained model', str(stated),
+            map(str, _INTERPOLATIONS))
+      options['interpolation'] = _INTERPOLATIONS[stated]
+      options['antialias'] = options['interpolation'] != 'nearest'
+    return options
 
   def activation(self) -> str:
     """Returns the activation of the MLPs, one of specs.ACTIVATIONS.

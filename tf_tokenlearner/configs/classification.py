@@ -202,6 +202,13 @@ class ClassificationTask(cfg.TaskConfig):
       name: weight}, 1 for the others; kept as JSON. They are scaled to a mean
       of 1 over the training data. Evaluation is not weighted.
     distillation: a teacher and its share of the loss.
+    resize: how pictures and frames get the network's input size, in training,
+      evaluation, exports and predict: 'crop' cuts out a box of its aspect
+      ratio, 'letterbox' keeps the whole picture and adds grey bars, 'stretch'
+      scales each side of the whole picture.
+    interpolation: 'bilinear', 'bicubic', 'lanczos3' or 'nearest'.
+    antialias: whether resizing averages over all pixels that become one, as
+      Pillow does.
     label_names: classes of the model, in the order of its outputs; [] takes
       those of the training data.
     SOURCE_KEYS: keys of validation_data that are taken from train_data if
@@ -223,6 +230,9 @@ class ClassificationTask(cfg.TaskConfig):
   cache_limit_gb: float = 20.
   class_weights: str = 'none'
   distillation: Distillation = dataclasses.field(default_factory=Distillation)
+  resize: str = 'crop'
+  interpolation: str = 'bilinear'
+  antialias: bool = False
   label_names: List[str] = dataclasses.field(default_factory=list)
 
 

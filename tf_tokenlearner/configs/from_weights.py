@@ -1,6 +1,7 @@
 """Configs whose architecture follows the pretrained weights to start from."""
 
-from typing import Any, Collection, Dict
+import math
+from typing import Any, Collection, Dict, Sequence
 
 from official.core import config_definitions as cfg
 
@@ -99,8 +100,9 @@ def _follow_weights(params: cfg.ExperimentConfig,
                     stated: Collection[str]) -> None:
   """Fills in what variant=auto takes from the weights.
 
-  These are the options of the backbone, the size of its input and, for images,
-  the share of the picture that evaluation sees. The head is left fresh.
+  These are the options of the backbone, the size of its input, and how pictures
+  get this size: the interpolation, the share of the picture that evaluation
+  sees and, for images, crop or stretch. The head is left fresh.
 
   Args:
     params: config; changed.
@@ -126,16 +128,16 @@ def _follow_weights(params: cfg.ExperimentConfig,
         'in task.init_checkpoint: expected hf://OWNER/NAME, or a folder or '
         f'file of safetensors, got {path!r}. Set it, or another variant.')
   files = hub_files.read(path)
-  source = pretrained_arrays.convert(files)
+  source = pretrained_arrays.convert(files, needs_head=False)
   values: Dict[str, Any] = {
       prefix + name: getattr(source.spec, name) for name in _TAKEN}
   values.update(_sizes(spec, source, task.model.input_size, prefix,
                        pretrained_config.Config(files).picture_size()))
   values['task.init_checkpoint_modules'] = 'backbone'
-  # Where training sees whole pictures, so does evaluation.
-  if isinstance(spec, specs.ViTSpec) and task.train_data.aug_crop:
-    values['task.validation_data.center_crop_fraction'] = (
-        pretrained_config.Config(files).crop_fraction())
+  values.update(_preprocessing(
+      pretrained_config.Config(files), task.train_data,
+      task.model.input_size if 'task.model.input_size' in stated
+      else values['task.model.input_size']))
   if isinstance(spec, specs.FactorizedViViTSpec) and (
       spec.token_learner_location is not None):
     # Its temporal transformer sees the learned tokens alone.
@@ -173,6 +175,25 @@ def _sizes(spec: specs.TransformerSpec, source: pretrained_arrays.Pretrained,
   frames = spec.tubelet_size[0] if spec.tubelet_size else _TUBELET_FRAMES
   return {key: [frames, *source.spec.patch_size],
           'task.model.input_size': [input_size[0], height, width, channels]}
+
+
+def _preprocessing(config: pretrained_config.Config, data: cfg.DataConfig,
+                   input_size: Sequence[int]) -> Dict[str, Any]:
+  """Returns how pictures and frames get the size of the input."""
+  options = config.resizing()
+  fraction = config.crop_fraction()
+  values = {}
+  if hasattr(data, 'min_image_size'):  # Videos.
+    # A model of images does not tell whether whole frames should be stretched.
+    options.pop('resize', None)
+    # The shorter side before the crop, rounded down as timm does.
+    side = math.floor(min(input_size[1:3]) / fraction + 1e-6)
+    values = {f'task.{name}.min_image_size': side
+              for name in ('train_data', 'validation_data')}
+  elif data.aug_crop:  # Where training sees whole pictures, so does evaluation.
+    values = {'task.validation_data.center_crop_fraction': fraction}
+  return {**values,
+          **{f'task.{name}': value for name, value in options.items()}}
 
 
 def _set(params: cfg.ExperimentConfig, key: str, value: Any) -> None:

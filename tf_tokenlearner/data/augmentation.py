@@ -32,19 +32,34 @@ def draw_seed() -> tf.Tensor:
   return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
 
 
-def random_box(area_range: Sequence[float]) -> pixel_ops.BoxFn:
+def random_box(area_range: Sequence[float],
+               of_picture: bool = False) -> pixel_ops.BoxFn:
   """Returns a function that draws a box with sides from 3:4 to 4:3.
 
   Source: Szegedy et al. 2015 (arXiv 1409.4842), section 6.
 
   Args:
     area_range: smallest and largest share of the image's area.
+    of_picture: whether the sides are relative to those of the image, so that
+      the box can have the aspect ratio of the image.
   """
-  def box(shape):
+  def draw(shape):
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape, tf.zeros([0, 0, 4]), draw_seed(), area_range=area_range,
         aspect_ratio_range=(3 / 4, 4 / 3), max_attempts=10,
         use_image_if_no_bounding_boxes=True)
+    return begin[:2], size[:2]
+
+  def box(shape):
+    if of_picture:  # Of a square, which is then squeezed to the image.
+      side = tf.reduce_max(shape[:2])
+      begin, size = draw(tf.stack([side, side, 1]))
+      begin, size = (tf.cast(
+          tf.cast(values, tf.int64) * tf.cast(shape[:2], tf.int64)
+          // tf.cast(side, tf.int64), tf.int32) for values in (begin, size))
+      size = tf.maximum(size, 1)
+    else:
+      begin, size = draw(shape)
     return begin[0], begin[1], size[0], size[1]
   return box
 

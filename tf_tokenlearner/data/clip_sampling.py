@@ -1,6 +1,6 @@
 """Chooses frames of videos and crops of frames."""
 
-from typing import Callable, List, Sequence
+from typing import Callable, List, Optional, Sequence
 
 import tensorflow as tf
 
@@ -148,7 +148,8 @@ def _crop_extent(shape: tf.Tensor, input_size: Sequence[int],
   return tf.clip_by_value(extent, 1, shape[:2])
 
 
-def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
+def cut(frames: tf.Tensor,
+        boxes_of: Optional[Callable[[tf.Tensor], tf.Tensor]],
         channels: int) -> List[tf.Tensor]:
   """Cuts boxes out of frames; decodes little more than the boxes.
 
@@ -156,12 +157,15 @@ def cut(frames: tf.Tensor, boxes_of: Callable[[tf.Tensor], tf.Tensor],
     frames: string [F], encoded images of one size, or uint8 [F, H, W, c]; F is
       at least 1.
     boxes_of: called once with the shape of the frames, int32 [2] or more;
-      returns boxes [K, 4] of one size: top, left, height, width.
+      returns boxes [K, 4] of one size: top, left, height, width. None for the
+      whole frames.
     channels: C of the result.
 
   Returns:
     K tensors, uint8 [F, box height, box width, C].
   """
+  if boxes_of is None:
+    boxes_of = lambda shape: tf.concat([[0, 0], shape[:2]], 0)[None]
   if frames.dtype != tf.string:
     boxes = boxes_of(tf.shape(frames)[1:3])
     around = tf.constant([0, 0])

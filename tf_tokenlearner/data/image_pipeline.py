@@ -13,6 +13,7 @@ from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import augmentation
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import pixel_ops
+from tf_tokenlearner.data import resizing as resizing_lib
 from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
@@ -38,7 +39,8 @@ def open_source(
 
 
 def check_options(
-    name: str, params: config.DataConfig, input_size: Sequence[int]) -> None:
+    name: str, params: config.DataConfig, input_size: Sequence[int],
+    unused_resizing: resizing_lib.Resizing = resizing_lib.Resizing()) -> None:
   """Checks the options of augmentation.
 
   Args:
@@ -71,7 +73,8 @@ def check_options(
 def build_dataset(
     params: config.DataConfig, source: Optional[tfds_source.ImageSource],
     input_size: Sequence[int], num_classes: int, multi_label: bool,
-    input_context: Optional[tf.distribute.InputContext] = None
+    input_context: Optional[tf.distribute.InputContext] = None,
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
 ) -> tf.data.Dataset:
   """Makes batches of images and labels for one replica.
 
@@ -82,6 +85,7 @@ def build_dataset(
     num_classes: classes of the labels.
     multi_label: whether labels are [B, num_classes] of zeros and ones.
     input_context: from tf.distribute.
+    resizing: how pictures get the size of the input.
 
   Returns:
     Data set of (float [B, height, width, channels] in [-1, 1], int [B] or float
@@ -89,26 +93,32 @@ def build_dataset(
   """
   return batching.make_batches(
       params, source, _tfrecord_decoder(params, multi_label),
-      _Parser(params, input_size, num_classes, multi_label), num_classes,
-      input_context)
+      _Parser(params, input_size, num_classes, multi_label, resizing),
+      num_classes, input_context)
 
 
 def evaluation_view(
-    params: config.DataConfig, input_size: Sequence[int]) -> views.ImageView:
+    params: config.DataConfig, input_size: Sequence[int],
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
+) -> views.ImageView:
   """Returns the view that evaluation takes of an image.
 
   Args:
-    params: of validation_data.
+    params: of validation_data. Its center_crop_fraction holds for crops only.
     input_size: (height, width, channels) of the network's input.
+    resizing: how pictures get the size of the input.
   """
-  return views.ImageView(tuple(input_size), params.center_crop_fraction)
+  fraction = params.center_crop_fraction if resizing.is_crop else 1.
+  return views.ImageView(tuple(input_size), fraction, resizing)
 
 
 def evaluation_examples(
     params: config.DataConfig, source: Optional[tfds_source.ImageSource],
     input_size: Sequence[int], num_classes: int,
     multi_label: bool,
-    select: batching.Select = batching.select_all) -> tf.data.Dataset:
+    select: batching.Select = batching.select_all,
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
+) -> tf.data.Dataset:
   """Returns the examples of evaluation as stored and as the network sees them.
 
   Args:
@@ -118,12 +128,13 @@ def evaluation_examples(
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
     select: chooses among the stored examples.
+    resizing: as in build_dataset.
 
   Returns:
     Data set of (string [], the content of an image file, or uint8 [H, W, C];
     float [height, width, channels]; label, as in build_dataset without B).
   """
-  parser = _Parser(params, input_size, num_classes, multi_label)
+  parser = _Parser(params, input_size, num_classes, multi_label, resizing)
   return batching.stored_examples(
       params, source, _tfrecord_decoder(params, multi_label), select).map(
           lambda example: (example['image'], *parser(example)))
@@ -132,7 +143,9 @@ def evaluation_examples(
 def ordered_examples(
     params: config.DataConfig, source: Optional[tfds_source.ImageSource],
     input_size: Sequence[int], num_classes: int, multi_label: bool,
-    num_copies: int) -> tf.data.Dataset:
+    num_copies: int,
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
+) -> tf.data.Dataset:
   """Returns the parsed examples in order, the whole set num_copies times.
 
   Args:
@@ -142,14 +155,15 @@ def ordered_examples(
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
     num_copies: passes over the set.
+    resizing: as in build_dataset.
 
   Returns:
     Data set of the elements of build_dataset's batches.
   """
   return batching.ordered_examples(
       params, source, _tfrecord_decoder(params, multi_label),
-      _Parser(params, input_size, num_classes, multi_label), num_copies,
-      is_random=bool(random_options(params)))
+      _Parser(params, input_size, num_classes, multi_label, resizing),
+      num_copies, is_random=bool(random_options(params)))
 
 
 def random_options(params: config.DataConfig) -> List[str]:
@@ -164,10 +178,11 @@ class _Parser:
   """Converts an example {'image', 'label'} to (pixels, label)."""
 
   def __init__(self, params: config.DataConfig, input_size: Sequence[int],
-               num_classes: int, multi_label: bool):
+               num_classes: int, multi_label: bool,
+               resizing: resizing_lib.Resizing = resizing_lib.Resizing()):
     self._params = params
     self._input_size = tuple(input_size)
-    self._view = evaluation_view(params, input_size)
+    self._view = evaluation_view(params, input_size, resizing)
     self._num_classes = num_classes
     self._multi_label = multi_label
     self._augmenter = augmentation.make_augmenter(
@@ -186,14 +201,20 @@ class _Parser:
   def _train_pixels(self, image):
     params = self._params
     height, width, channels = self._input_size
-    box = (augmentation.random_box(params.crop_area_range) if params.aug_crop
-           else lambda shape: views.central_box(shape, height / width, 1.))
+    resizing = self._view.resizing
+    if params.aug_crop:
+      box = augmentation.random_box(
+          params.crop_area_range, of_picture=not resizing.is_crop)
+    elif resizing.is_crop:
+      box = lambda shape: views.central_box(shape, height / width, 1.)
+    else:
+      box = resizing_lib.whole
     x = pixel_ops.decode_box(image, box, channels)
     if params.aug_rand_hflip:
       x = tf.image.random_flip_left_right(x)
     if params.aug_rand_vflip:
       x = tf.image.random_flip_up_down(x)
-    x = pixel_ops.resize_bytes(x, [height, width])
+    x = resizing.fit_in_training(x, [height, width])
     if params.aug_rotation:
       x = augmentation.rotate(x, params.aug_rotation)
     if params.aug_shift:

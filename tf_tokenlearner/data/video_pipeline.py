@@ -13,6 +13,7 @@ from tf_tokenlearner.data import augmentation
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import clip_sampling
 from tf_tokenlearner.data import pixel_ops
+from tf_tokenlearner.data import resizing as resizing_lib
 from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner.data import views
 from tf_tokenlearner import errors
@@ -42,13 +43,15 @@ def open_source(
 
 
 def check_options(
-    name: str, params: config.DataConfig, input_size: Sequence[int]) -> None:
+    name: str, params: config.DataConfig, input_size: Sequence[int],
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()) -> None:
   """Checks the options, and refuses those that would be ignored.
 
   Args:
     name: of params in the task, such as 'train_data'.
     params: data config.
     input_size: (frames, height, width, channels) of the clips in the batches.
+    resizing: how frames get the size of the input.
 
   Raises:
     UserError: an option is out of range or incompatible with others.
@@ -69,6 +72,8 @@ def check_options(
        'must be 1, the centre, or 3, along the longer side'),
       (in_evaluation or params.num_test_clips == 1, 'num_test_clips',
        'is for evaluation; training takes one clip of each video'),
+      (resizing.is_crop or params.num_test_crops == 1, 'num_test_crops',
+       f'must be 1 with task.resize={resizing.resize}, which crops nothing'),
       (in_evaluation or params.num_test_crops == 1, 'num_test_crops',
        'is for evaluation; training takes one crop of each clip'),
       (params.labels_of == 'video' or params.is_training, 'labels_of',
@@ -79,7 +84,8 @@ def check_options(
                     'aug_type', 'aug_rand_vflip', 'aug_rotation')),
       (0 <= params.aug_rotation <= 180, 'aug_rotation',
        'must lie in [0, 180] degrees'),
-      (params.min_image_size >= min(height, width), 'min_image_size',
+      (not resizing.is_crop or params.min_image_size >= min(height, width),
+       'min_image_size',
        'must be at least the shorter side of input_size, '
        f'{min(height, width)}'),
       (not jitter or len(jitter) == 2 and 0 < jitter[0] <= jitter[1],
@@ -102,7 +108,8 @@ def build_dataset(
     params: config.DataConfig,
     source: Optional[tfds_source.VideoSource],
     input_size: Sequence[int], num_classes: int, multi_label: bool,
-    input_context: Optional[tf.distribute.InputContext] = None
+    input_context: Optional[tf.distribute.InputContext] = None,
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
 ) -> tf.data.Dataset:
   """Makes batches of clips and labels for one replica.
 
@@ -113,6 +120,7 @@ def build_dataset(
     num_classes: classes of the labels.
     multi_label: whether labels are [B, num_classes] of zeros and ones.
     input_context: from tf.distribute.
+    resizing: how frames get the size of the input.
 
   Returns:
     In training an endless data set of (float [B, T, H, W, C] in [-1, 1], int
@@ -136,8 +144,8 @@ def build_dataset(
       prefetch_buffer_size=params.prefetch_buffer_size or _PREFETCHED)
   return batching.make_batches(
       params, source, _tfrecord_decoder(params, multi_label),
-      _Parser(params, input_size, num_classes, multi_label), num_classes,
-      input_context)
+      _Parser(params, input_size, num_classes, multi_label, resizing),
+      num_classes, input_context)
 
 
 def evaluation_examples(
@@ -145,7 +153,9 @@ def evaluation_examples(
     source: Optional[tfds_source.VideoSource],
     input_size: Sequence[int], num_classes: int,
     multi_label: bool,
-    select: batching.Select = batching.select_all) -> tf.data.Dataset:
+    select: batching.Select = batching.select_all,
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
+) -> tf.data.Dataset:
   """Returns the examples of evaluation as stored, and their middle view.
 
   Args:
@@ -155,6 +165,7 @@ def evaluation_examples(
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
     select: chooses among the stored examples.
+    resizing: as in build_dataset.
 
   Returns:
     Data set of (string [F], frames as image files, or uint8 [F, H, W, C];
@@ -162,7 +173,7 @@ def evaluation_examples(
     B).
   """
   params = params.replace(num_test_clips=1, num_test_crops=1)
-  parser = _Parser(params, input_size, num_classes, multi_label)
+  parser = _Parser(params, input_size, num_classes, multi_label, resizing)
 
   def both(example):
     views, label = parser(example)
@@ -184,22 +195,28 @@ def stored_fps(params: config.DataConfig) -> Optional[float]:
 
 
 def evaluation_view(
-    params: config.DataConfig, input_size: Sequence[int]) -> views.ClipView:
+    params: config.DataConfig, input_size: Sequence[int],
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
+) -> views.ClipView:
   """Returns the middle view of a video, which exports use.
 
   Args:
     params: of validation_data.
     input_size: (frames, height, width, channels) of the network's input.
+    resizing: how frames get the size of the input.
   """
   return views.ClipView(
       tuple(input_size), stored_fps(params), params.temporal_stride,
-      params.short_videos, params.min_image_size, params.stored_short_side)
+      params.short_videos, params.min_image_size, params.stored_short_side,
+      resizing)
 
 
 def ordered_examples(
     params: config.DataConfig, source: Optional[tfds_source.VideoSource],
     input_size: Sequence[int], num_classes: int, multi_label: bool,
-    num_copies: int) -> tf.data.Dataset:
+    num_copies: int,
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()
+) -> tf.data.Dataset:
   """Returns the parsed examples in order, the whole set num_copies times.
 
   Args:
@@ -209,14 +226,15 @@ def ordered_examples(
     num_classes: classes of the labels.
     multi_label: as in build_dataset.
     num_copies: passes over the set.
+    resizing: as in build_dataset.
 
   Returns:
     Data set of the elements of build_dataset's batches.
   """
   return batching.ordered_examples(
       params, source, _tfrecord_decoder(params, multi_label),
-      _Parser(params, input_size, num_classes, multi_label), num_copies,
-      is_random=bool(random_options(params)))
+      _Parser(params, input_size, num_classes, multi_label, resizing),
+      num_copies, is_random=bool(random_options(params)))
 
 
 def random_options(params: config.DataConfig) -> List[str]:
@@ -228,8 +246,10 @@ class _Parser:
   """Converts a video {'video', 'label', ...} to (clip or views, label)."""
 
   def __init__(self, params: config.DataConfig, input_size: Sequence[int],
-               num_classes: int, multi_label: bool):
+               num_classes: int, multi_label: bool,
+               resizing: resizing_lib.Resizing = resizing_lib.Resizing()):
     self._params = params
+    self._resizing = resizing
     self._num_frames, *self._size, self._channels = input_size
     self._num_classes = num_classes
     self._multi_label = multi_label
@@ -266,15 +286,13 @@ class _Parser:
   def _train_pixels(self, frames):
     """Returns the augmented clip [T, H, W, C] of its stored frames."""
     params = self._params
-    x, = clip_sampling.cut(
-        frames, lambda shape: clip_sampling.random_box(
-            shape, self._size, params.min_image_size, params.scale_jitter),
-        self._channels)
+    x, = self._cut(frames, lambda shape: clip_sampling.random_box(
+        shape, self._size, params.min_image_size, params.scale_jitter))
     for is_on, flip in ((params.aug_rand_hflip, clip_sampling.flip_left_right),
                         (params.aug_rand_vflip, clip_sampling.flip_up_down)):
       if is_on:
         x = tf.cond(tf.random.uniform([]) < .5, lambda: flip(x), lambda: x)
-    x = pixel_ops.resize_bytes(x, self._size)
+    x = self._resizing.fit_in_training(x, self._size)
     if params.aug_rotation:
       x = self._rotate(x)
     x = augmentation.maybe_jitter(x, params.color_jitter_probability)
@@ -283,6 +301,12 @@ class _Parser:
       x = self._augmenter.distort(pixel_ops.to_bytes(x))
       x = pixel_ops.scale(tf.cast(x, tf.float32))
     return tf.ensure_shape(x, [self._num_frames, *self._size, self._channels])
+
+  def _cut(self, frames, boxes_of):
+    """Returns the boxes of frames, or the whole frames if nothing is cropped.
+    """
+    return clip_sampling.cut(
+        frames, boxes_of if self._resizing.is_crop else None, self._channels)
 
   def _rotate(self, clip):
     """Rotates all frames by one angle, as channels of one image."""
@@ -298,13 +322,12 @@ class _Parser:
     # Frames that clips share are decoded and resized once.
     needed, places = (tf.unique(tf.reshape(indices, [-1])) if several
                       else (indices[0], None))
-    crops = clip_sampling.cut(
+    crops = self._cut(
         tf.gather(video, needed), lambda shape: clip_sampling.even_boxes(
-            shape, self._size, params.min_image_size, params.num_test_crops),
-        self._channels)
+            shape, self._size, params.min_image_size, params.num_test_crops))
     views = []
     for crop in crops:
-      x = pixel_ops.scale(tf.image.resize(crop, self._size))
+      x = self._resizing.fit(crop, self._size)
       x = tf.gather(x, places) if several else x
       views.append(tf.reshape(x, [
           params.num_test_clips, self._num_frames, *self._size,

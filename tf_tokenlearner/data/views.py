@@ -5,25 +5,30 @@ gives the same scores everywhere. Exports keep it in their manifest as JSON.
 """
 
 import dataclasses
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple, Union
+from typing import (
+    Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union)
 
 import numpy as np
 import tensorflow as tf
 
 from tf_tokenlearner.data import clip_sampling
 from tf_tokenlearner.data import pixel_ops
+from tf_tokenlearner.data import resizing as resizing_lib
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageView:
-  """View of an image: the largest centred box, resized, in [-1, 1].
+  """View of an image: its largest centred box or all of it, in [-1, 1].
 
   Attributes:
     input_size: (height, width, channels) of the network's input.
-    center_crop_fraction: share of the box's sides that is kept, in (0, 1].
+    center_crop_fraction: share of the box's sides that is kept, in (0, 1]; 1
+      unless the image is cropped.
+    resizing: how the box or the whole image gets the input's size.
   """
   input_size: Tuple[int, ...]
   center_crop_fraction: float
+  resizing: resizing_lib.Resizing = resizing_lib.Resizing()
 
   def box(self, shape: tf.Tensor) -> Tuple[tf.Tensor, ...]:
     """Returns the box to resize, as (top, left, height, width) in pixels.
@@ -31,6 +36,8 @@ class ImageView:
     Args:
       shape: int32 tensor, (H, W, ...) of the image.
     """
+    if not self.resizing.is_crop:
+      return resizing_lib.whole(shape)
     return central_box(shape, self.input_size[0] / self.input_size[1],
                        self.center_crop_fraction)
 
@@ -58,21 +65,27 @@ class ImageView:
     return self._resize(
         pixel_ops.decode_box(image, self.box, self.input_size[-1]))
 
+  def placement(self, shape: Sequence[int]) -> resizing_lib.Placement:
+    """Returns where the input shows an image (H, W, ...); see Resizing."""
+    return self.resizing.placement(shape, self.input_size[:2])
+
   def _resize(self, boxes: tf.Tensor) -> tf.Tensor:
-    return pixel_ops.scale(tf.image.resize(boxes, self.input_size[:2]))
+    return self.resizing.fit(boxes, self.input_size[:2])
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipView:
-  """View of a video: the middle clip, its centre, in [-1, 1].
+  """View of a video: the middle clip, its centre or all of it, in [-1, 1].
 
   Attributes:
     input_size: (frames, height, width, channels) of the network's input.
     fps: frames per second of whole videos; None if the data do not say.
     temporal_stride: distance of a clip's frames in the video; 0 repeats one.
     short_videos: what follows the last frame: 'loop' or 'pad'.
-    min_image_size: length of the shorter side after resizing, in pixels.
+    min_image_size: length of the shorter side after resizing, in pixels, where
+      frames are cropped.
     stored_short_side: larger frames are first reduced to this shorter side.
+    resizing: how the centre or whole frames get the input's size.
   """
   input_size: Tuple[int, ...]
   fps: Optional[float]
@@ -80,6 +93,7 @@ class ClipView:
   short_videos: str
   min_image_size: int
   stored_short_side: Optional[int]
+  resizing: resizing_lib.Resizing = resizing_lib.Resizing()
 
   def to_pixels(self, clips: tf.Tensor) -> tf.Tensor:
     """Converts uint8 [B, T, H, W, C] of any size to float32 [B, *input_size].
@@ -100,7 +114,7 @@ class ClipView:
         self.short_videos), axis=1)
 
   def to_view(self, frames: tf.Tensor) -> tf.Tensor:
-    """Reduces frames as storing does, resizes them and cuts out the centre.
+    """Reduces frames as storing does, and resizes their centre or all of them.
 
     Args:
       frames: uint8 [B, T, H, W, C]; an unknown T means that of input_size.
@@ -116,10 +130,15 @@ class ClipView:
     if self.stored_short_side:
       frames = clip_sampling.reduce_larger(frames, self.stored_short_side)
     x, = clip_sampling.cut(
-        frames, lambda shape: clip_sampling.even_boxes(
-            shape, (height, width), self.min_image_size, 1), channels)
-    x = pixel_ops.scale(tf.image.resize(x, (height, width)))
+        frames, (lambda shape: clip_sampling.even_boxes(
+            shape, (height, width), self.min_image_size, 1)
+                ) if self.resizing.is_crop else None, channels)
+    x = self.resizing.fit(x, (height, width))
     return tf.reshape(x, [-1, count, height, width, channels])
+
+  def placement(self, shape: Sequence[int]) -> resizing_lib.Placement:
+    """Returns where the input shows a frame (H, W, ...); see Resizing."""
+    return self.resizing.placement(shape, self.input_size[1:3])
 
   def window(self, length: int) -> np.ndarray:
     """Returns the frame numbers that suffice: `middle` of them is the same.
@@ -146,18 +165,28 @@ def to_json(view: View) -> Dict[str, Any]:
   """Returns a dict of JSON types from which `from_json` rebuilds the view."""
   name, = (name for name, view_class in _NAMES.items()
            if isinstance(view, view_class))
-  return {'inputs': name, **dataclasses.asdict(view)}
+  values = dataclasses.asdict(view)
+  resizing = values.pop('resizing')
+  return {'inputs': name, **values, **resizing}
 
 
 def from_json(values: Mapping[str, Any]) -> View:
   """Rebuilds a view from the result of `to_json`.
+
+  Views of older versions have no options of resizing, which means its defaults.
 
   Raises:
     KeyError, TypeError: values are not those of a view.
   """
   options = dict(values)
   view_class = _NAMES[options.pop('inputs')]
-  return view_class(**{**options, 'input_size': tuple(options['input_size'])})
+  resizing = resizing_lib.Resizing(**{
+      field.name: options.pop(field.name)
+      for field in dataclasses.fields(resizing_lib.Resizing)
+      if field.name in options})
+  return view_class(**{
+      **options, 'input_size': tuple(options['input_size']),
+      'resizing': resizing})
 
 
 def central_box(shape: tf.Tensor, aspect_ratio: float,

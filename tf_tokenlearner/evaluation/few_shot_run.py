@@ -13,6 +13,7 @@ from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.configs import image_classification as config
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import resizing as resizing_lib
 from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner import errors
 from tf_tokenlearner.evaluation import few_shot
@@ -31,20 +32,25 @@ class DataSet(NamedTuple):
     source: source of the examples.
     train: config that reads the images to draw from.
     test: config that reads the images to classify.
+    resizing: how the images get the network's input size.
   """
   name: str
   source: tfds_source.ImageSource
   train: config.DataConfig
   test: config.DataConfig
+  resizing: resizing_lib.Resizing = resizing_lib.Resizing()
 
 
-def open_data_set(text: str, params: config.DataConfig) -> DataSet:
+def open_data_set(
+    text: str, params: config.DataConfig,
+    resizing: resizing_lib.Resizing = resizing_lib.Resizing()) -> DataSet:
   """Opens a TFDS data set and prepares it if necessary.
 
   Args:
     text: 'name' or 'name@train split@test split'. The default splits are
       'train' and 'test' or, without one, 'validation'.
     params: config of evaluation data; its source is replaced.
+    resizing: how the images get the network's input size.
 
   Raises:
     UserError: the data set or a split does not exist, or its images have
@@ -68,7 +74,7 @@ def open_data_set(text: str, params: config.DataConfig) -> DataSet:
   for split in splits:
     source.num_examples(split)  # Refuses unknown splits.
   train, test = (params.replace(tfds_split=split) for split in splits)
-  return DataSet(name, source, train, test)
+  return DataSet(name, source, train, test, resizing)
 
 
 def read_labels(data: DataSet) -> np.ndarray:
@@ -126,7 +132,7 @@ class Extractor:
     try:
       for images, its_labels in image_pipeline.build_dataset(
           params, source, self._input_size, source.num_classes,
-          multi_label=False):
+          multi_label=False, resizing=data.resizing):
         features.append(self._features(images).numpy())
         labels.append(its_labels.numpy())
         count += len(its_labels)
@@ -224,7 +230,8 @@ def evaluate(params: experiments.Config, model_dir: str,
         f'images out; got {", ".join(map(str, shots)) or "none"}.')
   path = run_checks.open_run(params, model_dir).find_checkpoint(checkpoint)
   # Opens all of them first, so that errors do not come after hours.
-  opened = [open_data_set(text, params.task.validation_data)
+  opened = [open_data_set(text, params.task.validation_data,
+                          resizing_lib.of_task(params.task))
             for text in data_sets]
   with quiet.logging_to(model_dir, 'few_shot.log', optional=True):
     model = runner.load_model(params, path)

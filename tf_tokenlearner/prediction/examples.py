@@ -95,6 +95,13 @@ def to_view(example: Example, view: views.View) -> tf.Tensor:
   return view.to_view(pixels(list(middle.numpy()))[tf.newaxis])[0]
 
 
+def frame_shape(example: Example) -> Tuple[int, ...]:
+  """Returns (H, W, ...) of an image, or of the frames of a clip."""
+  if not isinstance(example, list):
+    return tuple(example.shape)
+  return tuple(tf.image.extract_jpeg_shape(example[0]).numpy().tolist())
+
+
 def require_type(path: str, wanted: file_types.FileType) -> None:
   """Raises UnreadableError if the content of a file is of another type."""
   detected = file_types.detect(path)

@@ -1,12 +1,14 @@
 """Draws attention maps: a PNG for an image, a GIF for a clip.
 
 A picture shows the network's input and, for each token, the input in grey with
-orange where the token attends. All tiles, and all frames of a clip, have one
-scale, given by the legend. A caption names the predicted class.
+orange where the token attends. The bars of a letterbox are left out, and a
+stretched input gets the aspect ratio of the file again. All tiles, and all
+frames of a clip, have one scale, given by the legend. A caption names the
+predicted class.
 """
 
 import os
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,7 @@ import tensorflow as tf
 
 from tf_tokenlearner import errors
 from tf_tokenlearner import files
+from tf_tokenlearner.data import resizing
 
 _SIDE = 160  # Minimum length of a tile's longer side, in pixels.
 _GAP, _LINE = 4, 18  # Pixels between tiles, and of a line of text.
@@ -55,8 +58,8 @@ def full_scale(maps: np.ndarray) -> float:
   return max(float(maps.max()), min(_TIMES_UNIFORM * uniform, 1.))
 
 
-def draw(view: np.ndarray, maps: np.ndarray, caption: str,
-         scale: float) -> Image.Image:
+def draw(view: np.ndarray, maps: np.ndarray, caption: str, scale: float,
+         place: Optional[resizing.Placement] = None) -> Image.Image:
   """Draws the input and its maps side by side, with caption and legend.
 
   Args:
@@ -64,26 +67,33 @@ def draw(view: np.ndarray, maps: np.ndarray, caption: str,
     maps: float [S, h, w], not negative.
     caption: text above the tiles, such as 'cat 0.93'.
     scale: weight of the full colour, as full_scale returns it.
+    place: of the picture in the input; None: the picture is the input.
 
   Returns:
     An RGB picture.
   """
-  height, width = view.shape[:2]
+  (top, left, rows, columns), (height, width) = place or resizing.Placement(
+      (0, 0, *view.shape[:2]), view.shape[:2])
   times = max(1, -(-_SIDE // max(height, width)))
   size = (width * times, height * times)
   # Pixels of small inputs stay visible as squares.
-  picture = _to_picture(view).resize(size, Image.Resampling.NEAREST)
+  picture = _to_picture(view).resize(
+      size, Image.Resampling.NEAREST,
+      (left, top, left + columns, top + rows))
+  down, across = np.divide(maps.shape[-2:], view.shape[:2])
+  part = (left * across, top * down, (left + columns) * across,
+          (top + rows) * down)
   grey = np.asarray(picture.convert('L'), np.float32)
   tiles = [('input', picture)]
   for number, weights in enumerate(maps, start=1):
     weights = np.asarray(Image.fromarray(np.float32(weights)).resize(
-        size, Image.Resampling.BILINEAR))
+        size, Image.Resampling.BILINEAR, part))
     tiles.append((f'token {number}', _tint(grey, weights / scale)))
   return _arrange(tiles, caption, scale)
 
 
-def write_image(path: str, view: np.ndarray, maps: np.ndarray,
-                caption: str) -> None:
+def write_image(path: str, view: np.ndarray, maps: np.ndarray, caption: str,
+                place: Optional[resizing.Placement] = None) -> None:
   """Writes a PNG file and replaces an existing one.
 
   Args:
@@ -91,16 +101,17 @@ def write_image(path: str, view: np.ndarray, maps: np.ndarray,
     view: float [H, W, C] in [-1, 1].
     maps: float [S, h, w].
     caption: as in draw.
+    place: as in draw.
 
   Raises:
     UserError: the file cannot be written.
   """
-  picture = draw(view, maps, caption, full_scale(maps))
+  picture = draw(view, maps, caption, full_scale(maps), place)
   _write(path, lambda beside: picture.save(beside, format='PNG'))
 
 
 def write_clip(path: str, view: np.ndarray, maps: np.ndarray, caption: str,
-               fps: float) -> None:
+               fps: float, place: Optional[resizing.Placement] = None) -> None:
   """Writes a GIF file and replaces an existing one.
 
   Args:
@@ -109,12 +120,13 @@ def write_clip(path: str, view: np.ndarray, maps: np.ndarray, caption: str,
     maps: float [T, S, h, w]; each holds for T' / T frames.
     caption: as in draw.
     fps: frames per second to show.
+    place: as in draw.
 
   Raises:
     UserError: the file cannot be written.
   """
   count, scale = len(view), full_scale(maps)
-  frames = [draw(view[i], maps[i * len(maps) // count], caption, scale)
+  frames = [draw(view[i], maps[i * len(maps) // count], caption, scale, place)
             for i in range(count)]
   # GIF counts in hundredths of a second; rounding must not add up.
   ends = np.round(100 * np.arange(count + 1) / fps)

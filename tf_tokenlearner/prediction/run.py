@@ -266,13 +266,14 @@ def _make_draw(predictor: predictors.Predictor, paths: Sequence[str],
     for number, member, values, maps in zip(
         numbers, members, results, all_maps):
       pixels = examples.to_view(member, view).numpy()
+      place = view.placement(examples.frame_shape(member))
       (name, value), = writers.likeliest(values, predictor.label_names, 1)
       caption = f'{name} {value:.3f}'
       if is_image:
-        overlays.write_image(targets[number], pixels, maps, caption)
+        overlays.write_image(targets[number], pixels, maps, caption, place)
       else:
         overlays.write_clip(targets[number], pixels, maps, caption,
-                            fps / max(view.temporal_stride, 1))
+                            fps / max(view.temporal_stride, 1), place)
 
   return draw
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.configs import video_classification as video_config
 from tf_tokenlearner.data import image_pipeline
+from tf_tokenlearner.data import resizing
 from tf_tokenlearner.data import video_pipeline
 from tf_tokenlearner.data import views
 from tf_tokenlearner.serving import image_bytes
@@ -52,6 +53,7 @@ class ModelInputs(abc.ABC):
   def __init__(self, task: config.ClassificationTask):
     self._data = task.validation_data
     self._input_size = tuple(task.model.input_size)
+    self._resizing = resizing.of_task(task)
 
   def to_pixels(self, examples: tf.Tensor) -> tf.Tensor:
     """Converts uint8 [B, *shape] to float32 [B, *input_size]."""
@@ -118,12 +120,12 @@ class _Images(ModelInputs):
     height, width, _ = self._input_size
     self.sample_shape = (height + 5, width * 2 + 3, 3)
     self.view = image_pipeline.evaluation_view(
-        self._data, self._input_size)
+        self._data, self._input_size, self._resizing)
     fraction = self.view.center_crop_fraction
     margin = '' if fraction == 1 else f', {fraction:g} of its sides,'
-    self.preparation = (
-        f'the largest box of the shape {height} x {width} in the middle of an '
-        f'image{margin} is resized (bilinear) to {height} x {width}')
+    seen = (f'the largest box of the shape {height} x {width} in the middle of '
+            f'an image{margin}' if self._resizing.is_crop else 'a whole image')
+    self.preparation = f'{seen} is {self._resizing.describe((height, width))}'
 
   def read_files(self, files):
     return image_bytes.read(files, self.to_pixels, self._input_size)
@@ -156,7 +158,7 @@ class _Clips(ModelInputs):
     self.sample_shape = (
         frames * self._data.temporal_stride + 3, height + 5, width * 2 + 3, 3)
     self.view = video_pipeline.evaluation_view(
-        self._data, self._input_size)
+        self._data, self._input_size, self._resizing)
     fps = self.view.fps
     self.rate = (f'{fps:g} frames a second' if fps else
                  'the frame rate at which the training data are stored')
@@ -164,11 +166,14 @@ class _Clips(ModelInputs):
         f'RGB frames of whole videos of any length and size, at {self.rate}, '
         f'0 to 255; the network looks at {frames} of them in the middle, '
         f'{self._data.temporal_stride} apart')
+    resized = (
+        f'resized ({self._resizing.method}) to a shorter side of {side} pixels;'
+        f' the {height} x {width} in the middle is cut out'
+        if self._resizing.is_crop
+        else self._resizing.describe((height, width)))
     self.preparation = (
         f'{frames} frames in the middle of a video at {self.rate}, each '
-        f'{stride} after the one before, are resized (bilinear) to a shorter '
-        f'side of {side} pixels; the {height} x {width} in the middle is '
-        'cut out')
+        f'{stride} after the one before, are {resized}')
 
   @property
   def message_type(self):

@@ -203,7 +203,10 @@ def describe(servable: servable_lib.Servable) -> str:
   if servable.inputs.name != 'images':
     return (f'{text}resized and cut by the caller from '
             f'{servable.inputs.description}')
-  text += 'a whole picture resized'
+  resizing = servable.inputs.view.resizing
+  text += 'a whole picture ' + (
+      'resized' if resizing.resize == 'crop' and resizing.method == 'bilinear'
+      else resizing.describe(shape[:2]))
   return text if size == seen else (
       f'{text}; the network sees its central {seen}')
 

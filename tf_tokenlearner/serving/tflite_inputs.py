@@ -3,8 +3,10 @@
 A generic client resizes the whole RGB image to the size of the input. The input
 of an image model is therefore larger than the network's by the margin that the
 evaluation view cuts off, and the file itself cuts out the centre. For square
-images this equals the evaluation view. Other images are squeezed unless the
-client first cuts out the largest centred box of the network's aspect ratio.
+images this equals the evaluation view, and for all images with resize=stretch.
+Other images are squeezed unless the client first cuts out the largest centred
+box of the network's aspect ratio or, with resize=letterbox, pads with grey.
+Resizing stays with the client, so files need no operation for it.
 """
 
 import importlib.util

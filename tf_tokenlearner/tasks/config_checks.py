@@ -11,6 +11,7 @@ from tf_tokenlearner.checkpoints import token_learner_init
 from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.data import class_sampling
 from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.data import resizing
 from tf_tokenlearner.tasks import metrics as metrics_lib
 
 _CHANNELS = (1, 3)  # Grey, RGB.
@@ -106,6 +107,7 @@ def check(task: config.ClassificationTask, axes: Tuple[str, ...]) -> None:
     raise errors.UserError(
         'task.losses.label_smoothing must lie in [0, 1), got '
         f'{task.losses.label_smoothing}.')
+  resizing.of_task(task).check()
   if task.init_checkpoint_modules not in initialization.MODULES:
     raise errors.unknown_name(
         'task.init_checkpoint_modules', task.init_checkpoint_modules,

@@ -12,6 +12,7 @@ from tf_tokenlearner.configs import classification as config
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import class_lists
 from tf_tokenlearner.data import labelled_source
+from tf_tokenlearner.data import resizing
 from tf_tokenlearner import errors
 from tf_tokenlearner.tasks import class_names
 from tf_tokenlearner.tasks import class_weights
@@ -118,7 +119,8 @@ class DataTask(base_task.Task):
     """Refuses values that do not work, and options that would be ignored."""
     config_checks.check(task, cls.INPUT_AXES)
     for name in ('train_data', 'validation_data'):
-      cls.check_data(name, getattr(task, name), task.model.input_size)
+      cls.check_data(name, getattr(task, name), task.model.input_size,
+                     resizing.of_task(task))
 
   def examples(self, count: int) -> np.ndarray:
     """Returns the first training examples, as evaluation sees them.
@@ -155,7 +157,8 @@ class DataTask(base_task.Task):
           'task.validation_data.label_map')
     return self.build_examples(
         params, source, model.input_size, model.num_classes,
-        self._has_many_labels(source), select)
+        self._has_many_labels(source), select,
+        resizing.of_task(self.task_config))
 
   def build_inputs(
       self, params,
@@ -168,7 +171,8 @@ class DataTask(base_task.Task):
     model_config = self.task_config.model
     return self.build_dataset(
         params, source, model_config.input_size, model_config.num_classes,
-        multi_label=self._has_many_labels(source), input_context=input_context)
+        multi_label=self._has_many_labels(source), input_context=input_context,
+        resizing=resizing.of_task(self.task_config))
 
   def ordered_examples(self, params: cfg.DataConfig,
                        num_copies: int = 1) -> tf.data.Dataset:
@@ -180,7 +184,8 @@ class DataTask(base_task.Task):
     model_config = self.task_config.model
     return self.build_ordered(
         params, source, model_config.input_size, model_config.num_classes,
-        self._has_many_labels(source), num_copies)
+        self._has_many_labels(source), num_copies,
+        resizing.of_task(self.task_config))
 
   def open(
       self, params: cfg.DataConfig) -> Optional[labelled_source.LabelledSource]:
