@@ -105,8 +105,8 @@ def test_exports_models_of_public_weights(tmp_path, name, pooled, macs_after):
   signatures, _ = saved_model.make_signatures(found)
   saved_model.save(
       model.variables, {'serving_default': signatures['serving_default']},
-      found.label_names, str(tmp_path / 'export'))
-  loaded = tf.saved_model.load(str(tmp_path / 'export'))
+      found.label_names, str(tmp_path))
+  loaded = tf.saved_model.load(str(tmp_path))
   np.testing.assert_allclose(
       loaded.signatures['serving_default'](images=tf.constant(images))[
           'probabilities'], expected, atol=1e-6)

@@ -48,7 +48,7 @@ def train(params, folder, evaluate=True):
 @pytest.fixture(name='hub')
 def fixture_hub(tmp_path, monkeypatch):
   """A hub on the loopback with one repository, some/vit."""
-  constants = pytest.importorskip('huggingface_hub').constants
+  constants = pytest.importorskip('huggingface_hub.constants')
   folder = tmp_path / 'repository'
   shutil.copytree(goldens.FOLDER / 'pretrained' / 'timm_hub_vit', folder)
   with hub_server.HubServer({'some/vit': str(folder)}) as server:

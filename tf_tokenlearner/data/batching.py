@@ -9,7 +9,8 @@ import glob
 import mimetypes
 import os
 import sys
-from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
+from typing import (
+    Any, Callable, Iterable, List, Optional, Tuple, TypeVar, Union)
 
 import numpy as np
 from official.core import config_definitions as cfg
@@ -67,6 +68,21 @@ def within(
   """
   begin, end = tf.cast(first, fps.dtype) / fps, tf.cast(last, fps.dtype) / fps
   return tf.boolean_mask(label, (starts <= end) & (ends >= begin))
+
+
+def require(name: str, params: cfg.DataConfig,
+            conditions: Iterable[Tuple[bool, str, str]]) -> None:
+  """Raises UserError for the first condition of a data config that fails.
+
+  Args:
+    name: of params in the task, such as 'train_data'.
+    params: data config.
+    conditions: whether it holds, the key, and what is expected of the key.
+  """
+  for holds, key, expected in conditions:
+    if not holds:
+      raise errors.UserError(
+          f'task.{name}.{key} {expected}; got {getattr(params, key)}.')
 
 
 _SHUFFLED_BYTES = 2**30

@@ -16,7 +16,6 @@ from tf_tokenlearner.data import pixel_ops
 from tf_tokenlearner.data import resizing as resizing_lib
 from tf_tokenlearner.data import tfds_source
 from tf_tokenlearner.data import views
-from tf_tokenlearner import errors
 
 
 def open_source(
@@ -53,7 +52,7 @@ def check_options(
   """
   low, high = params.crop_area_range
   height, width, channels = input_size
-  for holds, key, expected in (
+  batching.require(name, params, (
       (0 < params.center_crop_fraction <= 1, 'center_crop_fraction',
        'must lie in (0, 1]'),
       (0 < low <= high <= 1, 'crop_area_range',
@@ -64,10 +63,7 @@ def check_options(
        'must lie in [0, 180] degrees'),
       (params.color_jitter == 0 or (
           params.color_jitter > 0 and channels in (1, 3)),
-       'color_jitter', f'must be at least 0, and 0 with {channels} channels')):
-    if not holds:
-      raise errors.UserError(
-          f'task.{name}.{key} {expected}, got {getattr(params, key)}.')
+       'color_jitter', f'must be at least 0, and 0 with {channels} channels')))
 
 
 def build_dataset(

@@ -78,7 +78,7 @@ class Resizing:
     fitted = fitted_size(tf.shape(pixels)[-3:-1], size)
     before = (size - fitted) // 2
     margins = tf.stack([before, size - fitted - before], axis=1)
-    outer = pixels.shape.rank - 3
+    outer = len(pixels.shape) - 3
     # Zeros are mid grey.
     padded = tf.pad(self._resized(pixels, fitted), tf.pad(
         margins, [[outer, 1], [0, 0]]))

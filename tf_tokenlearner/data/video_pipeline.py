@@ -64,7 +64,7 @@ def check_options(
           f'task.{name}.{key}', getattr(params, key), known)
   in_evaluation = not params.is_training
   jitter, mix = list(params.scale_jitter), params.mixup_and_cutmix
-  for holds, key, expected in (
+  batching.require(name, params, (
       (params.temporal_stride >= 0, 'temporal_stride',
        'must be at least 1, or 0 to repeat one frame'),
       (params.num_test_clips >= 1, 'num_test_clips', 'must be at least 1'),
@@ -96,10 +96,7 @@ def check_options(
       (channels == 3 or not params.color_drop_probability,
        'color_drop_probability', 'needs 3 channels'),
       *((0 <= getattr(params, key) <= 1, key, 'must lie in [0, 1]')
-        for key in ('color_jitter_probability', 'color_drop_probability'))):
-    if not holds:
-      raise errors.UserError(
-          f'task.{name}.{key} {expected}; got {getattr(params, key)}.')
+        for key in ('color_jitter_probability', 'color_drop_probability'))))
   augmentation.make_augmenter(
       params.aug_type, channels, f'task.{name}.aug_type')
 
