@@ -178,6 +178,8 @@ def test_other_weights_or_data_are_computed_anew(
   use(trainer, tmp_path, cache_dir=shared)
   use(trainer, tmp_path, cache_dir=shared, cache_dtype='float16')
   assert len(os.listdir(shared)) == 4
+  use(trainer, tmp_path, cache_dir=shared, resize='stretch')
+  assert len(os.listdir(shared)) == 6
 
 
 def test_interrupted_computation_continues(

@@ -28,6 +28,7 @@ from tf_tokenlearner import progress
 from tf_tokenlearner.data import batching
 from tf_tokenlearner.data import feature_files
 from tf_tokenlearner.data import file_lock
+from tf_tokenlearner.data import resizing
 from tf_tokenlearner.tasks import distillation
 from tf_tokenlearner.tasks import frozen_features
 from tf_tokenlearner.training import trainer as trainer_lib
@@ -155,7 +156,7 @@ def _describe(trainer: trainer_lib.Trainer, lower: Any, params: cfg.DataConfig,
       'compute_dtype': model.compute_dtype,
       'cache_dtype': config.cache_dtype,
       'data': batching.identity(params, source),
-      'view': view,
+      'view': {**view, **dataclasses.asdict(resizing.of_task(config))},
       'is_training': params.is_training,
       'labels': [config.model.num_classes, list(config.label_names)],
       'copies': num_copies,
