@@ -220,8 +220,8 @@ def test_too_large_for_the_limit(trainer, tmp_path):
   said = use(trainer, tmp_path, cache_limit_gb=5e-5)
   assert said == [
       'Features of the frozen blocks are not cached: 70 images x 16 x 16 '
-      'float32 = 0.072 MB and 20 images x 16 x 16 float32 = 0.020 MB are more than '
-      'task.cache_limit_gb=5e-05.']
+      'float32 = 0.072 MB and 20 images x 16 x 16 float32 = 0.020 MB are more '
+      'than task.cache_limit_gb=5e-05.']
   with pytest.raises(errors.UserError, match='=true: 70 images x 16 x 16'):
     use(trainer, tmp_path, cache_features=True)
   assert not list(tmp_path.rglob('*.tfrecord'))

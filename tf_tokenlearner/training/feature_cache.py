@@ -170,7 +170,8 @@ def _describe(trainer: trainer_lib.Trainer, lower: Any, params: cfg.DataConfig,
   layout = feature_files.Layout(
       batching.count_examples(params, source) * num_copies,
       (*views, *tokens), config.cache_dtype, tuple(label.shape),
-      {distillation.TEACHER_LOGITS: config.model.num_classes} if teacher else {})
+      {distillation.TEACHER_LOGITS: config.model.num_classes}
+      if teacher else {})
   key = hashlib.sha256(
       json.dumps(info, sort_keys=True, default=list).encode()).hexdigest()
   name = f'{"train" if params.is_training else "validation"}-{key[:16]}'
