@@ -6,8 +6,8 @@ import os
 import pathlib
 import re
 from typing import (
-    Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
-    Set, Tuple, Union)
+    Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple,
+    Union)
 import unicodedata
 
 from tf_tokenlearner import errors
