@@ -160,8 +160,10 @@ def _describe(trainer: trainer_lib.Trainer, lower: Any, params: cfg.DataConfig,
       'is_training': params.is_training,
       'labels': [config.model.num_classes, list(config.label_names)],
       'copies': num_copies,
-      'teacher': teacher and [teacher.backbone.get_config(), _hash_of(
-          variable.numpy() for variable in teacher.variables)],
+      'teacher': teacher and [
+          type(teacher.backbone).__name__,
+          dataclasses.asdict(teacher.backbone.spec),
+          _hash_of(variable.numpy() for variable in teacher.variables)],
       'seed': (params.seed or 0) if is_random else None,
   }
   pixels, label = task.ordered_examples(params).element_spec
