@@ -239,7 +239,7 @@ def tokenlearner_finetune() -> cfg.ExperimentConfig:
       input_size=[224, 224, 3],
       train_data=dict(tfds_split='train', aug_crop=False, aug_rand_hflip=False),
       validation_data=dict(tfds_split='validation', center_crop_fraction=1.),
-      task=dict(freeze_below='auto'),
+      task=dict(freeze_below='auto', class_weights='balanced'),
       **classification.fine_tuning_recipe())
 
 
