@@ -19,8 +19,8 @@ from tf_tokenlearner.configs import experiments
 from tf_tokenlearner.training import experiment_runner
 from tf_tokenlearner.training import runner
 experiment, folder, *overrides = sys.argv[1:]
-experiment_runner.make_strategy = (
-    lambda params: tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']))
+strategy = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])
+experiment_runner.make_strategy = lambda params: strategy
 params = experiments.parse(experiment, overrides)
 runner.train(experiment, params, folder, evaluate=True)
 if params.trainer.gradient_accumulation_steps > 1:
