@@ -114,7 +114,7 @@ def test_a_run_goes_on_with_its_epochs():
     ('trainer.early_stopping.patience=0', 'patience: expected a number of at'),
     ('trainer.optimizer_config.layer_decay=0', r'expected a number in (0, 1]'),
     ('{trainer: {optimizer_config: {optimizer: {type: rmsprop}}}}',
-     'expected 1 with rmsprop, got 0.75'),
+     'expected 1 with rmsprop, got 0.5'),
     ('task.freeze_below=half', "task.freeze_below 'half'. Known: auto"),
 ])
 def test_invalid_values_are_refused(override, message):

@@ -312,7 +312,7 @@ def fine_tuning_recipe() -> dict:
       optimizer={'adamw': {
           'weight_decay_rate': 0.05, 'exclude_from_weight_decay': NO_DECAY}},
       learning_rate={'cosine': {'initial_learning_rate': 1e-3}},
-      layer_decay=0.75,
+      layer_decay=0.5,
       averaging={'average_decay': 0.99},
       batch_size=None,
       epochs=10.,
