@@ -58,11 +58,9 @@ def fine_tune(part: pretrained_models.Trainable, labels: np.ndarray,
   optimizers = _optimizers(part, recipe, steps * recipe.epochs)
 
   @tf.function
-  def step(batch):
-    chosen = tf.gather(answers, batch)
+  def step(pictures, chosen):
     with tf.GradientTape() as tape:
-      logits = part.logits(
-          tf.cast(tf.gather(inputs, batch), tf.float32), training=True)
+      logits = part.logits(tf.cast(pictures, tf.float32), training=True)
       losses = tf.nn.sparse_softmax_cross_entropy_with_logits(chosen, logits)
       loss = tf.reduce_mean(losses * tf.gather(weights, chosen))
     variables = [v for optimizer in optimizers for v in optimizer.variables]
@@ -78,7 +76,8 @@ def fine_tune(part: pretrained_models.Trainable, labels: np.ndarray,
   for _ in range(recipe.epochs):
     shuffled = order.permutation(len(train))[:steps * recipe.batch_size]
     for batch in np.split(shuffled, steps):
-      loss = step(tf.constant(batch, tf.int32))
+      # A tensor that a function captures lives on after the training.
+      loss = step(tf.gather(inputs, batch), tf.gather(answers, batch))
   spent = {'seconds': round(time.monotonic() - start, 1),
            'cpu_seconds': round(time.process_time() - cpu_start, 1),
            'loss': float(loss)}
